@@ -1,0 +1,2 @@
+//! Binary of `agent`.
+fn main() {}

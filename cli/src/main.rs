@@ -1,0 +1,2 @@
+//! Binary of `cli`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Binary of `collector`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Binary of `verifier`.
+fn main() {}
