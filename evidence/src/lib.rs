@@ -1,1 +1,29 @@
-//! Placeholder until its stage.
+//! The rules of Tallystick: what is signed and hashed, and how it is judged, sampled and verified.
+//!
+//! In scope: types, canonical bytes, hashes, signatures, proofs, policies, judging, frames, draws,
+//! statistics, and the verification of a sampling set. docs/FORMAT.md describes every byte.
+//! Not in scope: files, sockets, clocks, randomness. Callers pass values in and get values back.
+
+pub mod acts;
+pub mod draw;
+pub mod dsse;
+pub mod envelope;
+pub mod facts;
+pub mod frame;
+pub mod ids;
+pub mod json;
+pub mod judge;
+pub mod keys;
+pub mod leaf;
+pub mod merkle;
+pub mod note;
+pub mod plan;
+pub mod policy;
+pub mod roster;
+pub mod rules;
+pub mod set;
+pub mod statement;
+pub mod stats;
+pub mod time;
+pub mod trust;
+pub mod verify;
