@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use crate::dsse::{STATEMENT_TYPE, pae};
 use crate::ids::Digest;
-use crate::keys::{KeyError, PublicKey, SecretKey};
+use crate::keys::{KeyError, PublicKey, SIGNATURE_BYTES, SecretKey};
 use crate::leaf::PAYLOAD_BYTES_MAX;
 use crate::statement::{Statement, StatementError};
 
@@ -67,6 +67,9 @@ impl Envelope {
         }
         let keyid = Digest::from_slice(&wire.keyid)
             .map_err(|error| EnvelopeError::Form(format!("keyid: {error}")))?;
+        if wire.sig.len() != SIGNATURE_BYTES {
+            return Err(EnvelopeError::Form("sig: expected 64 bytes".into()));
+        }
         Ok(Self { bytes: bytes.to_vec(), payload: wire.payload, keyid, signature: wire.sig })
     }
 

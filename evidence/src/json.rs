@@ -15,8 +15,9 @@ mod read;
 
 /// Largest integer, 2^53 − 1: what every JSON reader can hold exactly (RFC 8785 section 3.2.2.3).
 pub const INTEGER_MAX: i64 = 9_007_199_254_740_991;
-/// Deepest nesting: conditions are at most 8 deep and need two levels each, with room around them.
-pub const DEPTH_MAX: usize = 32;
+/// Deepest level of a value, the outermost being 1: conditions are at most 8 deep and need two levels each, with
+/// room around them.
+pub const DEPTH_MAX: usize = 64;
 
 /// A JSON value of the restricted kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Value {
     pub fn parse_any(bytes: &[u8]) -> Result<Self, JsonError> {
         let raw: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| JsonError::Syntax(error.to_string()))?;
-        Self::from_serde(raw, 0)
+        Self::from_serde(raw, 1)
     }
 
     fn from_serde(raw: serde_json::Value, depth: usize) -> Result<Self, JsonError> {

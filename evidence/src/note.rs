@@ -35,6 +35,9 @@ pub enum NoteError {
     /// A line of a key nobody vouches for.
     #[error("signed by {0}, which is not a key of the trust file or the set")]
     UnknownSigner(String),
+    /// Two lines of one key: which of them was copied along would be anybody's choice.
+    #[error("signed twice by {0}")]
+    Twice(String),
     /// A signature that does not hold.
     #[error("signature of {name}: {error}")]
     Signature {
@@ -60,7 +63,12 @@ pub enum NoteError {
 }
 
 fn name_is_valid(name: &str) -> bool {
-    !name.is_empty() && !name.contains('+') && !name.chars().any(|c| c.is_whitespace() || c.is_control())
+    !name.is_empty() && !name.chars().any(|c| c == '+' || c < ' ' || c.is_whitespace())
+}
+
+/// C2SP signed-note forbids the ASCII control characters below U+0020, LF apart.
+fn holds_controls(text: &str) -> bool {
+    text.chars().any(|c| c < ' ' && c != '\n')
 }
 
 fn key_hash(name: &str, public: &PublicKey) -> [u8; 4] {
@@ -143,6 +151,9 @@ impl Note {
         if !text.ends_with('\n') || text.contains("\n\n") || text.starts_with('\n') {
             return Err(NoteError::Form("the text must end in one newline and hold no empty line"));
         }
+        if holds_controls(text) {
+            return Err(NoteError::Form("holds control characters"));
+        }
         let verifier = VerifierKey::new(name, *key.public())?;
         let line = Line {
             name: name.to_owned(),
@@ -158,7 +169,7 @@ impl Note {
             return Err(NoteError::Form("larger than 64 KiB"));
         }
         let whole = std::str::from_utf8(bytes).map_err(|_| NoteError::Form("not UTF-8"))?;
-        if whole.chars().any(|c| c.is_control() && c != '\n') {
+        if holds_controls(whole) {
             return Err(NoteError::Form("holds control characters"));
         }
         let (head, tail) =
@@ -214,10 +225,15 @@ impl Note {
         if good { Ok(&self.text) } else { Err(NoteError::Unsigned(wanted())) }
     }
 
-    /// The text, once every line is by one of `keys` and holds.
+    /// The text, once every line is by one of `keys` and holds, and no key signed twice.
     pub fn verify_all(&self, keys: &[VerifierKey]) -> Result<&str, NoteError> {
+        let mut seen: Vec<&VerifierKey> = Vec::with_capacity(self.lines.len());
         for line in &self.lines {
             let key = Self::key_of(line, keys).ok_or_else(|| NoteError::UnknownSigner(line.name.clone()))?;
+            if seen.contains(&key) {
+                return Err(NoteError::Twice(line.name.clone()));
+            }
+            seen.push(key);
             self.check(line, key)?;
         }
         Ok(&self.text)

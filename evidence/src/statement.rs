@@ -44,7 +44,7 @@ pub struct Statement {
     pub instance: InstanceId,
     /// Its number, from 0.
     pub sequence: u64,
-    /// SHA-256 of the previous envelope; zeros at 0.
+    /// SHA-256 of the previous envelope; zeros where nothing comes before.
     pub previous: Digest,
     /// Newest checkpoint the agent has verified.
     pub anchor: Option<Checkpoint>,

@@ -9,6 +9,8 @@ use crate::ids::IdError;
 pub const DAY_MS: u64 = 86_400_000;
 /// Milliseconds in a minute.
 pub const MINUTE_MS: u64 = 60_000;
+/// 9999-12-31 in days since 1970: the last day four digits can name.
+const LAST_DAY: u64 = 2_932_896;
 
 /// Milliseconds since 1970-01-01T00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -53,9 +55,10 @@ pub struct DayLabel {
 }
 
 impl DayLabel {
-    /// The day `days` after 1970-01-01 (proleptic Gregorian calendar; H. Hinnant's civil_from_days).
+    /// The day `days` after 1970-01-01 (proleptic Gregorian calendar; H. Hinnant's civil_from_days). Every later
+    /// day is 9999-12-31, so that a label always has the form it can be read back from.
     pub fn from_days_since_1970(days: u64) -> Self {
-        let z = days + 719_468;
+        let z = days.min(LAST_DAY) + 719_468;
         let era = z / 146_097;
         let doe = z % 146_097;
         let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;

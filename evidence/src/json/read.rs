@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::{JsonError, Value, decode_base64, decode_decimal};
+use super::{INTEGER_MAX, JsonError, Value, decode_base64, decode_decimal};
 use crate::ids::Digest;
 use crate::time::Timestamp;
 
@@ -151,12 +151,12 @@ impl Members {
         decode_base64(&text).ok_or_else(|| self.problem(key, "must be standard padded base64"))
     }
 
-    /// Takes a time: a decimal string of Unix milliseconds.
+    /// Takes a time: a decimal string of Unix milliseconds, at most 2^53 − 1.
     pub fn time(&mut self, key: &str) -> Result<Timestamp, JsonError> {
         let text = self.text(key)?;
-        decode_decimal(&text)
-            .map(Timestamp)
-            .ok_or_else(|| self.problem(key, "must be a decimal string of Unix milliseconds"))
+        decode_decimal(&text).filter(|ms| *ms <= INTEGER_MAX.unsigned_abs()).map(Timestamp).ok_or_else(|| {
+            self.problem(key, "must be a decimal string of Unix milliseconds, at most 2^53 − 1")
+        })
     }
 
     /// Refuses whatever was not taken.

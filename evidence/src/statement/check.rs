@@ -7,9 +7,6 @@ use crate::ids::{Digest, InstanceId, Name};
 use crate::note::Checkpoint;
 use proto::observation::Outcome;
 
-/// Longest origin, in bytes: a DNS name of 253 and a label.
-const ORIGIN_BYTES_MAX: usize = 320;
-
 fn wrong(field: &'static str, problem: &'static str) -> StatementError {
     StatementError::Field { field, problem }
 }
@@ -22,21 +19,24 @@ pub(super) fn statement(wire: proto::Statement) -> Result<Statement, StatementEr
     let instance =
         InstanceId::from_slice(&wire.instance).map_err(|_| wrong("instance", "must be 16 bytes"))?;
     let previous = digest(&wire.previous, "previous")?;
-    if (wire.sequence == 0) != (previous == Digest::ZERO) {
-        return Err(wrong("previous", "must be zeros at sequence 0 and only there"));
-    }
     let anchor = wire.anchor.map(anchor).transpose()?;
     let body = match wire.body.ok_or_else(|| wrong("body", "is missing"))? {
         proto::statement::Body::Attestation(fields) => Body::Attestation(Box::new(attestation(fields)?)),
         proto::statement::Body::Gap(fields) => Body::Gap(gap(fields, wire.sequence)?),
     };
+    // When the very first statement was lost, the gap that says so has nothing before it either.
+    let is_first = wire.sequence == 0 || matches!(body, Body::Gap(Gap::Destroyed { first: 0, .. }));
+    if is_first != (previous == Digest::ZERO) {
+        return Err(wrong("previous", "must be zeros where nothing comes before, and only there"));
+    }
     Ok(Statement { instance, sequence: wire.sequence, previous, anchor, body })
 }
 
 fn anchor(wire: proto::Anchor) -> Result<Checkpoint, StatementError> {
-    if wire.origin.is_empty() || wire.origin.len() > ORIGIN_BYTES_MAX || wire.size == 0 {
+    if wire.origin.is_empty() || wire.size == 0 {
         return Err(wrong("anchor", "must name an origin and a tree that is not empty"));
     }
+    text(&wire.origin, "anchor.origin")?;
     Ok(Checkpoint { root: digest(&wire.root, "anchor.root")?, origin: wire.origin, size: wire.size })
 }
 
@@ -47,6 +47,9 @@ fn gap(wire: proto::Gap, sequence: u64) -> Result<Gap, StatementError> {
     }
     if wire.last < wire.first {
         return Err(wrong("gap.last", "lies before gap.first"));
+    }
+    if wire.count == 0 {
+        return Err(wrong("gap.count", "must be at least 1"));
     }
     match proto::GapKind::try_from(wire.kind) {
         Ok(proto::GapKind::NotMade) => {
