@@ -1,5 +1,7 @@
 //! The C2SP tlog-proof file: an inclusion proof with its checkpoint, checkable offline.
 
+use std::fmt::Write as _;
+
 use super::{Checkpoint, NOTE_BYTES_MAX, Note, NoteError, VerifierKey, hash_lines, parse_hash_lines};
 use crate::ids::Digest;
 use crate::json::{decode_base64, decode_decimal, encode_base64};
@@ -31,7 +33,7 @@ impl TlogProof {
             out.push_str(&encode_base64(extra));
             out.push('\n');
         }
-        out.push_str(&format!("index {}\n", self.index));
+        let _infallible = writeln!(out, "index {}", self.index);
         out.push_str(&hash_lines(&self.hashes));
         out.push('\n');
         out.push_str(&self.note.encode());
