@@ -1,6 +1,7 @@
 """Canonical JSON, base64, decimals and ids: docs/FORMAT.md section 1."""
 
 import base64
+import datetime
 import json
 import re
 
@@ -136,8 +137,13 @@ def is_name(text):
 
 
 def is_day(text):
-    """A day label, YYYY-MM-DD."""
-    return type(text) is str and bool(_DAY.match(text))
+    """A day label, YYYY-MM-DD, of the calendar from 1970 on."""
+    if type(text) is not str or not _DAY.match(text):
+        return False
+    try:
+        return datetime.date.fromisoformat(text).year >= 1970
+    except ValueError:
+        return False
 
 
 def is_hex(text, digits):

@@ -9,6 +9,7 @@ from .signatures import sha256_hex
 
 MANIFEST, NOTE, PROOF, STAMP = "MANIFEST.json", "MANIFEST.note", "export.tlog-proof", "MANIFEST.tsr"
 TRUST_BYTES_MAX = 1 << 20
+ORIGIN_BYTES_MAX = 256
 
 _NAME = "[a-z0-9][a-z0-9-]{0,62}"
 _DECIMAL = "(0|[1-9][0-9]{0,19})"
@@ -65,7 +66,7 @@ def check_trust(run):
     if trust["witness_policy"] != policy:
         raise Bad("trust file: this release knows no witness policy but quorum none over its log keys")
     prefix = trust["trust_domain"] + "/log/"
-    if not is_note_name(origin) or not trust["trust_domain"] or not origin.startswith(prefix) or origin == prefix:
+    if not is_note_name(origin) or len(origin.encode("utf-8")) > ORIGIN_BYTES_MAX or not trust["trust_domain"] or not origin.startswith(prefix) or origin == prefix:
         raise Bad("trust file: origin is not a log of its trust_domain")
     if run.manifest["origin"] != origin:
         raise Bad("the set is of another log than the trust file")

@@ -35,15 +35,15 @@ class _Scope:
         for _number, name, kind, label in MESSAGES[message]:
             if label == "repeated":
                 self.lists[name] = kind
-            else:
+            elif not name.endswith("_truncated"):  # a flag is no fact: it only makes its list unknown
                 self.facts[name] = kind
 
-    def fact_type(self, name):
-        """`int` or `str`."""
+    def fact_kind(self, name):
+        """The type of a fact, as in schema.py."""
         kind = self.facts.get(name) if type(name) is str else None
         if kind is None:
             raise Bad("condition names an unknown fact")
-        return int if kind in ("u32", "u64") else str
+        return kind
 
     def inside(self, name):
         """The scope of a list's items."""
@@ -51,6 +51,17 @@ class _Scope:
         if kind is None:
             raise Bad("condition names an unknown list")
         return _Scope(kind) if kind in MESSAGES else _Scope(item=kind)
+
+
+def _comparable(kind, value):
+    """Whether a fact of this kind may be compared with the value."""
+    if kind in ("u32", "u64"):
+        return type(value) is int
+    if type(value) is not str:
+        return False
+    if kind == "bool":
+        return value in ("yes", "no")
+    return kind == "text" or value in [name for number, name in ENUMS[kind].items() if number]
 
 
 def _check(node, scope, depth, nodes):
@@ -72,18 +83,21 @@ def _check(node, scope, depth, nodes):
     if op in ("every", "some"):
         _check(node["is"], scope.inside(node["list"]), depth + 1, nodes)
         return
-    kind = scope.fact_type(node["fact"])
-    if op in _ORDERED or op == "age_at_most":
-        holds = kind is int
-    else:
-        holds = op != "version_at_least" or kind is str
-    if op in _COMPARED or op == "version_at_least":
-        holds = holds and type(node["value"]) is kind
+    kind = scope.fact_kind(node["fact"])
+    number = kind in ("u32", "u64")
+    if op in _ORDERED:
+        holds = number and _comparable(kind, node["value"])
+    elif op in _COMPARED:
+        holds = _comparable(kind, node["value"])
     elif op == "in":
         values = node["values"]
-        holds = holds and type(values) is list and bool(values) and all(type(v) is kind for v in values)
+        holds = type(values) is list and bool(values) and all(_comparable(kind, value) for value in values)
     elif op == "age_at_most":
-        holds = holds and type(node["minutes"]) is int and node["minutes"] >= 0
+        holds = number and type(node["minutes"]) is int and node["minutes"] >= 0
+    elif op == "version_at_least":
+        holds = kind == "text" and type(node["value"]) is str and _version(node["value"]) is not None
+    else:
+        holds = True  # exists
     if not holds:
         raise Bad("condition %s over %s is mistyped" % (op, node["fact"]))
 

@@ -37,6 +37,10 @@ def _judge_one(control, attestation, observed_ms):
     if observation is None:
         return "INDETERMINATE", "no-observation"
     if "not_applicable" in observation:
+        proof = observation["not_applicable"]["headless"]
+        seen = proof["display_manager"] or proof["graphical_sessions"] or proof["desktop_installed"]
+        if control["id"] != "screen-lock" or seen:
+            return "INDETERMINATE", "unproved"
         return "NOT_APPLICABLE", "headless"
     if "unavailable" in observation:
         return "INDETERMINATE", ENUMS["Reason"][observation["unavailable"]["reason"]].replace("_", "-")

@@ -8,6 +8,7 @@ from .merkle import PROOF_HASHES_MAX
 from .signatures import ed25519_holds, sha256
 
 NOTE_BYTES_MAX = 65536
+SIGNATURES_MAX = 64
 _VKEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+(\S+)\Z")
 _NAME = re.compile(r"[^\s+]+\Z")
 _SIGNATURE = re.compile("— ([^\\s+]+) (\\S+)\\Z")
@@ -65,8 +66,8 @@ def open_note(data, keys, what):
     if cut < 0 or not whole.endswith("\n"):
         raise Bad("%s: not a note" % what)
     text, lines = whole[: cut + 1], whole[cut + 2 :].split("\n")[:-1]
-    if not lines:
-        raise Bad("%s: note has no signature" % what)
+    if not 1 <= len(lines) <= SIGNATURES_MAX:
+        raise Bad("%s: note has no signature, or too many" % what)
     used = set()
     for line in lines:
         match = _SIGNATURE.match(line)

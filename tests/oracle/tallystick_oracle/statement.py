@@ -121,6 +121,7 @@ def open_envelope(data):
     _need(len(body["instance"]) == 16, "instance is not 16 bytes")
     _need(len(body["previous"]) == 32, "previous is not 32 bytes")
     if "anchor" in body:
+        _need(body["anchor"]["origin"] and body["anchor"]["size"] >= 1, "anchor without origin or size")
         _need(len(body["anchor"]["root"]) == 32, "anchor's root is not 32 bytes")
     if "attestation" in body:
         _check_attestation(body["attestation"])
