@@ -1,0 +1,110 @@
+//! From the observed message to its facts: absent options, zero enums and empty texts are left out.
+
+use proto::facts::Control;
+
+use super::schema::{COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
+use super::{Facts, ITEM, List, Value};
+
+impl Facts {
+    fn text(mut self, name: &'static str, text: &str) -> Self {
+        if !text.is_empty() {
+            self.values.insert(name, Value::Text(text.to_owned()));
+        }
+        self
+    }
+
+    fn integer(mut self, name: &'static str, number: Option<u64>) -> Self {
+        self.values.extend(number.map(|number| (name, Value::Integer(number))));
+        self
+    }
+
+    fn flag(self, name: &'static str, flag: Option<bool>) -> Self {
+        match flag {
+            Some(true) => self.text(name, "yes"),
+            Some(false) => self.text(name, "no"),
+            None => self,
+        }
+    }
+
+    /// The name of enum value `number`; 0 and numbers nobody knows are unknown.
+    fn choice(self, name: &'static str, names: &[&str], number: i32) -> Self {
+        let position = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        match position.and_then(|position| names.get(position)) {
+            Some(text) => self.text(name, text),
+            None => self,
+        }
+    }
+
+    fn rows<'a, Row: 'a>(
+        mut self,
+        name: &'static str,
+        rows: impl IntoIterator<Item = &'a Row>,
+        truncated: bool,
+        item: impl Fn(&Row) -> Self,
+    ) -> Self {
+        let items = rows.into_iter().map(item).collect();
+        self.lists.insert(name, List { items, truncated });
+        self
+    }
+}
+
+pub(super) fn control(control: &Control) -> Facts {
+    match control {
+        Control::DiskEncryption(disk) => {
+            Facts::default().rows("volumes", &disk.volumes, disk.volumes_truncated, volume)
+        }
+        Control::Edr(edr) => {
+            Facts::default().rows("products", &edr.products, edr.products_truncated, product)
+        }
+        Control::OsPatch(patch) => os_patch(patch),
+        Control::ScreenLock(lock) => {
+            Facts::default().rows("users", &lock.users, lock.users_truncated, lock_setting)
+        }
+    }
+}
+
+fn volume(volume: &proto::Volume) -> Facts {
+    Facts::default()
+        .choice("purpose", PURPOSES, volume.purpose)
+        .text("mount", &volume.mount)
+        .text("filesystem", &volume.filesystem)
+        .choice("encryption", COVERAGES, volume.encryption)
+        .integer("leaves", Some(volume.leaves.into()))
+        .integer("leaves_encrypted", Some(volume.leaves_encrypted.into()))
+        .rows("layers", &volume.layers, false, |layer| Facts::default().choice(ITEM, LAYERS, *layer))
+        .flag("removable", volume.removable)
+        .flag("virtual_disk", volume.virtual_disk)
+}
+
+fn os_patch(patch: &proto::OsPatch) -> Facts {
+    Facts::default()
+        .text("os", &patch.os)
+        .text("version", patch.version())
+        .text("kernel", &patch.kernel)
+        .integer("pending_security", patch.pending_security.map(u64::from))
+        .integer("pending_other", patch.pending_other.map(u64::from))
+        .integer("lists_minutes", patch.lists_minutes)
+        .integer("installed_minutes", patch.installed_minutes)
+        .flag("reboot_required", patch.reboot_required)
+}
+
+fn lock_setting(setting: &proto::LockSetting) -> Facts {
+    Facts::default()
+        .text("desktop", &setting.desktop)
+        .choice("scope", LOCK_SCOPES, setting.scope)
+        .flag("enabled", setting.enabled)
+        .integer("idle_seconds", setting.idle_seconds.map(u64::from))
+        .integer("delay_seconds", setting.delay_seconds.map(u64::from))
+        .flag("enforced", setting.enforced)
+}
+
+fn product(product: &proto::Product) -> Facts {
+    Facts::default()
+        .text("product", &product.product)
+        .choice("kind", PRODUCT_KINDS, product.kind)
+        .flag("installed", product.installed)
+        .text("version", product.version())
+        .flag("running", product.running)
+        .flag("trusted_path", product.trusted_path)
+        .flag("unit_active", product.unit_active)
+}

@@ -1,0 +1,196 @@
+//! Names, kinds and enum values of every fact: what `policy put` checks a condition against.
+
+/// The facts of a control, or of the items of one of its lists.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// How errors name it, for example `disk-encryption.volumes`.
+    pub name: &'static str,
+    /// Its facts and lists, in the order of the message.
+    pub fields: &'static [Field],
+}
+
+/// One fact or list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in evidence.proto; `.` for an item that is itself a value.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its meaning and unit in a few words, for error messages.
+    pub hint: &'static str,
+}
+
+/// What a field holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// An integer, 0 or more.
+    Integer,
+    /// `yes` or `no`.
+    Flag,
+    /// One of these names; the first is number 1 of the enum, number 0 is unknown.
+    Choice(&'static [&'static str]),
+    /// A list of items.
+    List {
+        /// The field of the message that says that rows were left out, where it has one.
+        truncated: Option<&'static str>,
+        /// The facts of an item.
+        item: &'static Schema,
+    },
+}
+
+impl Kind {
+    /// The kind in words, for error messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Text => "a text".to_owned(),
+            Self::Integer => "an integer".to_owned(),
+            Self::Flag => "yes or no".to_owned(),
+            Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::List { .. } => "a list".to_owned(),
+        }
+    }
+}
+
+impl Schema {
+    /// The field called `name`.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The schema of the items of the list called `name`.
+    pub fn item(&self, name: &str) -> Option<&'static Schema> {
+        match self.field(name)?.kind {
+            Kind::List { item, .. } => Some(item),
+            _ => None,
+        }
+    }
+
+    /// The names of all facts, or of all lists, for error messages.
+    pub fn names(&self, lists: bool) -> String {
+        let names: Vec<_> = self
+            .fields
+            .iter()
+            .filter(|field| matches!(field.kind, Kind::List { .. }) == lists)
+            .map(|field| field.name)
+            .collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+}
+
+const fn field(name: &'static str, kind: Kind, hint: &'static str) -> Field {
+    Field { name, kind, hint }
+}
+
+pub(super) const PURPOSES: &[&str] = &["root", "home", "data", "swap", "boot", "efi"];
+pub(super) const COVERAGES: &[&str] = &["none", "partial", "full", "memory"];
+pub(super) const LAYERS: &[&str] = &[
+    "luks1",
+    "luks2",
+    "plain",
+    "tcrypt",
+    "bitlk",
+    "verity",
+    "integrity",
+    "lvm",
+    "raid",
+    "multipath",
+    "loop",
+    "partition",
+    "disk",
+    "zram",
+    "other",
+];
+pub(super) const LOCK_SCOPES: &[&str] = &["session", "system_default"];
+pub(super) const PRODUCT_KINDS: &[&str] = &["edr", "av", "telemetry", "platform"];
+
+static LAYER: Schema = Schema {
+    name: "disk-encryption.volumes.layers",
+    fields: &[field(super::ITEM, Kind::Choice(LAYERS), "a layer between the file system and its disks")],
+};
+
+static VOLUME: Schema = Schema {
+    name: "disk-encryption.volumes",
+    fields: &[
+        field("purpose", Kind::Choice(PURPOSES), "what the volume is for"),
+        field("mount", Kind::Text, "mount point"),
+        field("filesystem", Kind::Text, "file system type"),
+        field("encryption", Kind::Choice(COVERAGES), "how much of it is encrypted"),
+        field("leaves", Kind::Integer, "physical devices reached"),
+        field("leaves_encrypted", Kind::Integer, "of them, reached only through an encrypting layer"),
+        field("layers", Kind::List { truncated: None, item: &LAYER }, "layers met"),
+        field("removable", Kind::Flag, "a device that can be pulled out"),
+        field("virtual_disk", Kind::Flag, "a hypervisor's disk"),
+    ],
+};
+
+static DISK_ENCRYPTION: Schema = Schema {
+    name: "disk-encryption",
+    fields: &[field(
+        "volumes",
+        Kind::List { truncated: Some("volumes_truncated"), item: &VOLUME },
+        "writable local mounts and swap areas",
+    )],
+};
+
+static OS_PATCH: Schema = Schema {
+    name: "os-patch",
+    fields: &[
+        field("os", Kind::Text, "ID of os-release"),
+        field("version", Kind::Text, "VERSION_ID of os-release"),
+        field("kernel", Kind::Text, "release of the running kernel"),
+        field("pending_security", Kind::Integer, "security updates not installed, packages"),
+        field("pending_other", Kind::Integer, "other updates not installed, packages"),
+        field("lists_minutes", Kind::Integer, "minute since 1970 of the last refresh of the package lists"),
+        field("installed_minutes", Kind::Integer, "minute since 1970 of the newest package change"),
+        field("reboot_required", Kind::Flag, "an installed update waits for a restart"),
+    ],
+};
+
+static LOCK_SETTING: Schema = Schema {
+    name: "screen-lock.users",
+    fields: &[
+        field("desktop", Kind::Text, "desktop environment"),
+        field("scope", Kind::Choice(LOCK_SCOPES), "a session, or the default of new ones"),
+        field("enabled", Kind::Flag, "a password is asked after the screen blanks"),
+        field("idle_seconds", Kind::Integer, "idle seconds until the screen blanks, 0 never"),
+        field("delay_seconds", Kind::Integer, "seconds from blank to password"),
+        field("enforced", Kind::Flag, "the user cannot change it"),
+    ],
+};
+
+static SCREEN_LOCK: Schema = Schema {
+    name: "screen-lock",
+    fields: &[field(
+        "users",
+        Kind::List { truncated: Some("users_truncated"), item: &LOCK_SETTING },
+        "local graphical sessions, or the system default",
+    )],
+};
+
+static PRODUCT: Schema = Schema {
+    name: "edr.products",
+    fields: &[
+        field("product", Kind::Text, "product id of the catalogue"),
+        field("kind", Kind::Choice(PRODUCT_KINDS), "what the product is"),
+        field("installed", Kind::Flag, "its files are there"),
+        field("version", Kind::Text, "installed version"),
+        field("running", Kind::Flag, "a process runs from its exact path"),
+        field("trusted_path", Kind::Flag, "only root may write the executable and its folders"),
+        field("unit_active", Kind::Flag, "its own service unit owns that process and is active"),
+    ],
+};
+
+static EDR: Schema = Schema {
+    name: "edr",
+    fields: &[field(
+        "products",
+        Kind::List { truncated: Some("products_truncated"), item: &PRODUCT },
+        "products of the catalogue",
+    )],
+};
+
+pub(super) fn of(control: &str) -> Option<&'static Schema> {
+    [&DISK_ENCRYPTION, &EDR, &OS_PATCH, &SCREEN_LOCK].into_iter().find(|schema| schema.name == control)
+}
