@@ -8,6 +8,7 @@ pub mod acts;
 pub mod draw;
 pub mod dsse;
 pub mod envelope;
+pub mod evaluation;
 pub mod facts;
 pub mod frame;
 pub mod ids;

@@ -1,1 +1,0 @@
-"""Makes sampling sets by hand, without the verifier's code: its own encoders, tree, keys, frame and statistics."""

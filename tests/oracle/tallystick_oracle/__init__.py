@@ -1,1 +1,0 @@
-"""A second verifier of Tallystick sampling sets, written from docs/FORMAT.md alone."""
