@@ -7,6 +7,7 @@
 pub mod acts;
 pub mod draw;
 pub mod dsse;
+pub mod enrolment;
 pub mod envelope;
 pub mod evaluation;
 pub mod facts;
@@ -27,4 +28,5 @@ pub mod statement;
 pub mod stats;
 pub mod time;
 pub mod trust;
+pub mod trust_domain;
 pub mod verify;
