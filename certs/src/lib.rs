@@ -1,1 +1,32 @@
-//! Placeholder until its stage.
+//! Private certificates: who may issue them, what is in them, how a connection is checked with them.
+//!
+//! In scope: the root and three issuing authorities, P-256 TLS keys, enrolment tokens, who a peer is, and rustls
+//! configurations. The TLS provider (ring) is chosen here only.
+//! Not in scope: files, sockets, clocks. Time and serials are arguments; texts are PEM in and out. Randomness is used
+//! in two places that cannot take it as an argument: making a P-256 key, and ring's ECDSA signatures.
+
+mod authority;
+mod crypto;
+mod issue;
+mod peer;
+pub mod pem;
+mod revocation;
+#[cfg(any(test, feature = "test-pki"))]
+pub mod test_pki;
+mod tls;
+mod tls_key;
+mod token;
+
+pub use authority::{AuthorityError, AuthorityKeys, IssuingAuthority, NewAuthorities, Population};
+pub use issue::{
+    AGENT_LIFETIME, IssueError, Issued, Issuer, MAX_LIFETIME, Order, PERSON_LIFETIME, SERVER_LIFETIME,
+    Serial, Subject,
+};
+pub use peer::{Peer, PeerCertificate, PeerError, Role};
+pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked};
+pub use tls::{
+    Clock, Identity, SystemClock, TlsError, TrustedAuthority, enrolment_client, mutual_client,
+    mutual_listener, open_listener,
+};
+pub use tls_key::{TlsKey, TlsKeyError};
+pub use token::{Pin, Token, TokenError, TokenSecret};
