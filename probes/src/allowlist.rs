@@ -1,0 +1,147 @@
+//! Everything the agent may ever ask of a machine. What is not listed here is not asked.
+
+use std::sync::OnceLock;
+
+use crate::{
+    catalogue::Catalogue,
+    linux::{block, container, disk, edr, gnome, os_patch, os_release, screen_lock, sessions},
+    platform::Platform,
+    programs::Program,
+    question::Question,
+};
+
+/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/` and blanks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permitted {
+    /// The control it is asked for.
+    pub control: &'static str,
+    /// The question as printed, with `*` where it varies.
+    pub pattern: String,
+}
+
+/// Every kind of question of a platform, ascending by control and pattern; empty where nothing is asked yet.
+pub fn questions(platform: Platform) -> Vec<Permitted> {
+    if platform != Platform::Linux {
+        return Vec::new();
+    }
+    let mut list = Vec::new();
+    let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
+    for control in ["disk-encryption", "edr", "os-patch", "screen-lock"] {
+        add(control, format!("link {}", container::PID_NAMESPACE));
+        add(control, format!("metadata {}", container::SYSTEMD_CONTAINER));
+        add(control, format!("metadata {}", container::PODMAN_CONTAINER));
+    }
+    disk_encryption(&mut |pattern| add("disk-encryption", pattern));
+    edr(&mut |pattern| add("edr", pattern));
+    os_patch(&mut |pattern| add("os-patch", pattern));
+    screen_lock(&mut |pattern| add("screen-lock", pattern));
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn disk_encryption(add: &mut dyn FnMut(String)) {
+    for path in [disk::MOUNTINFO, disk::MOUNTS, disk::SWAPS, disk::MEMINFO] {
+        add(format!("read {path}"));
+    }
+    let device = format!("{}/*", block::FOLDER);
+    add(format!("list {}", block::FOLDER));
+    add(format!("link {device}"));
+    add(format!("list {device}"));
+    add(format!("list {device}/holders"));
+    add(format!("list {device}/slaves"));
+    for file in ["backing_dev", "device/model", "device/vendor", "dm/name", "dm/uuid", "loop/backing_file"] {
+        add(format!("read {device}/{file}"));
+    }
+    add(format!("read {device}/removable"));
+    add(format!("read {device}/uevent"));
+    add(format!("list {}", disk::BTRFS_FOLDER));
+    add(format!("list {}/*/devices", disk::BTRFS_FOLDER));
+    add(format!("list {}/*/devinfo", disk::BTRFS_FOLDER));
+}
+
+fn edr(add: &mut dyn FnMut(String)) {
+    add("processes".to_owned());
+    add("read /proc/*/cgroup".to_owned());
+    for product in Catalogue::bundled().map(|c| c.products.as_slice()).unwrap_or_default() {
+        let linux = &product.linux;
+        for executable in &linux.executables {
+            add(format!("metadata {executable}"));
+            if linux.build_suffix {
+                add(format!("metadata {executable}*"));
+            }
+            let mut path = executable.as_str();
+            while let Some((folder, _)) = path.rsplit_once('/') {
+                add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));
+                path = folder;
+            }
+        }
+        add(Question::run(Program::Systemctl, &edr::show_unit(&linux.unit)).to_string());
+        add(Question::run(Program::DpkgQuery, &edr::show_package(&linux.package)).to_string());
+    }
+}
+
+fn os_patch(add: &mut dyn FnMut(String)) {
+    for path in os_release::PATHS.into_iter().chain([os_patch::KERNEL_RELEASE]) {
+        add(format!("read {path}"));
+    }
+    add(Question::run(Program::AptGet, &os_patch::SIMULATE).to_string());
+    add(Question::run(Program::Apt, &os_patch::LIST_UPGRADABLE).to_string());
+    add(format!("list {}", os_patch::LISTS));
+    add(format!("list {}", os_patch::RUN));
+    add(format!("metadata {}/*", os_patch::LISTS));
+    add(format!("metadata {}", os_patch::SUCCESS_STAMP));
+    add(format!("metadata {}", os_patch::DPKG_STATUS));
+}
+
+fn screen_lock(add: &mut dyn FnMut(String)) {
+    add("processes".to_owned());
+    add(format!("metadata {}", screen_lock::SYSTEMD_RUNS));
+    for path in screen_lock::DEFAULT_TARGETS {
+        add(format!("link {path}"));
+    }
+    for path in screen_lock::DISPLAY_MANAGERS {
+        add(format!("metadata {path}"));
+    }
+    add(format!("list {}", screen_lock::SHARE));
+    for folder in screen_lock::SESSION_FOLDERS {
+        add(format!("list {}/{folder}", screen_lock::SHARE));
+    }
+    add(format!("list {}", sessions::FOLDER));
+    add(Question::run(Program::Loginctl, &sessions::LIST).to_string());
+    add(Question::Run { program: Program::Loginctl, args: sessions::show("*") }.to_string());
+    for desktop in gnome::desktops() {
+        let mut as_user = |program: Program, args: &[&str]| {
+            add(format!("run-as * {desktop} {} {}", program.name(), args.join(" ")));
+        };
+        as_user(Program::Gdbus, &gnome::SHELL_ON_BUS);
+        as_user(Program::Dconf, &gnome::LIST_LOCKS);
+        for schema in gnome::SCHEMAS {
+            as_user(Program::Gsettings, &["list-recursively", schema]);
+        }
+    }
+}
+
+/// True when a question is of a permitted kind. Hosts that touch a machine refuse every other.
+pub fn is_permitted(platform: Platform, question: &Question) -> bool {
+    let text = question.to_string();
+    // A name out of a listing must not lead out of its folder.
+    if text.split(['/', ' ']).any(|part| part == ".." || part == ".") {
+        return false;
+    }
+    static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
+    platform == Platform::Linux
+        && LINUX
+            .get_or_init(|| questions(Platform::Linux))
+            .iter()
+            .any(|permitted| fits(&permitted.pattern, &text))
+}
+
+/// `*` stands for one or more characters other than `/` and blanks.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
+    let Some(rest) = text.strip_prefix(before) else { return false };
+    let longest = rest.find(['/', ' ']).unwrap_or(rest.len());
+    (1..=longest).any(|end| rest.get(end..).is_some_and(|tail| fits(after, tail)))
+}
+

@@ -1,0 +1,108 @@
+//! `os-patch`: what is installed, what could be newer, and how old that knowledge is.
+
+use proto::{OsPatch, Reason, facts::Control};
+
+use crate::{
+    answers::{Answers, Round, unanswered, unparsed},
+    drive::{Outcome, Step},
+    linux::{apt, container, os_release},
+    programs::Program,
+    question::{Answer, FileKind, Metadata, Question},
+};
+
+pub(crate) const KERNEL_RELEASE: &str = "/proc/sys/kernel/osrelease";
+pub(crate) const LISTS: &str = "/var/lib/apt/lists";
+/// Touched by Ubuntu's and many Debians' apt after a refresh without any error.
+pub(crate) const SUCCESS_STAMP: &str = "/var/lib/apt/periodic/update-success-stamp";
+/// Rewritten by dpkg whenever a package changes.
+pub(crate) const DPKG_STATUS: &str = "/var/lib/dpkg/status";
+pub(crate) const RUN: &str = "/run";
+/// Systems whose suites this probe knows; a derivative has other suites, and no claim is made for it.
+const SYSTEMS: [&str; 2] = ["debian", "ubuntu"];
+pub(crate) const SIMULATE: [&str; 2] = ["-s", "dist-upgrade"];
+pub(crate) const LIST_UPGRADABLE: [&str; 2] = ["list", "--upgradable"];
+
+/// The step of the probe on Linux.
+pub(crate) fn step(answers: &Answers) -> Step {
+    let mut round = Round::new(answers);
+    let container = container::ask(&mut round);
+    let release = os_release::ask(&mut round);
+    let kernel = round.read(KERNEL_RELEASE);
+    if let Some(step) = round.pending() {
+        return step;
+    }
+    if let Some(step) = container::verdict(container) {
+        return step;
+    }
+    let Some(release) = os_release::parse(release) else {
+        return unanswered(Question::Read(os_release::PATHS[0].to_owned()), release[0]);
+    };
+    let Some(kernel) = kernel.line() else {
+        return unanswered(Question::Read(KERNEL_RELEASE.to_owned()), kernel);
+    };
+    if !SYSTEMS.contains(&release.id.as_str()) {
+        return Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform));
+    }
+
+    let simulate = Question::run(Program::AptGet, &SIMULATE);
+    let list = Question::run(Program::Apt, &LIST_UPGRADABLE);
+    let simulation = round.ask(&simulate);
+    let upgradable = round.ask(&list);
+    let lists = round.list(LISTS);
+    let stamp = round.metadata(SUCCESS_STAMP);
+    let status = round.metadata(DPKG_STATUS);
+    let run = round.list(RUN);
+    let security_list = release.codename.as_deref().and_then(|name| security_list(name, lists));
+    let security_time = security_list.as_ref().map(|path| round.metadata(path.clone()));
+    if let Some(step) = round.pending() {
+        return step;
+    }
+    let (simulation, upgradable) = match (simulation.whole_text(), upgradable.whole_text()) {
+        (None, _) => return unanswered(simulate, simulation),
+        (_, None) => return unanswered(list, upgradable),
+        (Some(simulation), Some(upgradable)) => (simulation, upgradable),
+    };
+    let Some(pending) = apt::pending(simulation, upgradable) else { return unparsed(simulate) };
+
+    Step::Done(Outcome::observed(Control::OsPatch(OsPatch {
+        os: release.id,
+        version: release.version,
+        kernel: kernel.to_owned(),
+        // Without a list of the security suite, nothing is known of what is missing from it.
+        pending_security: security_list.is_some().then_some(pending.security),
+        pending_other: Some(pending.other),
+        lists_minutes: lists_minutes(security_list.as_deref(), security_time, stamp),
+        installed_minutes: modified_minutes(DPKG_STATUS, status),
+        reboot_required: run
+            .names()
+            .filter(|names| !names.is_empty())
+            .map(|names| names.iter().any(|name| name == "reboot-required")),
+    })))
+}
+
+/// The list of the release's security suite: `…_dists_bookworm-security_InRelease`.
+fn security_list(codename: &str, lists: &Answer) -> Option<String> {
+    let suite = format!("_dists_{codename}-security_");
+    let is_release = |name: &&String| {
+        name.split_once(&suite).is_some_and(|(_, rest)| matches!(rest, "InRelease" | "Release"))
+    };
+    lists.names()?.iter().find(is_release).map(|name| format!("{LISTS}/{name}"))
+}
+
+/// When the lists were last known to be current: apt gives a list the time its archive was published, which is
+/// never later than the refresh; the stamp tells of refreshes that found nothing new. The later of the two.
+fn lists_minutes(path: Option<&str>, list: Option<&Answer>, stamp: &Answer) -> Option<u64> {
+    let list = modified_minutes(path?, list?)?;
+    Some(modified_minutes(SUCCESS_STAMP, stamp).map_or(list, |stamp| stamp.max(list)))
+}
+
+/// Minute since 1970 in which a file last changed.
+fn modified_minutes(path: &str, answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Metadata(Metadata { path: of, kind: FileKind::File, modified_seconds, .. }) if of == path => {
+            u64::try_from(*modified_seconds).ok().map(|seconds| seconds / 60)
+        }
+        _ => None,
+    }
+}
+
