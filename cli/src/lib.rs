@@ -1,1 +1,3 @@
 //! Placeholder until its stage.
+
+pub mod pure;
