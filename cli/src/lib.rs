@@ -1,3 +1,4 @@
-//! Placeholder until its stage.
+//! The client of the security team and of the auditor.
 
+pub mod policy_file;
 pub mod pure;
