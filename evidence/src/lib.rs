@@ -23,6 +23,8 @@ pub mod plan;
 pub mod policy;
 pub mod roster;
 pub mod rules;
+#[cfg(test)]
+mod samples;
 pub mod set;
 pub mod statement;
 pub mod stats;
