@@ -185,10 +185,7 @@ impl BoundArgs {
              Clopper-Pearson, rounded up from {percent}%)."
         )?;
         if let (Some(population), Some(units)) = (population, upper_limit_units) {
-            writeln!(
-                out,
-                "Of {population} units in all at most {units} deviate (hypergeometric, same risk)."
-            )?;
+            writeln!(out, "Upper limit {units} of {population} units in all (hypergeometric, same risk).")?;
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ fn bound_prints_sentences() {
         output(&["bound", "--n", "25", "--deviations", "0", "--risk", "5%", "--population", "250"]).unwrap(),
         "Upper limit 11.3% for 0 deviations in 25 units at 5% risk (one-sided Clopper-Pearson, rounded up from \
          11.292814500685%).\n\
-         Of 250 units in all at most 26 deviate (hypergeometric, same risk).\n"
+         Upper limit 26 of 250 units in all (hypergeometric, same risk).\n"
     );
 }
 
