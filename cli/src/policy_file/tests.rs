@@ -105,3 +105,16 @@ fn an_unknown_member_is_refused_where_it_stands() {
     assert_eq!(error.line, line + 1);
     assert!(error.problem.contains("sla_hours"), "{error}");
 }
+
+#[test]
+fn the_rule_vectors_judge_by_the_conditions_of_the_baseline() {
+    let vectors = include_bytes!("../../../evidence/testdata/rules_vectors.json");
+    let Value::Object(mut vectors) = Value::parse_any(vectors).unwrap() else { panic!("an object") };
+    let conditions = parse(BASELINE)
+        .unwrap()
+        .controls
+        .iter()
+        .map(|control| (control.id.to_string(), control.condition.to_json()))
+        .collect();
+    assert_eq!(vectors.remove("baseline"), Some(Value::Object(conditions)));
+}
