@@ -5,6 +5,7 @@
 //! Not in scope: files, sockets, clocks, randomness. Callers pass values in and get values back.
 
 pub mod acts;
+pub mod authority;
 pub mod draw;
 pub mod dsse;
 pub mod enrolment;

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::acts::{Act, ActError, Body};
+use crate::draw::{DrawRecord, Population, Seed};
 use crate::ids::{Class, Digest, EngagementId, IdError, Name};
 use crate::json::{self, JsonError, Members, Value, object};
 use crate::keys::PublicKey;
@@ -239,6 +240,18 @@ impl Plan {
             Body::Plan(plan) => Ok((*plan, Digest::of(payload))),
             other => Err(ActError::Unknown(other.kind().name().unwrap_or_default().to_owned())),
         }
+    }
+
+    /// One control's draw, from public values alone. `plan_hash` is this plan's.
+    pub fn draw(
+        &self,
+        plan_hash: &Digest,
+        control: &Name,
+        population: &Population,
+        nonce: &Digest,
+    ) -> DrawRecord {
+        let seed = Seed::of(plan_hash, &population.sha256(), population.count(), nonce.as_bytes(), None);
+        DrawRecord::of(control.clone(), self.method, population, seed, self.sample_size, self.reserves)
     }
 
     /// The days as half-open intervals; `freeze` is the received_ms of the freeze leaf.

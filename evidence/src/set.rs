@@ -99,11 +99,13 @@ pub fn is_listed_path(path: &str) -> bool {
     match parts.as_slice() {
         [PLAN | VERIFY_MD] | ["log", "checkpoint"] => true,
         ["log", "consistency", size] => decimal(size),
-        ["streams", file] => {
-            SET_STREAMS.iter().any(|s| *file == format!("{}.jsonl", s.name()) || *file == format!("{}.tlog-proof", s.name()))
-        }
+        ["streams", file] => SET_STREAMS
+            .iter()
+            .any(|s| *file == format!("{}.jsonl", s.name()) || *file == format!("{}.tlog-proof", s.name())),
         ["population", file] => stem(file, ".txt").is_some_and(|control| name(&control)),
-        ["draw" | "results" | "evaluation", file] => stem(file, ".json").is_some_and(|control| name(&control)),
+        ["draw" | "results" | "evaluation", file] => {
+            stem(file, ".json").is_some_and(|control| name(&control))
+        }
         ["units", control, number, file] => {
             let number_ok = number.len() >= 4
                 && number.bytes().all(|b| b.is_ascii_digit())
@@ -274,12 +276,7 @@ pub fn parse_leaf_extra(extra: &[u8]) -> Option<(Leaf, [u8; SALT_BYTES], &[u8])>
 }
 
 /// The `extra` of the export's proof: a leaf's, then LP(payload) and LP(consistency hashes).
-pub fn export_extra(
-    leaf: &Leaf,
-    salt: &[u8; SALT_BYTES],
-    payload: &[u8],
-    consistency: &[Digest],
-) -> Vec<u8> {
+pub fn export_extra(leaf: &Leaf, salt: &[u8; SALT_BYTES], payload: &[u8], consistency: &[Digest]) -> Vec<u8> {
     let mut out = leaf_extra(leaf, salt);
     let hashes: Vec<u8> = consistency.iter().flat_map(|hash| hash.0).collect();
     for part in [payload, hashes.as_slice()] {

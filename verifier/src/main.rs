@@ -1,2 +1,5 @@
-//! Binary of `verifier`.
-fn main() {}
+//! `tallystick-verify`: checks a sampling set offline.
+
+fn main() -> std::process::ExitCode {
+    verifier::main()
+}

@@ -94,7 +94,10 @@ impl Results {
             .devices
             .iter()
             .map(|row| {
-                object([("device", json::text(row.device.to_string())), ("counts", counts_value(&row.counts))])
+                object([
+                    ("device", json::text(row.device.to_string())),
+                    ("counts", counts_value(&row.counts)),
+                ])
             })
             .collect();
         let units = self
@@ -124,7 +127,10 @@ impl Results {
             .objects("devices")?
             .into_iter()
             .map(|mut item| {
-                let row = DeviceCounts { device: item.parsed("device")?, counts: take_counts(&mut item, "counts")? };
+                let row = DeviceCounts {
+                    device: item.parsed("device")?,
+                    counts: take_counts(&mut item, "counts")?,
+                };
                 item.finish()?;
                 Ok(row)
             })

@@ -1,0 +1,399 @@
+//! Who may do what, entry by entry: the state of streams 1 to 3 and the one gate every act passes.
+//!
+//! The collector asks before it appends, a verifier asks again about every entry of a set. docs/FORMAT.md
+//! sections 4 and 8, checks 6 to 11.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::acts::{Act, ActError, ActId, Body, Commitment, DrawAct, Export, Freeze, Reveal, Role};
+use crate::draw;
+use crate::dsse::{ActEnvelope, DsseError};
+use crate::enrolment::{Transcript, TranscriptError};
+use crate::ids::{DeviceId, Digest};
+use crate::judge::PolicyEntry;
+use crate::keys::PublicKey;
+use crate::leaf::{Kind, Stream};
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::roster::{Roster, RosterError};
+use crate::time::Timestamp;
+
+/// Why an act was refused. [`AuthorityError::check`] names the numbered check it fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    /// Its form.
+    #[error(transparent)]
+    Act(#[from] ActError),
+    /// Its signature.
+    #[error(transparent)]
+    Signature(#[from] DsseError),
+    /// For another log.
+    #[error("the act is for {found:?}, this log is {expected:?}")]
+    Origin {
+        /// Origin in the act.
+        found: String,
+        /// This log.
+        expected: String,
+    },
+    /// An id met before.
+    #[error("act id {} was used before: make the act anew", .0.as_str())]
+    Repeated(ActId),
+    /// The first roster entry is not a genesis, or one comes later.
+    #[error("the first entry of a log is its genesis, and only it")]
+    Genesis,
+    /// The genesis does not fit itself.
+    #[error("genesis: {0}")]
+    GenesisMembers(&'static str),
+    /// A key nobody admitted.
+    #[error("key {0} is not admitted to this log: an admin adds persons with `user create`")]
+    Stranger(Digest),
+    /// An admitted person without the right.
+    #[error("a {role} may not sign {act}: it takes {needed}")]
+    Role {
+        /// The signer's role.
+        role: Role,
+        /// Name of the act.
+        act: &'static str,
+        /// Who may.
+        needed: &'static str,
+    },
+    /// An entry of the operations key by another key.
+    #[error("{0} is signed by the operations key only")]
+    NotOperations(&'static str),
+    /// An act of an auditor by another key.
+    #[error("this plan's auditor key is {expected}, the act is signed by {found}")]
+    NotAuditor {
+        /// Key id of the plan's auditor.
+        expected: Digest,
+        /// Key id of the signer.
+        found: Digest,
+    },
+    /// Roster rules.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    /// The enrolment's transcript.
+    #[error(transparent)]
+    Transcript(#[from] TranscriptError),
+    /// The transcript and the entry differ.
+    #[error("the enrolment's {0} is not the transcript's")]
+    TranscriptMember(&'static str),
+    /// A plan nobody logged.
+    #[error("no plan {0} in this log")]
+    NoPlan(Digest),
+    /// A ceremony step that is not due.
+    #[error("{step} is not due: {because}")]
+    Ceremony {
+        /// The step.
+        step: &'static str,
+        /// Why not.
+        because: &'static str,
+    },
+}
+
+impl AuthorityError {
+    /// The numbered check of docs/FORMAT.md section 12 that this fails.
+    pub fn check(&self) -> u8 {
+        match self {
+            Self::Act(_) | Self::Signature(_) | Self::Origin { .. } | Self::Repeated(_) => 6,
+            Self::Genesis | Self::GenesisMembers(_) => 7,
+            Self::Stranger(_) | Self::Role { .. } | Self::NotOperations(_) | Self::NotAuditor { .. } => 8,
+            Self::NoPlan(_) => 8,
+            Self::Roster(RosterError::SecondGenesis) => 7,
+            Self::Roster(RosterError::DeviceUnknown(_) | RosterError::PersonTwice(_)) => 8,
+            Self::Roster(_) | Self::Transcript(_) | Self::TranscriptMember(_) => 9,
+            Self::Ceremony { .. } => 11,
+        }
+    }
+}
+
+/// One ceremony: a plan and what followed it, each with its index and receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceremony {
+    /// The plan.
+    pub plan: Plan,
+    /// The plan act's payload: plan.json.
+    pub plan_payload: Vec<u8>,
+    /// Index of the plan.
+    pub plan_index: u64,
+    /// The auditor's commitment.
+    pub commitment: Option<Step<Commitment>>,
+    /// The freeze.
+    pub freeze: Option<Step<Freeze>>,
+    /// The auditor's nonce.
+    pub reveal: Option<Step<Reveal>>,
+    /// The draw.
+    pub draw: Option<Step<DrawAct>>,
+    /// Every export.
+    pub exports: Vec<Step<Export>>,
+}
+
+/// A step of a ceremony.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step<T> {
+    /// Its index.
+    pub index: u64,
+    /// Its receipt.
+    pub received: Timestamp,
+    /// The act.
+    pub act: T,
+}
+
+/// A policy with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedPolicy {
+    /// Its index.
+    pub index: u64,
+    /// Its receipt.
+    pub received: Timestamp,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// The state of streams 1 to 3 after some entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authority {
+    origin: String,
+    roster: Roster,
+    policies: Vec<LoggedPolicy>,
+    ceremonies: BTreeMap<Digest, Ceremony>,
+    act_ids: BTreeSet<ActId>,
+}
+
+impl Authority {
+    /// The state before the first entry of the log `origin`.
+    pub fn new(origin: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            roster: Roster::default(),
+            policies: Vec::new(),
+            ceremonies: BTreeMap::new(),
+            act_ids: BTreeSet::new(),
+        }
+    }
+
+    /// The log.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Devices, persons, tokens.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Every policy, oldest first.
+    pub fn policies(&self) -> &[LoggedPolicy] {
+        &self.policies
+    }
+
+    /// Every policy as judging takes it.
+    pub fn policy_entries(&self) -> Vec<PolicyEntry<'_>> {
+        self.policies
+            .iter()
+            .map(|entry| PolicyEntry { index: entry.index, received: entry.received, policy: &entry.policy })
+            .collect()
+    }
+
+    /// The ceremony of a plan.
+    pub fn ceremony(&self, plan_hash: &Digest) -> Option<&Ceremony> {
+        self.ceremonies.get(plan_hash)
+    }
+
+    /// Every plan, by hash.
+    pub fn ceremonies(&self) -> impl Iterator<Item = (&Digest, &Ceremony)> {
+        self.ceremonies.iter()
+    }
+
+    /// Checks an entry of streams 1 to 3 and, if it may stand at `index`, takes it. A refused one changes nothing.
+    pub fn admit(
+        &mut self,
+        index: u64,
+        received: Timestamp,
+        kind: Kind,
+        envelope: &[u8],
+    ) -> Result<Act, AuthorityError> {
+        let (envelope, act) = Act::open_as(envelope, kind)?;
+        if act.common.origin != self.origin {
+            return Err(AuthorityError::Origin { found: act.common.origin, expected: self.origin.clone() });
+        }
+        if self.act_ids.contains(&act.common.id) {
+            return Err(AuthorityError::Repeated(act.common.id));
+        }
+        let key = self.signing_key(&act, index)?;
+        envelope.verify(&key)?;
+        self.take(index, received, &envelope, &act)?;
+        self.act_ids.insert(act.common.id.clone());
+        Ok(act)
+    }
+
+    /// The key that must have signed an act, after asking whether its holder may.
+    fn signing_key(&self, act: &Act, index: u64) -> Result<PublicKey, AuthorityError> {
+        if let Body::Genesis(genesis) = &act.body {
+            if self.roster.genesis().is_some() || index != 0 {
+                return Err(AuthorityError::Genesis);
+            }
+            return Ok(genesis.operations_key);
+        }
+        let genesis = self.roster.genesis().ok_or(AuthorityError::Genesis)?;
+        let signer = act.common.signer;
+        let kind = act.body.kind();
+        let name = kind.name().unwrap_or_default();
+        match &act.body {
+            Body::Commitment(Commitment { plan_hash, .. }) | Body::Reveal(Reveal { plan_hash, .. }) => {
+                let auditor = self
+                    .ceremonies
+                    .get(plan_hash)
+                    .ok_or(AuthorityError::NoPlan(*plan_hash))?
+                    .plan
+                    .auditor_key;
+                if auditor.id() == signer {
+                    Ok(auditor)
+                } else {
+                    Err(AuthorityError::NotAuditor { expected: auditor.id(), found: signer })
+                }
+            }
+            _ if kind.is_persons_act() => {
+                let person = self.roster.person(&signer).ok_or(AuthorityError::Stranger(signer))?;
+                let admin_only = matches!(act.body, Body::Person(_) | Body::Token(_));
+                let needed = if admin_only { "an admin" } else { "an admin or analyst" };
+                match person.role {
+                    Role::Admin => Ok(person.key),
+                    Role::Analyst if !admin_only => Ok(person.key),
+                    role => Err(AuthorityError::Role { role, act: name, needed }),
+                }
+            }
+            _ if genesis.operations_key.id() == signer => Ok(genesis.operations_key),
+            _ => Err(AuthorityError::NotOperations(name)),
+        }
+    }
+
+    fn take(
+        &mut self,
+        index: u64,
+        received: Timestamp,
+        envelope: &ActEnvelope,
+        act: &Act,
+    ) -> Result<(), AuthorityError> {
+        match &act.body {
+            Body::Genesis(genesis) => {
+                check_genesis(genesis, &self.origin)?;
+                self.roster.genesis_act(genesis)?;
+            }
+            Body::Person(person) => self.roster.person_act(person)?,
+            Body::Token(token) => self.roster.token_act(token)?,
+            Body::Enrolment(enrolment) => {
+                let transcript =
+                    Transcript::verify(&enrolment.transcript, &enrolment.sig_ed25519, &enrolment.sig_p256)?;
+                let trust_domain = self.roster.genesis().map(|genesis| genesis.trust_domain.as_str());
+                if Some(transcript.trust_domain.as_str()) != trust_domain {
+                    return Err(AuthorityError::TranscriptMember("trust domain"));
+                }
+                if transcript.token_hash != enrolment.token_hash {
+                    return Err(AuthorityError::TranscriptMember("token"));
+                }
+                if transcript.attestation_key != enrolment.attestation_key {
+                    return Err(AuthorityError::TranscriptMember("attestation key"));
+                }
+                self.roster.enrolment_act(index, received, enrolment, transcript.tls_key.id())?;
+            }
+            Body::Retire(retire) => self.roster.retire_act(index, received, retire)?,
+            Body::Class(class) => self.roster.class_act(index, received, class)?,
+            Body::Policy(policy) => {
+                self.policies.push(LoggedPolicy { index, received, policy: policy.clone() });
+            }
+            Body::Plan(plan) => {
+                let hash = Digest::of(&envelope.payload);
+                let ceremony = Ceremony {
+                    plan: (**plan).clone(),
+                    plan_payload: envelope.payload.clone(),
+                    plan_index: index,
+                    commitment: None,
+                    freeze: None,
+                    reveal: None,
+                    draw: None,
+                    exports: Vec::new(),
+                };
+                self.ceremonies.insert(hash, ceremony);
+            }
+            Body::Commitment(commitment) => {
+                let ceremony = self.open_ceremony(&commitment.plan_hash)?;
+                step(&mut ceremony.commitment, "commitment", index, received, commitment)?;
+            }
+            Body::Freeze(freeze) => {
+                let ceremony = self.open_ceremony(&freeze.plan_hash)?;
+                due(ceremony.commitment.is_some(), "freeze", "the auditor has not committed a nonce")?;
+                step(&mut ceremony.freeze, "freeze", index, received, freeze)?;
+            }
+            Body::Reveal(reveal) => {
+                let ceremony = self.open_ceremony(&reveal.plan_hash)?;
+                due(ceremony.freeze.is_some(), "reveal", "the frame is not frozen")?;
+                let commitment = ceremony.commitment.as_ref().map(|step| step.act.commitment);
+                due(
+                    commitment == Some(draw::commitment(reveal.nonce.as_bytes())),
+                    "reveal",
+                    "the nonce is not the committed one",
+                )?;
+                step(&mut ceremony.reveal, "reveal", index, received, reveal)?;
+            }
+            Body::Draw(draw) => {
+                let ceremony = self.open_ceremony(&draw.plan_hash)?;
+                due(ceremony.reveal.is_some(), "draw", "the auditor has not revealed the nonce")?;
+                step(&mut ceremony.draw, "draw", index, received, draw)?;
+            }
+            Body::Export(export) => {
+                let ceremony = self.open_ceremony(&export.plan_hash)?;
+                due(ceremony.draw.is_some(), "export", "nothing is drawn")?;
+                ceremony.exports.push(Step { index, received, act: export.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn open_ceremony(&mut self, plan_hash: &Digest) -> Result<&mut Ceremony, AuthorityError> {
+        self.ceremonies.get_mut(plan_hash).ok_or(AuthorityError::NoPlan(*plan_hash))
+    }
+
+    /// The device an instance's certificate and key speak for.
+    pub fn device_of(&self, instance: &crate::ids::InstanceId) -> Option<DeviceId> {
+        self.roster.instance(instance).map(|record| record.device)
+    }
+}
+
+/// Takes a step that comes once.
+fn step<T: Clone>(
+    slot: &mut Option<Step<T>>,
+    name: &'static str,
+    index: u64,
+    received: Timestamp,
+    act: &T,
+) -> Result<(), AuthorityError> {
+    due(slot.is_none(), name, "this plan has one already")?;
+    *slot = Some(Step { index, received, act: act.clone() });
+    Ok(())
+}
+
+fn due(holds: bool, step: &'static str, because: &'static str) -> Result<(), AuthorityError> {
+    if holds { Ok(()) } else { Err(AuthorityError::Ceremony { step, because }) }
+}
+
+fn check_genesis(genesis: &crate::acts::Genesis, origin: &str) -> Result<(), AuthorityError> {
+    let wrong = AuthorityError::GenesisMembers;
+    if !origin.strip_prefix(&genesis.trust_domain).is_some_and(|rest| rest.starts_with("/log/")) {
+        return Err(wrong("the origin does not begin with the trust domain and /log/"));
+    }
+    if genesis.log_key.name() != origin {
+        return Err(wrong("the log key is not named after the origin"));
+    }
+    if genesis.simulated != origin.ends_with("/simulated") {
+        return Err(wrong("a simulated log's origin, and no other, ends in /simulated"));
+    }
+    Ok(())
+}
+
+/// Whether an entry of this stream passes the gate here. Stream 4 is the operations key's own record.
+pub const fn is_gated(stream: Stream) -> bool {
+    matches!(stream, Stream::Roster | Stream::Rules | Stream::Audit)
+}
+
+#[cfg(test)]
+mod tests;
