@@ -1,1 +1,26 @@
-//! Placeholder until its stage.
+//! The agent: observes, signs, spools and sends.
+//!
+//! The route of one attestation through this crate: ask (`observe`), attest, spool, upload. In scope: one device's
+//! identity, its queue of signed statements, and the stream to its collector. Not in scope: judging anything.
+
+pub mod attest;
+pub mod clock;
+pub mod disk;
+#[cfg(test)]
+mod memory_disk;
+pub mod spool;
+
+/// Prints an error with everything that caused it, on one line.
+pub struct Causes<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
