@@ -3,12 +3,20 @@
 //! The route of one attestation through this crate: ask (`observe`), attest, spool, upload. In scope: one device's
 //! identity, its queue of signed statements, and the stream to its collector. Not in scope: judging anything.
 
+pub mod anchor;
 pub mod attest;
+pub mod backoff;
 pub mod clock;
+pub mod config;
 pub mod disk;
 #[cfg(test)]
+mod fake_log;
+#[cfg(test)]
 mod memory_disk;
+pub mod schedule;
+pub mod session;
 pub mod spool;
+pub mod state;
 
 /// Prints an error with everything that caused it, on one line.
 pub struct Causes<'a>(pub &'a dyn std::error::Error);

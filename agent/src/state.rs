@@ -1,0 +1,264 @@
+//! The state directory: what is where, who may read it, and that only one agent writes it.
+//!
+//! ```text
+//! agent.toml?      configuration, for people (may lie elsewhere)
+//! identity.json    who this device is, and which log it trusts: no secrets
+//! keys/ (0700)     attestation.key, tls.key (0600), pending.json while an enrolment is under way
+//! anchor           the newest checkpoint that was verified here
+//! looked.json      what the last look saw, as digests and minutes
+//! health.json      how the last exchange with the collector went
+//! spool/           signed statements, and the newest of those that were sent and proved
+//! lock             held by the one running agent
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk;
+
+/// Where the state lies unless told otherwise.
+pub const STATE_DIRECTORY: &str = "/var/lib/tallystick-agent";
+/// Permission bits of what the person at the machine may read: nothing in it is secret.
+pub const OPEN_MODE: u32 = 0o644;
+/// Permission bits of secrets.
+pub const SECRET_MODE: u32 = 0o600;
+/// Permission bits of the folder of secrets.
+const SECRET_FOLDER_MODE: u32 = 0o700;
+/// Permission bits of other folders.
+const OPEN_FOLDER_MODE: u32 = 0o755;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system refused.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others may read or write a secret.
+    #[error(
+        "{path} may be read or written by others (mode {mode:04o}): chmod {wanted:04o} {path}, and enrol again if a stranger could have read it"
+    )]
+    Mode {
+        /// The file or folder.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// The bits it must have.
+        wanted: u32,
+    },
+    /// A secret belongs to somebody else.
+    #[error("{path} belongs to user {owner}, but this program runs as user {user}: run it as the same user")]
+    Owner {
+        /// The file or folder.
+        path: String,
+        /// Its owner.
+        owner: u32,
+        /// Who runs this.
+        user: u32,
+    },
+    /// Not a regular file.
+    #[error("{path} is not a regular file")]
+    Special {
+        /// The path.
+        path: String,
+    },
+    /// Another agent runs on this directory.
+    #[error("another agent is running on {path}: stop it first")]
+    Locked {
+        /// The directory.
+        path: String,
+    },
+    /// A file has another content than it must have.
+    #[error("{path} is damaged: {problem}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is no identity.
+    #[error("{path}: this device is not enrolled: run `tallystick-agent enroll`")]
+    NotEnrolled {
+        /// Where the identity would be.
+        path: String,
+    },
+}
+
+/// A state directory.
+#[derive(Debug, Clone)]
+pub struct StateDirectory {
+    root: PathBuf,
+}
+
+impl StateDirectory {
+    /// The directory at `root`; nothing is touched.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The folder of secrets.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The folder of the spool.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    /// Makes the folders that are missing.
+    pub fn create(&self) -> Result<(), StateError> {
+        make_folder(&self.root, OPEN_FOLDER_MODE)?;
+        make_folder(&self.keys(), SECRET_FOLDER_MODE)?;
+        make_folder(&self.spool(), OPEN_FOLDER_MODE)?;
+        disk::sync_folder(&self.root).map_err(|source| fail("sync", &self.root, source))
+    }
+
+    /// Takes the lock that only one agent can hold. It is given back when the process ends, however it ends.
+    pub fn lock(&self) -> Result<Lock, StateError> {
+        let path = self.file("lock");
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|source| fail("open", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(StateError::Locked { path: self.root.display().to_string() })
+            }
+            Err(std::fs::TryLockError::Error(source)) => Err(fail("lock", &path, source)),
+        }
+    }
+
+    /// Reads a secret file, after its permissions, its owner and its folder's were found good; `None` when absent.
+    pub fn read_secret(&self, name: &str) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StateError> {
+        let path = self.keys().join(name);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(fail("look at", &path, source)),
+            Ok(found) if !found.is_file() => {
+                return Err(StateError::Special { path: path.display().to_string() });
+            }
+            Ok(_) => {}
+        }
+        check_private(&self.keys(), SECRET_FOLDER_MODE)?;
+        check_private(&path, SECRET_MODE)?;
+        let bytes = disk::read_bounded(&path).map_err(|source| fail("read", &path, source))?;
+        Ok(Some(zeroize::Zeroizing::new(bytes)))
+    }
+
+    /// Writes a secret file durably, 0600, never over an existing one.
+    pub fn write_new_secret(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        check_private(&self.keys(), SECRET_FOLDER_MODE)?;
+        let path = self.keys().join(name);
+        if std::fs::symlink_metadata(&path).is_ok() {
+            let source = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(fail("create", &path, source));
+        }
+        disk::replace(&path, bytes, SECRET_MODE).map_err(|source| fail("write", &path, source))
+    }
+
+    /// Removes a secret file; absent is no error.
+    pub fn remove_secret(&self, name: &str) -> Result<(), StateError> {
+        let path = self.keys().join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail("remove", &path, error)),
+            _ => disk::sync_folder(&self.keys()).map_err(|source| fail("sync", &self.keys(), source)),
+        }
+    }
+
+    /// Reads a JSON file into its type; `None` when absent.
+    pub fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let path = self.file(name);
+        let bytes = match disk::read_bounded(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(fail("read", &path, source)),
+            Ok(bytes) => bytes,
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| StateError::Damaged {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        })
+    }
+
+    /// Writes a JSON file durably, readable by everybody on the machine.
+    pub fn write_json<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+        let path = self.file(name);
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|error| fail("write", &path, io::Error::other(error)))?;
+        bytes.push(b'\n');
+        disk::replace(&path, &bytes, OPEN_MODE).map_err(|source| fail("write", &path, source))
+    }
+}
+
+/// Held while an agent writes the directory.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+fn fail(what: &'static str, path: &Path, source: io::Error) -> StateError {
+    StateError::Io { what, path: path.display().to_string(), source }
+}
+
+#[cfg(unix)]
+fn make_folder(path: &Path, mode: u32) -> Result<(), StateError> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)))
+        .map_err(|source| fail("create", path, source))
+}
+
+#[cfg(not(unix))]
+fn make_folder(path: &Path, _mode: u32) -> Result<(), StateError> {
+    std::fs::create_dir_all(path).map_err(|source| fail("create", path, source))
+}
+
+#[cfg(unix)]
+fn check_private(path: &Path, wanted: u32) -> Result<(), StateError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::symlink_metadata(path).map_err(|source| fail("look at", path, source))?;
+    let mode = found.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(StateError::Mode { path: path.display().to_string(), mode, wanted });
+    }
+    let user = rustix::process::geteuid().as_raw();
+    if found.uid() != user {
+        return Err(StateError::Owner { path: path.display().to_string(), owner: found.uid(), user });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_private(_path: &Path, _wanted: u32) -> Result<(), StateError> {
+    // The installer sets the folder's access list; this release supports Linux.
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
