@@ -1,0 +1,263 @@
+"""A log with its roster, made act by act; every step can be bent by a hook."""
+
+from .facts import observation
+from .tree import Tree
+from .wire import Key, TlsKey, b64, blob, fixed, instance_bytes, jcs, lp, note, num, pae, random_id, sha, sha_hex
+
+ACT_TYPE = b"application/vnd.tallystick.act.v1+json"
+STATEMENT_TYPE = b"application/vnd.tallystick.attestation.v1+protobuf"
+DOMAIN = "audit.example"
+ZERO = "0" * 64
+KINDS = {
+    "genesis": (1, 1), "person": (1, 2), "token": (1, 3), "enrolment": (1, 4), "retire": (1, 6), "class": (1, 8),
+    "policy": (2, 1), "plan": (3, 1), "commitment": (3, 2), "freeze": (3, 3), "reveal": (3, 4), "draw": (3, 5),
+    "export": (3, 7), "configuration": (4, 5),
+}
+
+
+class Hooks(dict):
+    """name -> function of a value (and nothing else) to the value used instead."""
+
+    def bend(self, name, value):
+        """The value, bent if there is a hook."""
+        return self[name](value) if name in self else value
+
+
+class Device:
+    """A device as the generator knows it."""
+
+    def __init__(self, name, device_class, group):
+        self.name, self.group = name, group
+        self.id, self.instance = random_id("d", name), random_id("i", name)
+        self.key, self.tls = Key("device " + name), TlsKey("device " + name)
+        self.classes = [(None, device_class)]  # (from ms, class); None: enrolment
+        self.enrolled_ms = self.retired_ms = None
+        self.statements = []  # dicts, in order of sequence
+        self.anchor = None
+
+    def states(self):
+        """[(start, end or None, class)], in service."""
+        starts = [(self.enrolled_ms, self.classes[0][1])] + self.classes[1:]
+        ends = [start for start, _class in starts[1:]] + [None]
+        rows = []
+        for (start, device_class), end in zip(starts, ends):
+            if self.retired_ms is not None:
+                end = self.retired_ms if end is None else min(end, self.retired_ms)
+            if end is None or start < end:
+                rows.append((start, end, device_class))
+        return rows
+
+    def classes_on(self, start, end):
+        """The classes in service during [start, end)."""
+        return [c for s, e, c in self.states() if max(s, start) < (end if e is None else min(e, end))]
+
+
+class Log:
+    """The log of one world."""
+
+    def __init__(self, now_ms, hooks=None, label="2026"):
+        self.hooks = Hooks(hooks or {})
+        self.origin = "%s/log/%s" % (DOMAIN, label)
+        self.now = now_ms
+        self.tree = Tree()
+        self.leaves, self.payloads, self.salts = [], [], []
+        self.streams = {1: [], 2: [], 3: [], 4: []}  # indexes
+        self.keys = {name: Key(name) for name in ("log", "operations", "admin", "analyst", "auditor", "stranger")}
+        self.counter = 0
+        self.policies = []  # (index, received_ms, {control: members})
+        self._genesis()
+
+    # ---- leaves
+
+    def _append(self, stream, kind, payload):
+        salt = fixed("salt %d" % len(self.leaves))
+        received = self.hooks.bend("received", (len(self.leaves), self.now))
+        received = received[1] if isinstance(received, tuple) else received
+        leaf = bytes([1, stream, kind]) + received.to_bytes(8, "big") + sha(salt + payload)
+        if stream:
+            mine = self.streams[stream]
+            previous = self.tree.hashes[mine[-1]] if mine else bytes(32)
+            chained = self.hooks.bend("chain %d" % stream, (len(mine), previous))
+            leaf += chained[0].to_bytes(8, "big") + chained[1]
+            mine.append(len(self.leaves))
+        self.leaves.append(leaf)
+        self.payloads.append(payload)
+        self.salts.append(salt)
+        return self.tree.append(leaf)
+
+    def at(self, ms):
+        """Moves the clock forward."""
+        self.now = max(self.now, ms)
+
+    @property
+    def size(self):
+        """Leaves so far."""
+        return len(self.leaves)
+
+    def checkpoint_note(self, size):
+        """The signed checkpoint of the first `size` leaves."""
+        text = "%s\n%d\n%s\n" % (self.origin, size, b64(self.tree.root(0, size)))
+        signers = self.hooks.bend("checkpoint signers", [(self.origin, self.keys["log"])])
+        return note(text, *signers)
+
+    def checkpoint(self, size):
+        """{origin, size, root} of acts and trust files."""
+        return {"origin": self.origin, "size": size, "root": self.tree.root(0, size).hex()}
+
+    def proof(self, index, size, extra=b"", checkpoint=None):
+        """A tlog-proof file."""
+        lines = ["c2sp.org/tlog-proof@v1"] + (["extra " + b64(extra)] if extra else []) + ["index %d" % index]
+        lines += [b64(h) for h in self.tree.inclusion(index, 0, size)]
+        return ("\n".join(lines) + "\n\n").encode() + (checkpoint or self.checkpoint_note(size))
+
+    def heads(self, below=None):
+        """The four heads over the leaves below an index."""
+        rows = []
+        for stream in (1, 2, 3, 4):
+            mine = [i for i in self.streams[stream] if below is None or i < below]
+            last = self.tree.hashes[mine[-1]].hex() if mine else ZERO
+            rows.append({"stream": stream, "entries": len(mine), "last_leaf_hash": last})
+        return rows
+
+    # ---- acts
+
+    def sign(self, name, members, key):
+        """The envelope of an act, bent by `act NAME`, `signer NAME` and `envelope NAME`."""
+        self.counter += 1
+        key = self.hooks.bend("signer " + name, key)
+        act = {
+            "act": name, "version": 1, "origin": self.origin, "id": fixed("act %d" % self.counter, 16).hex(),
+            "made_at": str(self.now), "signer": key.id, **members,
+        }
+        act = self.hooks.bend("act " + name, act)
+        body = self.hooks.bend("body " + name, jcs(act))
+        signature = self.hooks.bend("signature " + name, key.sign(pae(ACT_TYPE, body)))
+        envelope = {
+            "payload": b64(body), "payloadType": ACT_TYPE.decode(),
+            "signatures": [{"keyid": key.id, "sig": b64(signature)}],
+        }
+        return self.hooks.bend("envelope " + name, jcs(envelope)), act, body
+
+    def act(self, name, members, key):
+        """Appends an act; (index, members as logged, payload bytes)."""
+        envelope, act, body = self.sign(name, members, self.keys[key])
+        index = self._append(*self.hooks.bend("kind " + name, KINDS[name]), envelope)
+        self.now += 1
+        return index, act, body
+
+    def _genesis(self):
+        key = self.keys
+        self.act("genesis", {
+            "trust_domain": DOMAIN, "simulated": int(self.origin.endswith("/simulated")),
+            "accept_rollback_blindness": 1, "log_vkey": key["log"].vkey(self.origin),
+            "operations_key": key["operations"].hex, "root_ca": fixed("root ca").hex(),
+            "issuing_cas": {name: fixed(name).hex() for name in ("agents", "people", "servers")},
+            "admin": {"person": random_id("p", "admin"), "key": key["admin"].hex, "tls_key": fixed("admin tls").hex()},
+            "predecessor": [],
+        }, "operations")
+
+    def person(self, name, role):
+        """Admits somebody."""
+        self.act("person", {
+            "person": random_id("p", name), "role": role, "key": self.keys[name].hex,
+            "tls_key": fixed(name + " tls").hex(), "detail": fixed(name + " detail").hex(),
+        }, "admin")
+
+    def enrol(self, name, device_class, group="office", expires=10**9):
+        """A token and the enrolment by it."""
+        secret = self.hooks.bend("token secret", fixed("token " + name))
+        self.act("token", {
+            "token_hash": sha_hex(secret), "class": device_class, "group": group,
+            "expires_at": str(self.now + expires), "uses": 1,
+        }, "admin")
+        return self.enrolment(name, device_class, group, secret)
+
+    def enrolment(self, name, device_class, group, secret):
+        """A device's detail and its enrolment by a token."""
+        device = Device(name, device_class, group)
+        device.key = self.hooks.bend("device key", device.key)
+        self._append(0, 4, fixed("random " + name) + b"detail of the device")
+        parts = [
+            DOMAIN.encode(), fixed("enrolment " + name, 16), fixed("nonce " + name), fixed("exporter " + name),
+            sha(secret), device.tls.spki, device.key.public, fixed("facts " + name),
+        ]
+        signed = b"tallystick/enrol/v1\0" + b"".join(lp(part) for part in parts)
+        transcript = self.hooks.bend("transcript", signed)
+        device.enrolled_ms = self.now
+        self.act("enrolment", {
+            "device": device.id, "instance": device.instance, "class": device_class, "group": group,
+            "key_level": "k0", "attestation_key": device.key.hex, "token_hash": sha_hex(secret),
+            "transcript": b64(transcript), "sig_ed25519": b64(device.key.sign(signed)),
+            "sig_p256": b64(device.tls.sign(signed)), "certificate": fixed("certificate " + name).hex(),
+            "predecessor": [],
+        }, "operations")
+        return device
+
+    def retire(self, device, effective_ms):
+        """Takes a device out of service, never earlier than now."""
+        device.retired_ms = max(effective_ms, self.now)
+        self.act("retire", {"device": device.id, "effective_at": str(effective_ms), "detail": []}, "analyst")
+
+    def change_class(self, device, device_class, effective_ms):
+        """Changes a device's class, never earlier than now."""
+        device.classes.append((max(effective_ms, self.now), device_class))
+        self.act("class", {"device": device.id, "class": device_class, "effective_at": str(effective_ms)}, "admin")
+
+    def policy(self, controls):
+        """Puts a policy; controls are full members."""
+        received = self.now
+        index, _act, _body = self.act("policy", {"policy": "fleet", "title": "Fleet — §1", "controls": controls}, "analyst")
+        self.policies.append((index, received, {control["id"]: control for control in controls}))
+
+    # ---- statements
+
+    def _statement(self, device, body, sequence, previous, observed_ms, outcomes, first=None):
+        anchor = b""
+        if device.anchor is not None:
+            size = device.anchor
+            anchor = blob(4, blob(1, self.origin) + num(2, size) + blob(3, self.tree.root(0, size)))
+        payload = blob(1, instance_bytes(device.name)) + num(2, sequence) + blob(3, previous) + anchor + body
+        payload = self.hooks.bend("statement %s/%d" % (device.name, sequence), payload)
+        signature = device.key.sign(pae(STATEMENT_TYPE, payload))
+        signature = self.hooks.bend("sig %s/%d" % (device.name, sequence), signature)
+        envelope = blob(1, payload) + blob(2, sha(device.key.public)) + blob(3, signature)
+        envelope = self.hooks.bend("envelope %s/%d" % (device.name, sequence), envelope)
+        received = self.now
+        index = self._append(0, 1 if outcomes is not None else 2, envelope)
+        device.statements.append({
+            "index": index, "sequence": sequence, "first": sequence if first is None else first,
+            "observed": observed_ms, "received": received, "outcomes": outcomes or {}, "envelope": envelope,
+        })
+        self.now += 1
+
+    def _next(self, device):
+        if not device.statements:
+            return 0, bytes(32)
+        return device.statements[-1]["sequence"] + 1, sha(device.statements[-1]["envelope"])
+
+    def attest(self, device, observed_ms, outcomes, received_ms=None):
+        """An attestation observed at a whole minute and received then or later."""
+        self.at(observed_ms if received_ms is None else received_ms)
+        minute = observed_ms // 60000
+        sequence, previous = self._next(device)
+        digests = [fixed(name) for name in ("agent", "catalogue")]
+        body = (
+            blob(1, device.id) + blob(2, sha(b"tallystick/boot/v1\0" + instance_bytes(device.name) + b"boot"))
+            + num(3, minute % 1000) + num(4, minute) + num(5, 1) + blob(6, "0.1.0") + blob(7, digests[0])
+            + blob(8, digests[1]) + blob(9, bytes(32)) + blob(10, num(1, 1) + num(3, 1, True), True)
+            + blob(11, fixed("answers %s %d" % (device.name, sequence)))
+            + b"".join(blob(12, observation(c, outcomes[c], minute)) for c in sorted(outcomes))
+        )
+        self._statement(device, blob(5, body), sequence, previous, min(minute * 60000, self.now), outcomes)
+
+    def gap_not_made(self, device, first_ms, last_ms, count):
+        """A gap for statements that were never made."""
+        sequence, previous = self._next(device)
+        body = num(1, 1) + num(2, 1) + num(3, first_ms // 60000) + num(4, last_ms // 60000) + num(5, count)
+        self._statement(device, blob(6, body), sequence, previous, None, None)
+
+    def gap_destroyed(self, device, count):
+        """A gap for statements that were made and lost."""
+        first, previous = self._next(device)
+        body = num(1, 2) + num(2, 4) + num(3, first) + num(4, first + count - 1) + num(5, count)
+        self._statement(device, blob(6, body), first + count, previous, None, None, first)

@@ -1,0 +1,1 @@
+"""A second verifier of Tallystick sampling sets, written from docs/FORMAT.md alone."""

@@ -1,0 +1,161 @@
+"""The messages of proto/tallystick/v1/evidence.proto as a table.
+
+A field is (number, name, type, label). Types: bytes text u32 u64 bool, the name of an enum in ENUMS or of a
+message in MESSAGES. Labels: `plain` (proto3, default not written), `optional`, `repeated`, or `oneof NAME`.
+"""
+
+
+def _names(prefix, *names):
+    return {n: (prefix + name).lower() for n, name in enumerate(names)}
+
+
+ENUMS = {
+    "Trigger": _names("", "UNSPECIFIED", "SCHEDULE", "DRIFT", "MANUAL"),
+    "AssetClass": _names("", "UNSPECIFIED", "LAPTOP", "DESKTOP", "SERVER", "VM", "CONTAINER"),
+    "GapKind": _names("", "UNSPECIFIED", "NOT_MADE", "DESTROYED"),
+    "GapReason": _names("", "UNSPECIFIED", "SPOOL_FULL", "DISK_FULL", "READ_ONLY", "DISK_DAMAGE"),
+    "Reason": _names(
+        "", "UNSPECIFIED", "NO_PRIVILEGE", "TOOL_MISSING", "TIMEOUT", "UNPARSED_OUTPUT", "NO_SESSION",
+        "UNSUPPORTED_PLATFORM", "CONTAINER", "TOO_LARGE", "TOO_MANY_ROUNDS", "STALE", "UNSUPPORTED_DESKTOP",
+        "IO_ERROR",
+    ),
+    "VolumePurpose": _names("", "UNSPECIFIED", "ROOT", "HOME", "DATA", "SWAP", "BOOT", "EFI"),
+    "Coverage": _names("", "UNSPECIFIED", "NONE", "PARTIAL", "FULL", "MEMORY"),
+    "Layer": _names(
+        "", "UNSPECIFIED", "LUKS1", "LUKS2", "PLAIN", "TCRYPT", "BITLK", "VERITY", "INTEGRITY", "LVM", "RAID",
+        "MULTIPATH", "LOOP", "PARTITION", "DISK", "ZRAM", "OTHER",
+    ),
+    "LockScope": _names("", "UNSPECIFIED", "SESSION", "SYSTEM_DEFAULT"),
+    "ProductKind": _names("", "UNSPECIFIED", "EDR", "AV", "TELEMETRY", "PLATFORM"),
+}
+
+MESSAGES = {
+    "Envelope": [
+        (1, "payload", "bytes", "plain"),
+        (2, "keyid", "bytes", "plain"),
+        (3, "sig", "bytes", "plain"),
+    ],
+    "Statement": [
+        (1, "instance", "bytes", "plain"),
+        (2, "sequence", "u64", "plain"),
+        (3, "previous", "bytes", "plain"),
+        (4, "anchor", "Anchor", "optional"),
+        (5, "attestation", "Attestation", "oneof body"),
+        (6, "gap", "Gap", "oneof body"),
+    ],
+    "Anchor": [
+        (1, "origin", "text", "plain"),
+        (2, "size", "u64", "plain"),
+        (3, "root", "bytes", "plain"),
+    ],
+    "Attestation": [
+        (1, "device", "text", "plain"),
+        (2, "boot", "bytes", "plain"),
+        (3, "boot_minutes", "u64", "plain"),
+        (4, "wall_minutes", "u64", "plain"),
+        (5, "trigger", "Trigger", "plain"),
+        (6, "agent_version", "text", "plain"),
+        (7, "agent_digest", "bytes", "plain"),
+        (8, "catalogue_digest", "bytes", "plain"),
+        (9, "configuration_digest", "bytes", "plain"),
+        (10, "asset", "AssetClaim", "optional"),
+        (11, "answers_digest", "bytes", "plain"),
+        (12, "observations", "Observation", "repeated"),
+    ],
+    "AssetClaim": [
+        (1, "class", "AssetClass", "plain"),
+        (2, "chassis_type", "u32", "optional"),
+        (3, "battery", "bool", "optional"),
+        (4, "graphical_target", "bool", "optional"),
+        (5, "virtualisation", "text", "optional"),
+    ],
+    "Gap": [
+        (1, "kind", "GapKind", "plain"),
+        (2, "reason", "GapReason", "plain"),
+        (3, "first", "u64", "plain"),
+        (4, "last", "u64", "plain"),
+        (5, "count", "u64", "plain"),
+    ],
+    "Observation": [
+        (1, "control", "text", "plain"),
+        (2, "probe_version", "u32", "plain"),
+        (3, "observed", "Facts", "oneof outcome"),
+        (4, "not_applicable", "NotApplicable", "oneof outcome"),
+        (5, "unavailable", "Unavailable", "oneof outcome"),
+    ],
+    "Facts": [
+        (1, "disk_encryption", "DiskEncryption", "oneof control"),
+        (2, "os_patch", "OsPatch", "oneof control"),
+        (3, "screen_lock", "ScreenLock", "oneof control"),
+        (4, "edr", "Edr", "oneof control"),
+    ],
+    "NotApplicable": [(1, "headless", "Headless", "oneof proof")],
+    "Headless": [
+        (1, "default_target", "text", "plain"),
+        (2, "display_manager", "bool", "plain"),
+        (3, "graphical_sessions", "u32", "plain"),
+        (4, "desktop_installed", "bool", "plain"),
+    ],
+    "Unavailable": [
+        (1, "reason", "Reason", "plain"),
+        (2, "question", "text", "plain"),
+    ],
+    "DiskEncryption": [
+        (1, "volumes", "Volume", "repeated"),
+        (2, "volumes_truncated", "bool", "plain"),
+    ],
+    "Volume": [
+        (1, "purpose", "VolumePurpose", "plain"),
+        (2, "mount", "text", "plain"),
+        (3, "filesystem", "text", "plain"),
+        (4, "encryption", "Coverage", "plain"),
+        (5, "leaves", "u32", "plain"),
+        (6, "leaves_encrypted", "u32", "plain"),
+        (7, "layers", "Layer", "repeated"),
+        (8, "removable", "bool", "optional"),
+        (9, "virtual_disk", "bool", "optional"),
+    ],
+    "OsPatch": [
+        (1, "os", "text", "plain"),
+        (2, "version", "text", "optional"),
+        (3, "kernel", "text", "plain"),
+        (4, "pending_security", "u32", "optional"),
+        (5, "pending_other", "u32", "optional"),
+        (6, "lists_minutes", "u64", "optional"),
+        (7, "installed_minutes", "u64", "optional"),
+        (8, "reboot_required", "bool", "optional"),
+    ],
+    "ScreenLock": [
+        (1, "users", "LockSetting", "repeated"),
+        (2, "users_truncated", "bool", "plain"),
+    ],
+    "LockSetting": [
+        (1, "desktop", "text", "plain"),
+        (2, "scope", "LockScope", "plain"),
+        (3, "enabled", "bool", "optional"),
+        (4, "idle_seconds", "u32", "optional"),
+        (5, "delay_seconds", "u32", "optional"),
+        (6, "enforced", "bool", "optional"),
+    ],
+    "Edr": [
+        (1, "products", "Product", "repeated"),
+        (2, "products_truncated", "bool", "plain"),
+    ],
+    "Product": [
+        (1, "product", "text", "plain"),
+        (2, "kind", "ProductKind", "plain"),
+        (3, "installed", "bool", "optional"),
+        (4, "version", "text", "optional"),
+        (5, "running", "bool", "optional"),
+        (6, "trusted_path", "bool", "optional"),
+        (7, "unit_active", "bool", "optional"),
+    ],
+}
+
+# Control -> (member of Facts, its message); docs/FORMAT.md section 9.
+CONTROLS = {
+    "disk-encryption": ("disk_encryption", "DiskEncryption"),
+    "edr": ("edr", "Edr"),
+    "os-patch": ("os_patch", "OsPatch"),
+    "screen-lock": ("screen_lock", "ScreenLock"),
+}

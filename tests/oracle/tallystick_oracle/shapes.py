@@ -1,0 +1,230 @@
+"""The members every JSON file and act must have: docs/FORMAT.md sections 8, 10 and 11."""
+
+from . import canonical
+from .canonical import Bad
+from .conditions import check_condition
+from .notes import parse_vkey
+from .schema import CONTROLS
+
+CLASSES = ("laptop", "desktop", "server", "vm", "container")
+DAYS_MAX = 400
+SAMPLE_MAX = 10000
+
+
+def _shape(test, what):
+    def check(value, where):
+        if not test(value):
+            raise Bad("%s is not %s" % (where, what))
+    return check
+
+
+def is_time(value):
+    """A decimal string of Unix milliseconds."""
+    try:
+        return canonical.decimal(value, most=canonical.INTEGER_MAX) >= 0
+    except Bad:
+        return False
+
+
+def _is_vkey(value):
+    try:
+        return bool(parse_vkey(value))
+    except Bad:
+        return False
+
+
+def _is_base64(value):
+    try:
+        return canonical.unbase64(value) is not None
+    except Bad:
+        return False
+
+
+def integer(least, most=canonical.INTEGER_MAX):
+    """An integer in a range."""
+    return _shape(lambda v: type(v) is int and least <= v <= most, "an integer from %d to %d" % (least, most))
+
+
+def one_of(*values):
+    """One of these values."""
+    return _shape(lambda v: type(v) in (str, int) and v in values, "one of " + ", ".join(map(str, values)))
+
+
+def listed(item, least=0, most=10**6):
+    """An array of items."""
+    def check(value, where):
+        if type(value) is not list or not least <= len(value) <= most:
+            raise Bad("%s is not an array of %d to %d items" % (where, least, most))
+        for row in value:
+            item(row, where)
+    return check
+
+
+def members(**shapes):
+    """An object of exactly these members."""
+    def check(value, where):
+        if type(value) is not dict or set(value) != set(shapes):
+            raise Bad("%s does not have exactly the members %s" % (where, ", ".join(sorted(shapes))))
+        for name, shape in shapes.items():
+            shape(value[name], where + "." + name)
+    return check
+
+
+def ascending(values, where):
+    """Raises unless strictly ascending as bytes."""
+    raw = [value.encode("utf-8") for value in values]
+    if any(a >= b for a, b in zip(raw, raw[1:])):
+        raise Bad("%s is not strictly ascending" % where)
+
+
+text = _shape(lambda v: type(v) is str, "text")
+h32 = _shape(lambda v: canonical.is_hex(v, 64), "64 hex digits")
+hex16 = _shape(lambda v: canonical.is_hex(v, 32), "32 hex digits")
+time = _shape(is_time, "a time")
+name = _shape(canonical.is_name, "an id")
+device = _shape(lambda v: canonical.is_random_id(v, "d"), "a device")
+instance = _shape(lambda v: canonical.is_random_id(v, "i"), "an instance")
+person = _shape(lambda v: canonical.is_random_id(v, "p"), "a person")
+engagement = _shape(lambda v: canonical.is_random_id(v, "e"), "an engagement")
+day = _shape(canonical.is_day, "a day")
+vkey = _shape(_is_vkey, "a vkey")
+base64 = _shape(_is_base64, "base64")
+flag = one_of(0, 1)
+size = integer(0)
+device_class = one_of(*CLASSES)
+none = listed(text, 0, 0)
+checkpoint = members(origin=text, size=size, root=h32)
+
+
+def _heads(value, where):
+    listed(members(stream=integer(1, 4), entries=size, last_leaf_hash=h32), 4, 4)(value, where)
+    for number, head in enumerate(value, 1):
+        if head["stream"] != number or (head["entries"] == 0) != (head["last_leaf_hash"] == canonical.ZERO_HASH):
+            raise Bad("%s is not one head per stream" % where)
+
+
+def _controls(value, where):
+    minutes = integer(0)
+    listed(
+        members(
+            id=one_of(*CONTROLS), title=text, rationale=text, classes=listed(device_class), groups=listed(name),
+            condition=lambda *_: None, grace_minutes=minutes, sla_minutes=minutes, max_age_minutes=integer(1),
+            severity=one_of("low", "medium", "high", "critical"), remedy=text,
+            mapping=listed(
+                members(framework=text, ref=text, strength=one_of("direct", "partial", "supporting"))
+            ),
+        )
+    )(value, where)
+    ascending([control["id"] for control in value], where)
+    for control in value:
+        check_condition(control["condition"], control["id"])
+
+
+def _name_list(value, where):
+    listed(name, 1)(value, where)
+    ascending(value, where)
+
+
+_optional_h32 = listed(h32, 0, 1)
+_cas = members(agents=h32, people=h32, servers=h32)
+_predecessor_log = listed(checkpoint, 0, 1)
+_PLAN = {
+    "engagement": engagement, "auditor_key": h32, "unit": one_of("device-day"), "controls": _name_list,
+    "days": listed(members(label=day, start=time), 1, DAYS_MAX), "end": time,
+    "scope": members(classes=listed(device_class), groups=listed(name)),
+    "method": one_of("consistent", "rivest2011"), "sample_size": integer(1, SAMPLE_MAX),
+    "reserves": integer(0, SAMPLE_MAX), "acceptance": size, "risk_bp": integer(1, 9999),
+    "tolerable_bp": integer(1, 9999), "expected_bp": integer(0, 9999), "partial_day": flag,
+    "replace_not_applicable": flag, "beacon": one_of("none"), "strata": none, "supersedes": _optional_h32,
+}
+
+# (stream, kind) -> (act, members beside those of section 4)
+ACTS = {
+    (1, 1): ("genesis", {
+        "trust_domain": text, "simulated": flag, "accept_rollback_blindness": flag, "log_vkey": vkey,
+        "operations_key": h32, "root_ca": h32, "issuing_cas": _cas,
+        "admin": members(person=person, key=h32, tls_key=h32), "predecessor": _predecessor_log,
+    }),
+    (1, 2): ("person", {
+        "person": person, "role": one_of("admin", "analyst", "auditor"), "key": h32, "tls_key": h32, "detail": h32,
+    }),
+    (1, 3): ("token", {
+        "token_hash": h32, "class": device_class, "group": name, "expires_at": time, "uses": integer(1, 1),
+    }),
+    (1, 4): ("enrolment", {
+        "device": device, "instance": instance, "class": device_class, "group": name, "key_level": one_of("k0"),
+        "attestation_key": h32, "token_hash": h32, "transcript": base64, "sig_ed25519": base64,
+        "sig_p256": base64, "certificate": h32, "predecessor": none,
+    }),
+    (1, 6): ("retire", {"device": device, "effective_at": time, "detail": _optional_h32}),
+    (1, 8): ("class", {"device": device, "class": device_class, "effective_at": time}),
+    (2, 1): ("policy", {"policy": name, "title": text, "controls": _controls}),
+    (3, 1): ("plan", _PLAN),
+    (3, 2): ("commitment", {"plan_hash": h32, "commitment": h32, "checkpoint": checkpoint, "predecessor": none}),
+    (3, 3): ("freeze", {
+        "plan_hash": h32, "roster_entries": size, "roster_head": h32,
+        "populations": listed(members(control=name, count=size, sha256=h32)), "heads": _heads,
+    }),
+    (3, 4): ("reveal", {"plan_hash": h32, "nonce": h32}),
+    (3, 5): ("draw", {"plan_hash": h32, "draws": listed(members(control=name, seed=h32, draw_sha256=h32))}),
+    (3, 7): ("export", {
+        "plan_hash": h32, "manifest_sha256": h32, "tsr_sha256": h32, "checkpoint": members(size=size, root=h32),
+        "heads": _heads,
+    }),
+}
+
+
+def check_act(stream, kind, payload):
+    """Raises unless the payload has exactly the members of its kind, with values of their forms."""
+    act, shapes = ACTS[(stream, kind)]
+    where = act
+    members(
+        act=one_of(act), version=integer(1, 1), origin=text, id=hex16, made_at=time, signer=h32, **shapes
+    )(payload, where)
+    if act == "plan":
+        check_plan(payload)
+
+
+def check_plan(plan):
+    """The rules of section 10 that span several members of a plan."""
+    labels = [entry["label"] for entry in plan["days"]]
+    starts = [int(entry["start"]) for entry in plan["days"]]
+    ascending(labels, "plan.days")
+    if any(a >= b for a, b in zip(starts, starts[1:])) or starts[-1] >= int(plan["end"]):
+        raise Bad("plan.days does not ascend to plan.end")
+    if plan["acceptance"] > plan["sample_size"]:
+        raise Bad("plan.acceptance is larger than sample_size")
+
+
+manifest = members(
+    format=one_of("tallystick/set/v1"), origin=text, checkpoint=members(root=h32, size=size), plan_hash=h32,
+    files=listed(members(bytes=size, path=text, sha256=h32), 0, 10**7),
+)
+trust = members(
+    format=one_of("tallystick/trust/v1"), trust_domain=text, origin=text, log_keys=listed(vkey, 1),
+    witness_policy=text, checkpoints=listed(checkpoint), auditor_key=h32, made_by=one_of("auditor", "same-hand"),
+    simulated=one_of("refuse", "accept"),
+)
+entry = members(index=size, leaf=base64, payload=base64, salt=base64)
+unit = members(
+    unit=text, ticket=text, role=one_of("selected", "reserve"), state=text, because=text,
+    decided_by=listed(size, 0, 1), policy_index=listed(size, 0, 1),
+    statements=listed(members(index=size, sequence=integer(0, 2**64 - 1), instance=instance, counts=flag)),
+)
+
+
+def counts(value, where):
+    """An object of state -> how many, each at least one."""
+    if type(value) is not dict:
+        raise Bad("%s is not an object" % where)
+    for state, number in value.items():
+        if state not in STATES:
+            raise Bad("%s has a state that cannot occur" % where)
+        integer(1)(number, where)
+
+
+STATES = ("PASS", "DEVIATION", "INDETERMINATE", "MISSING", "NOT_APPLICABLE")
+results = members(
+    control=name, counts=counts, devices=listed(members(device=device, counts=counts), 0, 10**7),
+    units=listed(members(because=text, state=one_of(*STATES), unit=text), 0, 10**8),
+)
