@@ -125,4 +125,4 @@ fn bound(n: u64, deviations: u64, plan: &Plan) -> Result<Bound, StatsError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

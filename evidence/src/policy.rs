@@ -250,4 +250,4 @@ impl Criterion {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

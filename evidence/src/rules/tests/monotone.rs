@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::vectors::baseline;
-use crate::facts::{self, Facts, Kind, Schema, tests as observed};
+use crate::facts::tests::messages as observed;
+use crate::facts::{self, Facts, Kind, Schema};
 use crate::rules::{Comparison, Condition, Literal, Truth};
 
 /// A minute around which the facts of these tests lie.
@@ -121,7 +122,7 @@ proptest! {
         let before = value(&condition, &message);
         let mut poorer = message;
         for loss in losses {
-            observed::lose(&mut poorer, &loss);
+            observed::lose(&mut poorer, loss);
             let after = value(&condition, &poorer);
             prop_assert!(after == before || after == Truth::Unknown, "{:?} became {:?}", before, after);
         }
@@ -135,7 +136,7 @@ proptest! {
         let condition = baseline(control);
         let before = value(&condition, &message);
         let mut poorer = message;
-        observed::lose(&mut poorer, &loss);
+        observed::lose(&mut poorer, loss);
         let after = value(&condition, &poorer);
         prop_assert!(after != Truth::True || before == Truth::True);
         prop_assert_eq!(value(&condition, &proto::Facts { control: None }), Truth::Unknown);
