@@ -19,7 +19,7 @@ pub(crate) use roster::{checkpoint_of, checkpoint_value, take_key};
 pub use audit::{
     Commitment, DrawAct, DrawnControl, Export, Freeze, FrozenPopulation, Head, Heads, Reveal, TreeHead,
 };
-pub use roster::{Class, Enrolment, Genesis, IssuingCas, Person, Predecessor, Retire, Token};
+pub use roster::{Class, Enrolment, Genesis, IssuingCas, Person, Retire, Token};
 
 /// The version every act of this release carries.
 const ACT_VERSION: u64 = 1;

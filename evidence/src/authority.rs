@@ -10,6 +10,7 @@ use crate::draw;
 use crate::dsse::{ActEnvelope, DsseError};
 use crate::enrolment::{Transcript, TranscriptError};
 use crate::ids::{DeviceId, Digest};
+use crate::json::JsonError;
 use crate::judge::PolicyEntry;
 use crate::keys::PublicKey;
 use crate::leaf::{Kind, Stream};
@@ -68,9 +69,12 @@ pub enum AuthorityError {
         /// Key id of the signer.
         found: Digest,
     },
-    /// Roster rules.
+    /// Roster rules, for persons and changes of devices.
     #[error(transparent)]
-    Roster(#[from] RosterError),
+    Admission(RosterError),
+    /// Roster rules, for tokens and enrolments.
+    #[error(transparent)]
+    Roster(RosterError),
     /// The enrolment's transcript.
     #[error(transparent)]
     Transcript(#[from] TranscriptError),
@@ -94,12 +98,13 @@ impl AuthorityError {
     /// The numbered check of docs/FORMAT.md section 12 that this fails.
     pub fn check(&self) -> u8 {
         match self {
+            Self::Act(error) if is_weak_attestation_key(error) => 9,
             Self::Act(_) | Self::Signature(_) | Self::Origin { .. } | Self::Repeated(_) => 6,
             Self::Genesis | Self::GenesisMembers(_) => 7,
             Self::Stranger(_) | Self::Role { .. } | Self::NotOperations(_) | Self::NotAuditor { .. } => 8,
             Self::NoPlan(_) => 8,
-            Self::Roster(RosterError::SecondGenesis) => 7,
-            Self::Roster(RosterError::DeviceUnknown(_) | RosterError::PersonTwice(_)) => 8,
+            Self::Admission(RosterError::SecondGenesis) => 7,
+            Self::Admission(_) => 8,
             Self::Roster(_) | Self::Transcript(_) | Self::TranscriptMember(_) => 9,
             Self::Ceremony { .. } => 11,
         }
@@ -232,6 +237,9 @@ impl Authority {
             if self.roster.genesis().is_some() || index != 0 {
                 return Err(AuthorityError::Genesis);
             }
+            if act.common.signer != genesis.operations_key.id() {
+                return Err(AuthorityError::GenesisMembers("it is not signed by its own operations key"));
+            }
             return Ok(genesis.operations_key);
         }
         let genesis = self.roster.genesis().ok_or(AuthorityError::Genesis)?;
@@ -277,10 +285,10 @@ impl Authority {
         match &act.body {
             Body::Genesis(genesis) => {
                 check_genesis(genesis, &self.origin)?;
-                self.roster.genesis_act(genesis)?;
+                self.roster.genesis_act(genesis).map_err(AuthorityError::Admission)?;
             }
-            Body::Person(person) => self.roster.person_act(person)?,
-            Body::Token(token) => self.roster.token_act(token)?,
+            Body::Person(person) => self.roster.person_act(person).map_err(AuthorityError::Admission)?,
+            Body::Token(token) => self.roster.token_act(token).map_err(AuthorityError::Roster)?,
             Body::Enrolment(enrolment) => {
                 let transcript =
                     Transcript::verify(&enrolment.transcript, &enrolment.sig_ed25519, &enrolment.sig_p256)?;
@@ -294,10 +302,16 @@ impl Authority {
                 if transcript.attestation_key != enrolment.attestation_key {
                     return Err(AuthorityError::TranscriptMember("attestation key"));
                 }
-                self.roster.enrolment_act(index, received, enrolment, transcript.tls_key.id())?;
+                self.roster
+                    .enrolment_act(index, received, enrolment, transcript.tls_key.id())
+                    .map_err(AuthorityError::Roster)?;
             }
-            Body::Retire(retire) => self.roster.retire_act(index, received, retire)?,
-            Body::Class(class) => self.roster.class_act(index, received, class)?,
+            Body::Retire(retire) => {
+                self.roster.retire_act(index, received, retire).map_err(AuthorityError::Admission)?;
+            }
+            Body::Class(class) => {
+                self.roster.class_act(index, received, class).map_err(AuthorityError::Admission)?;
+            }
             Body::Policy(policy) => {
                 self.policies.push(LoggedPolicy { index, received, policy: policy.clone() });
             }
@@ -388,6 +402,11 @@ fn check_genesis(genesis: &crate::acts::Genesis, origin: &str) -> Result<(), Aut
         return Err(wrong("a simulated log's origin, and no other, ends in /simulated"));
     }
     Ok(())
+}
+
+/// Whether an act was refused only because the attestation key it enrols is weak.
+pub(crate) fn is_weak_attestation_key(error: &ActError) -> bool {
+    matches!(error, ActError::Json(JsonError::Member { path, .. }) if path == "attestation_key")
 }
 
 /// Whether an entry of this stream passes the gate here. Stream 4 is the operations key's own record.

@@ -159,9 +159,6 @@ pub enum RosterError {
     /// A device nobody enrolled.
     #[error("device {0} was never enrolled")]
     DeviceUnknown(DeviceId),
-    /// Re-enrolment is a later release.
-    #[error("an enrolment's predecessor must be empty in this release")]
-    Predecessor,
 }
 
 /// The roster at some entry of its stream.
@@ -303,9 +300,6 @@ impl Roster {
         let token = self.check_token(&act.token_hash, received)?;
         if token.class != act.class || token.group != act.group {
             return Err(RosterError::TokenScope);
-        }
-        if act.predecessor.is_some() {
-            return Err(RosterError::Predecessor);
         }
         if self.devices.contains_key(&act.device) {
             return Err(RosterError::DeviceTwice(act.device));

@@ -1,9 +1,10 @@
 //! The trust file: what an auditor brings along, got before the set existed. docs/FORMAT.md section 11.
 
-use crate::acts::{TreeHead, checkpoint_of, checkpoint_value, take_key};
+use crate::acts::{TreeHead, checkpoint_of, checkpoint_value};
+use crate::ids::Digest;
 use crate::json::{self, JsonError, Members, Value};
-use crate::keys::PublicKey;
 use crate::note::{Checkpoint, VerifierKey};
+use crate::trust_domain::TrustDomain;
 
 const FORMAT: &str = "tallystick/trust/v1";
 
@@ -20,8 +21,8 @@ pub struct Trust {
     pub witness_policy: String,
     /// Checkpoints seen before; every set must be consistent with them.
     pub checkpoints: Vec<Checkpoint>,
-    /// The auditor's key.
-    pub auditor_key: PublicKey,
+    /// The auditor's public key, as its 32 bytes: plans name it, and its signatures are checked there.
+    pub auditor_key: Digest,
     /// Made by the auditor, or by the hand that also runs the log.
     pub made_by: MadeBy,
     /// Whether simulated logs are accepted.
@@ -73,12 +74,33 @@ impl Trust {
             log_keys,
             witness_policy: members.text("witness_policy")?,
             checkpoints,
-            auditor_key: take_key(&mut members, "auditor_key")?,
+            auditor_key: members.digest("auditor_key")?,
             made_by,
             accept_simulated,
         };
+        trust.check(&members)?;
         members.finish()?;
         Ok(trust)
+    }
+
+    fn check(&self, members: &Members) -> Result<(), JsonError> {
+        if self.trust_domain.parse::<TrustDomain>().is_err() {
+            return Err(members.problem("trust_domain", "must be a lower-case DNS name"));
+        }
+        if !self.origin.strip_prefix(&self.trust_domain).is_some_and(|rest| rest.starts_with("/log/")) {
+            return Err(members.problem("origin", "must begin with trust_domain and /log/"));
+        }
+        let mut keys = std::collections::BTreeSet::new();
+        if self.log_keys.iter().any(|key| key.name() != self.origin || !keys.insert(key.key().id())) {
+            return Err(members.problem("log_keys", "must be named after the origin, each once"));
+        }
+        let lines: String = self.log_keys.iter().map(|key| format!("log {}\n", key.vkey())).collect();
+        if self.witness_policy != format!("{lines}quorum none\n") {
+            return Err(
+                members.problem("witness_policy", "this release knows only the log keys and `quorum none`")
+            );
+        }
+        Ok(())
     }
 
     /// The canonical bytes.
@@ -94,7 +116,7 @@ impl Trust {
             ("log_keys", Value::Array(self.log_keys.iter().map(|key| json::text(key.vkey())).collect())),
             ("witness_policy", json::text(&self.witness_policy)),
             ("checkpoints", Value::Array(self.checkpoints.iter().map(checkpoint_value).collect())),
-            ("auditor_key", json::text(self.auditor_key.hex())),
+            ("auditor_key", json::hex(&self.auditor_key)),
             ("made_by", json::text(made_by)),
             ("simulated", json::text(if self.accept_simulated { "accept" } else { "refuse" })),
         ])

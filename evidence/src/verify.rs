@@ -116,6 +116,8 @@ struct Found {
     frozen: Option<Authority>,
     ceremony: Option<Ceremony>,
     statements: statements::Statements,
+    /// The check at which folding the streams stopped: what builds on the fold cannot be run.
+    stopped: Option<u8>,
 }
 
 type Verdict = Result<String, String>;
@@ -124,7 +126,8 @@ impl Found {
     /// Runs a check if those it needs passed.
     fn run(&mut self, number: u8, needs: &[u8], check: impl FnOnce(&mut Self) -> Verdict) {
         let missing = needs.iter().find(|need| !matches!(self.outcomes.get(need), Some(Outcome::Passed(_))));
-        let outcome = match missing {
+        let stopped = self.stopped.filter(|_| number > 7);
+        let outcome = match missing.copied().or(stopped) {
             Some(need) => Outcome::NotRun(format!("needs check {need}")),
             None => match check(self) {
                 Ok(detail) => Outcome::Passed(detail),

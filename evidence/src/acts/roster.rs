@@ -13,11 +13,6 @@ pub(crate) fn take_key(members: &mut Members, name: &str) -> Result<PublicKey, J
     PublicKey::from_slice(bytes.as_bytes()).map_err(|error| members.problem(name, error.to_string()))
 }
 
-fn take_signature(members: &mut Members, name: &str) -> Result<Vec<u8>, JsonError> {
-    let bytes = members.base64(name)?;
-    if bytes.len() == 64 { Ok(bytes) } else { Err(members.problem(name, "must be 64 bytes")) }
-}
-
 /// An array of no or one value.
 pub(crate) fn optional(value: Option<Value>) -> Value {
     Value::Array(value.into_iter().collect())
@@ -220,17 +215,6 @@ impl Token {
     }
 }
 
-/// The last statement of an earlier instance of the same device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Predecessor {
-    /// The earlier instance.
-    pub instance: InstanceId,
-    /// Its last sequence.
-    pub sequence: u64,
-    /// SHA-256 of that envelope.
-    pub hash: Digest,
-}
-
 /// A device enters service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolment {
@@ -252,10 +236,8 @@ pub struct Enrolment {
     pub sig_ed25519: Vec<u8>,
     /// 64 bytes, r ‖ s.
     pub sig_p256: Vec<u8>,
-    /// SHA-256 of the certificate (DER).
+    /// SHA-256 of the certificate (DER). There is no `predecessor`: re-enrolment is a later release.
     pub certificate: Digest,
-    /// The earlier instance of the device, if any.
-    pub predecessor: Option<Predecessor>,
 }
 
 impl Enrolment {
@@ -263,18 +245,9 @@ impl Enrolment {
         if members.text("key_level")? != "k0" {
             return Err(members.problem("key_level", "must be k0 in this release"));
         }
-        let predecessor = members
-            .optional_object("predecessor")?
-            .map(|mut earlier| {
-                let predecessor = Predecessor {
-                    instance: earlier.parsed("instance")?,
-                    sequence: earlier.count("sequence")?,
-                    hash: earlier.digest("hash")?,
-                };
-                earlier.finish()?;
-                Ok::<_, JsonError>(predecessor)
-            })
-            .transpose()?;
+        if !members.array("predecessor")?.is_empty() {
+            return Err(members.problem("predecessor", "must be empty in this release"));
+        }
         Ok(Self {
             device: members.parsed("device")?,
             instance: members.parsed("instance")?,
@@ -283,21 +256,13 @@ impl Enrolment {
             attestation_key: take_key(members, "attestation_key")?,
             token_hash: members.digest("token_hash")?,
             transcript: members.base64("transcript")?,
-            sig_ed25519: take_signature(members, "sig_ed25519")?,
-            sig_p256: take_signature(members, "sig_p256")?,
+            sig_ed25519: members.base64("sig_ed25519")?,
+            sig_p256: members.base64("sig_p256")?,
             certificate: members.digest("certificate")?,
-            predecessor,
         })
     }
 
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
-        let predecessor = self.predecessor.as_ref().map(|earlier| {
-            object([
-                ("instance", json::text(earlier.instance.to_string())),
-                ("sequence", json::count(earlier.sequence)),
-                ("hash", json::hex(&earlier.hash)),
-            ])
-        });
         vec![
             ("device", json::text(self.device.to_string())),
             ("instance", json::text(self.instance.to_string())),
@@ -310,7 +275,7 @@ impl Enrolment {
             ("sig_ed25519", json::base64(&self.sig_ed25519)),
             ("sig_p256", json::base64(&self.sig_p256)),
             ("certificate", json::hex(&self.certificate)),
-            ("predecessor", optional(predecessor)),
+            ("predecessor", optional(None)),
         ]
     }
 }
