@@ -10,6 +10,8 @@ mod crypto;
 mod issue;
 mod peer;
 pub mod pem;
+mod person_key;
+mod profile;
 mod revocation;
 #[cfg(any(test, feature = "test-pki"))]
 pub mod test_pki;
@@ -23,6 +25,8 @@ pub use issue::{
     Serial, Subject,
 };
 pub use peer::{Peer, PeerCertificate, PeerError, Role};
+pub use person_key::{PERSON_KEY_BYTES_MAX, PersonKey, PersonKeyError, PersonPublicKey};
+pub use profile::{PROFILE_BYTES_MAX, Profile};
 pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked};
 pub use tls::{
     Clock, Identity, SystemClock, TlsError, TrustedAuthority, enrolment_client, mutual_client,
