@@ -139,7 +139,7 @@ def _signatures():
         ("of-other-bytes", Signer("analyst", lambda sig: Key("analyst").sign(b"other"))),
     ):
         yield _case("signature-" + name, [6], {"signer policy": lambda _key, signer=signer: signer})
-    yield _case("signature-small-order-key", [6], {
+    yield _case("signature-small-order-key", [2, 6], {
         "act plan": _with(auditor_key=IDENTITY.hex()), "signer commitment": lambda _key: SmallOrderKey(),
         "signer reveal": lambda _key: SmallOrderKey(),
         "trust": _with(auditor_key=IDENTITY.hex()),
@@ -205,16 +205,16 @@ def _roster():
     yield _case("instance-enrolled-twice", [9], {"act enrolment": _again("instance")}, steps)
     yield _case("device-enrolled-twice", [9], {"act enrolment": _again("device")}, {
         "after plan": lambda log, _audit, _device: log.enrol("laptop-2", "laptop")})
-    yield _case("enrolment-predecessor", [6], {"act enrolment": _with(
+    yield _case("enrolment-predecessor", [9], {"act enrolment": _with(
         predecessor=[{"instance": "i-" + "a" * 26, "sequence": 0, "hash": "ab" * 32}])})
     yield _case("enrolment-level", [6], {"act enrolment": _with(key_level="k3")})
     yield _case("enrolment-key", [9, 16], {"act enrolment": _with(attestation_key=Key("stranger").hex)})
-    yield _case("enrolment-small-order-key", [9, 16], {"device key": lambda _key: SmallOrderKey()})
+    yield _case("enrolment-small-order-key", [6], {"device key": lambda _key: SmallOrderKey()})
     for name, members in (
         ("ed25519", {"sig_ed25519": b64(bytes(64))}), ("p256", {"sig_p256": b64(bytes(64))}),
-        ("p256-short", {"sig_p256": b64(bytes(63))}),
     ):
         yield _case("enrolment-" + name, [9], {"act enrolment": _with(**members)})
+    yield _case("enrolment-p256-short", [6], {"act enrolment": _with(sig_p256=b64(bytes(63)))})
     for name, change in (
         ("exporter", lambda data: data.replace(fixed("exporter " + DEVICE), bytes(32))),
         ("label", lambda data: data.replace(b"v1\0", b"v2\0", 1)),

@@ -202,6 +202,8 @@ def check_enrolments(run):
                 raise Bad("%s: token was admitted before" % where)
             tokens[act["token_hash"]] = act
         elif entry.kind == (1, 4):
+            if act["predecessor"]:
+                raise Bad("%s: enrolment has a predecessor" % where)
             token = tokens.get(act["token_hash"])
             if token is None:
                 raise Bad("%s: token was not admitted" % where)

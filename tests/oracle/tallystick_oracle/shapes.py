@@ -5,6 +5,7 @@ from .canonical import Bad
 from .conditions import check_condition
 from .notes import parse_vkey
 from .schema import CONTROLS
+from .signatures import point_allowed
 
 CLASSES = ("laptop", "desktop", "server", "vm", "container")
 DAYS_MAX = 400
@@ -31,6 +32,14 @@ def _is_vkey(value):
         return bool(parse_vkey(value))
     except Bad:
         return False
+
+
+def _is_key(value):
+    return canonical.is_hex(value, 64) and point_allowed(bytes.fromhex(value))
+
+
+def _is_signature(value):
+    return _is_base64(value) and len(canonical.unbase64(value)) == 64
 
 
 def _is_base64(value):
@@ -89,6 +98,8 @@ engagement = _shape(lambda v: canonical.is_random_id(v, "e"), "an engagement")
 day = _shape(canonical.is_day, "a day")
 vkey = _shape(_is_vkey, "a vkey")
 base64 = _shape(_is_base64, "base64")
+key = _shape(_is_key, "a public key, canonical and not weak")
+signature = _shape(_is_signature, "base64 of 64 bytes")
 flag = one_of(0, 1)
 size = integer(0)
 device_class = one_of(*CLASSES)
@@ -127,9 +138,10 @@ def _name_list(value, where):
 
 _optional_h32 = listed(h32, 0, 1)
 _cas = members(agents=h32, people=h32, servers=h32)
+_predecessor_instance = listed(members(instance=instance, sequence=size, hash=h32), 0, 1)
 _predecessor_log = listed(checkpoint, 0, 1)
 _PLAN = {
-    "engagement": engagement, "auditor_key": h32, "unit": one_of("device-day"), "controls": _name_list,
+    "engagement": engagement, "auditor_key": key, "unit": one_of("device-day"), "controls": _name_list,
     "days": listed(members(label=day, start=time), 1, DAYS_MAX), "end": time,
     "scope": members(classes=listed(device_class), groups=listed(name)),
     "method": one_of("consistent", "rivest2011"), "sample_size": integer(1, SAMPLE_MAX),
@@ -142,19 +154,19 @@ _PLAN = {
 ACTS = {
     (1, 1): ("genesis", {
         "trust_domain": text, "simulated": flag, "accept_rollback_blindness": flag, "log_vkey": vkey,
-        "operations_key": h32, "root_ca": h32, "issuing_cas": _cas,
-        "admin": members(person=person, key=h32, tls_key=h32), "predecessor": _predecessor_log,
+        "operations_key": key, "root_ca": h32, "issuing_cas": _cas,
+        "admin": members(person=person, key=key, tls_key=h32), "predecessor": _predecessor_log,
     }),
     (1, 2): ("person", {
-        "person": person, "role": one_of("admin", "analyst", "auditor"), "key": h32, "tls_key": h32, "detail": h32,
+        "person": person, "role": one_of("admin", "analyst", "auditor"), "key": key, "tls_key": h32, "detail": h32,
     }),
     (1, 3): ("token", {
         "token_hash": h32, "class": device_class, "group": name, "expires_at": time, "uses": integer(1, 1),
     }),
     (1, 4): ("enrolment", {
         "device": device, "instance": instance, "class": device_class, "group": name, "key_level": one_of("k0"),
-        "attestation_key": h32, "token_hash": h32, "transcript": base64, "sig_ed25519": base64,
-        "sig_p256": base64, "certificate": h32, "predecessor": none,
+        "attestation_key": key, "token_hash": h32, "transcript": base64, "sig_ed25519": signature,
+        "sig_p256": signature, "certificate": h32, "predecessor": _predecessor_instance,
     }),
     (1, 6): ("retire", {"device": device, "effective_at": time, "detail": _optional_h32}),
     (1, 8): ("class", {"device": device, "class": device_class, "effective_at": time}),
@@ -202,7 +214,7 @@ manifest = members(
 )
 trust = members(
     format=one_of("tallystick/trust/v1"), trust_domain=text, origin=text, log_keys=listed(vkey, 1),
-    witness_policy=text, checkpoints=listed(checkpoint), auditor_key=h32, made_by=one_of("auditor", "same-hand"),
+    witness_policy=text, checkpoints=listed(checkpoint), auditor_key=key, made_by=one_of("auditor", "same-hand"),
     simulated=one_of("refuse", "accept"),
 )
 entry = members(index=size, leaf=base64, payload=base64, salt=base64)

@@ -53,7 +53,8 @@ def pae(payload_type, body):
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
 
 
-def _point_allowed(encoded):
+def point_allowed(encoded):
+    """Whether 32 bytes pass rules 2 and 3 of section 2."""
     y = int.from_bytes(encoded, "little") & (2**255 - 1)
     return y < _FIELD_PRIME and encoded not in _REFUSED_POINTS
 
@@ -64,7 +65,7 @@ def ed25519_holds(key, signature, message):
         return False
     if int.from_bytes(signature[32:], "little") >= _GROUP_ORDER:
         return False
-    if not _point_allowed(key) or not _point_allowed(signature[:32]):
+    if not point_allowed(key) or not point_allowed(signature[:32]):
         return False
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
