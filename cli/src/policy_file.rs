@@ -32,7 +32,8 @@ impl std::error::Error for PolicyFileError {}
 /// The policy in a TOML file's text, checked as the collector will check it.
 ///
 /// # Errors
-/// The first thing that is not TOML, not of a kind that policies have, or not a sound policy, and where it stands.
+/// The first thing that is not TOML, not of a kind that policies have, or not a sound policy, and where it
+/// stands.
 pub fn parse(text: &str) -> Result<Policy, PolicyFileError> {
     let table = DeTable::parse(text)
         .map_err(|error| at(text, error.span().map_or(0, |span| span.start), error.message().to_owned()))?;

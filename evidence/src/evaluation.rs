@@ -54,7 +54,8 @@ pub fn evaluated(selected: &[State], reserves: &[State], replace: bool) -> Vec<S
 }
 
 impl Evaluation {
-    /// Evaluates the states of a control's sample (after [`evaluated`]) at the plan's risk and tolerable rate.
+    /// Evaluates the states of a control's sample (after [`evaluated`]) at the plan's risk and tolerable
+    /// rate.
     ///
     /// # Errors
     /// [`StatsError`] when the sample or a rate is outside what the statistics take; never for a sound plan.

@@ -1,4 +1,5 @@
-//! The facts a condition may ask for: one typed tree per control, made from the observed message or from JSON.
+//! The facts a condition may ask for: one typed tree per control, made from the observed message or from
+//! JSON.
 //!
 //! A fact that is not in the tree is unknown. docs/FORMAT.md section 9 lists the controls and their lists.
 

@@ -68,8 +68,8 @@ pub struct UnitState {
 }
 
 impl Day {
-    /// The days of a plan by label, judged as of its freeze: `freeze_received` is the received_ms of the freeze
-    /// leaf, `freeze_index` its index.
+    /// The days of a plan by label, judged as of its freeze: `freeze_received` is the received_ms of the
+    /// freeze leaf, `freeze_index` its index.
     pub fn of_plan(plan: &Plan, freeze_received: Timestamp, freeze_index: u64) -> BTreeMap<DayLabel, Self> {
         let spans = plan.spans(freeze_received);
         let partial = plan.partial_day && freeze_received < plan.end;
@@ -117,7 +117,8 @@ impl Sighting<'_> {
         self.attestation.wall().min(self.received)
     }
 
-    /// Whether it counts for a control on a day: observed in it, logged in time and, at a partial day, before the freeze.
+    /// Whether it counts for a control on a day: observed in it, logged in time and, at a partial day, before
+    /// the freeze.
     pub fn counts(&self, day: &Day, control: &Control) -> bool {
         let age_ms = self.received.ms().saturating_sub(self.observed().ms());
         day.contains(self.observed())
@@ -186,8 +187,8 @@ pub const fn reason(reason: proto::Reason) -> &'static str {
 /// The state of the unit (device, `day`, `control`).
 ///
 /// `policies`: the entries of the rules stream in any order. `service`: the device's states in service,
-/// from the roster entries the day is judged by. `sightings`: its admitted attestations in any order; others than those of the
-/// day change nothing.
+/// from the roster entries the day is judged by. `sightings`: its admitted attestations in any order; others
+/// than those of the day change nothing.
 pub fn judge_unit(
     day: &Day,
     control: &str,

@@ -1,7 +1,8 @@
-//! Conditions over facts: a closed tree, read strictly, typed against the facts, valued in three-valued logic.
+//! Conditions over facts: a closed tree, read strictly, typed against the facts, valued in three-valued
+//! logic.
 //!
-//! docs/FORMAT.md section 9 (`rules/v1`). Every operator is monotone in what is known: taking facts away can turn
-//! a value into unknown, and never turns false or unknown into true. Only a definite true is a pass.
+//! docs/FORMAT.md section 9 (`rules/v1`). Every operator is monotone in what is known: taking facts away can
+//! turn a value into unknown, and never turns false or unknown into true. Only a definite true is a pass.
 
 use crate::facts::{Facts, Schema, Value as Fact};
 use crate::json::{JsonError, Value};
@@ -102,7 +103,8 @@ pub enum Comparison {
     Ge,
 }
 
-/// A node of a condition. [`Condition::parse`] is the only way in for foreign input; it checks names, types and size.
+/// A node of a condition. [`Condition::parse`] is the only way in for foreign input; it checks names, types
+/// and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// Kleene and over at least one condition.
@@ -163,10 +165,12 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Reads a condition over the facts of `schema`; `path` names it in errors, for example `controls[2].condition`.
+    /// Reads a condition over the facts of `schema`; `path` names it in errors, for example
+    /// `controls[2].condition`.
     ///
     /// # Errors
-    /// [`JsonError::Member`] with the path of the node that is malformed, mistyped or too much, and what would be right.
+    /// [`JsonError::Member`] with the path of the node that is malformed, mistyped or too much, and what
+    /// would be right.
     pub fn parse(value: Value, path: &str, schema: &'static Schema) -> Result<Self, JsonError> {
         read::condition(value, path, schema)
     }

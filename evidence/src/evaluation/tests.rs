@@ -1,5 +1,6 @@
-//! The three bounds: who is a deviation where, replacement, and their order. Limits are those of the published
-//! table A-3 (one-sided Clopper-Pearson, rounded up), risk 5 %; 13 of 60 computed with exact fractions.
+//! The three bounds: who is a deviation where, replacement, and their order. Limits are those of the
+//! published table A-3 (one-sided Clopper-Pearson, rounded up), risk 5 %; 13 of 60 computed with exact
+//! fractions.
 
 use proptest::prelude::*;
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The state of a unit. The first release makes five of them: Pass, Deviation, Indeterminate, Missing, NotApplicable.
+/// The state of a unit. The first release makes five of them: Pass, Deviation, Indeterminate, Missing,
+/// NotApplicable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// A fresh observation shows the requirement met.
@@ -88,8 +89,8 @@ impl State {
         }
     }
 
-    /// Whether one observation of this state outweighs one of `other` on the same day:
-    /// DEVIATION, then INDETERMINATE, then PASS, then NOT_APPLICABLE. Other states are not of one observation.
+    /// Whether one observation of this state outweighs one of `other` on the same day: DEVIATION, then
+    /// INDETERMINATE, then PASS, then NOT_APPLICABLE. Other states are not of one observation.
     pub const fn is_worse_than(self, other: Self) -> bool {
         self.weight() > other.weight()
     }

@@ -4,7 +4,8 @@ use super::*;
 
 const WORDS: [&str; 5] = ["pass", "deviation", "unknown", "unavailable", "absent"];
 
-/// (index, device's minute, milliseconds from observation to receipt, word), around the day and its boundaries.
+/// (index, device's minute, milliseconds from observation to receipt, word), around the day and its
+/// boundaries.
 type Row = (u64, u64, u64, &'static str);
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {

@@ -1,11 +1,11 @@
 //! Taking information away never decides anything.
 //!
-//! What holds, for every condition that can be read, `not` and `exists` included: let g be the facts f after any
-//! number of these: an optional fact or an enum is absent; a text is emptied; rows of a list that has a truncated
-//! flag are dropped and the flag is set; the whole observation has no facts. Then the value over g is the value
-//! over f or unknown. So no pass and no deviation is ever made by losing facts.
-//! What does not hold, and why the format says otherwise: rows dropped without the flag can change a value (the
-//! probes must set it), and a plain integer has no absent form (`leaves` is 0, not unknown).
+//! What holds, for every condition that can be read, `not` and `exists` included: let g be the facts f after
+//! any number of these: an optional fact or an enum is absent; a text is emptied; rows of a list that has a
+//! truncated flag are dropped and the flag is set; the whole observation has no facts. Then the value over g
+//! is the value over f or unknown. So no pass and no deviation is ever made by losing facts. What does not
+//! hold, and why the format says otherwise: rows dropped without the flag can change a value (the probes must
+//! set it), and a plain integer has no absent form (`leaves` is 0, not unknown).
 
 use proptest::prelude::*;
 use proptest::sample::Index;
