@@ -1,6 +1,9 @@
 //! gRPC services of `tallystick.v1` over the messages of `proto`.
 //!
-//! In scope: generated stubs and wire mapping. Not in scope: rules, storage, TLS.
+//! In scope: generated stubs, wire mapping, and a client's connection over a TLS configuration it is given.
+//! Not in scope: rules, storage, certificates.
+
+pub mod connect;
 
 /// Generated clients and servers.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated code")]
