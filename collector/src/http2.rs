@@ -14,7 +14,7 @@ const STRANGER_STREAMS_MAX: u32 = 2;
 /// Longest time to the head of an answer. Streams then run on; their handlers have limits of their own.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The same for people: a query over a whole fleet reads for a while.
-const PERSON_ANSWER_MAX: Duration = Duration::from_secs(60);
+const PERSON_ANSWER_MAX: Duration = Duration::from_mins(1);
 /// Calls at once on one connection; more are refused at once with RESOURCE_EXHAUSTED and not queued.
 const CALLS_PER_CONNECTION_MAX: usize = 8;
 /// Streams this side resets because of a peer's errors before the connection ends with ENHANCE_YOUR_CALM.

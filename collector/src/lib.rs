@@ -1,1 +1,4 @@
-//! Placeholder until its stage.
+//! The collector: admits, orders, stores, judges, samples.
+
+pub mod http2;
+pub mod listen;

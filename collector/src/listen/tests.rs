@@ -36,7 +36,8 @@ fn listener_config(pki: &TestPki, population: Population, revoked: &[Serial]) ->
 
 async fn world(limits: Limits) -> World {
     let pki = TestPki::new("evidence.example.com", NOW);
-    let audience = Audience::Holders { trust_domain: pki.trust_domain.clone(), population: Population::Agents };
+    let audience =
+        Audience::Holders { trust_domain: pki.trust_domain.clone(), population: Population::Agents };
     let config = listener_config(&pki, Population::Agents, &[]);
     world_of(pki, config, audience, limits).await
 }
@@ -97,7 +98,7 @@ async fn a_peer_is_known_and_both_ends_have_one_exporter() {
     let (config, serial) = world.agent(1);
     let client = world.dial(&config).await.expect("connects");
     let mut connection = world.next().await;
-    let info = connection.connect_info();
+    let info = connection.info().clone();
     assert_eq!(info.peer(), Some(Peer::Agent(DeviceId::from_bytes([1; 16]))));
     assert_eq!(info.certificate_serial(), Some(serial));
     assert_eq!(info.address, client.get_ref().0.local_addr().expect("an address"));
@@ -132,7 +133,8 @@ async fn nobody_without_a_certificate_gets_a_byte() {
 async fn a_name_of_another_population_is_refused_although_the_configuration_let_it_in() {
     let pki = TestPki::new("evidence.example.com", NOW);
     let config = listener_config(&pki, Population::People, &[]);
-    let audience = Audience::Holders { trust_domain: pki.trust_domain.clone(), population: Population::Agents };
+    let audience =
+        Audience::Holders { trust_domain: pki.trust_domain.clone(), population: Population::Agents };
     let world = world_of(pki, config, audience, limits()).await;
     let (person, _) = world.pki.person(Role::Admin, PersonId::from_bytes([1; 16]));
     gets_nothing(world.dial(&world.client(&person)).await).await;
