@@ -8,15 +8,20 @@ pub mod attest;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod device;
 pub mod disk;
-#[cfg(test)]
-mod fake_log;
-#[cfg(test)]
-mod memory_disk;
+pub mod health;
+pub mod identity;
 pub mod schedule;
 pub mod session;
 pub mod spool;
 pub mod state;
+pub mod status;
+
+#[cfg(test)]
+mod fake_log;
+#[cfg(test)]
+mod memory_disk;
 
 /// Prints an error with everything that caused it, on one line.
 pub struct Causes<'a>(pub &'a dyn std::error::Error);

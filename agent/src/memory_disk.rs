@@ -10,11 +10,11 @@ use crate::disk::Disk;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Everything happened, and an error is reported.
-    FailedAndPersisted,
+    Persisted,
     /// Nothing happened, and an error is reported.
-    FailedAndNot,
+    NotPersisted,
     /// Half of the bytes were written, and an error is reported.
-    FailedAndTorn,
+    Torn,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -88,9 +88,9 @@ impl Disk for MemoryDisk {
         let fault = Self::due(&mut memory);
         let file = memory.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
         match fault {
-            None | Some(Fault::FailedAndPersisted) => file.bytes.extend_from_slice(bytes),
-            Some(Fault::FailedAndTorn) => file.bytes.extend_from_slice(&bytes[..bytes.len() / 2]),
-            Some(Fault::FailedAndNot) => {}
+            None | Some(Fault::Persisted) => file.bytes.extend_from_slice(bytes),
+            Some(Fault::Torn) => file.bytes.extend_from_slice(&bytes[..bytes.len() / 2]),
+            Some(Fault::NotPersisted) => {}
         }
         fault.map_or(Ok(()), |_| Err(Self::error(&memory)))
     }
@@ -99,7 +99,7 @@ impl Disk for MemoryDisk {
         let mut memory = self.0.lock().unwrap();
         let fault = Self::due(&mut memory);
         let file = memory.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
-        if matches!(fault, None | Some(Fault::FailedAndPersisted)) {
+        if matches!(fault, None | Some(Fault::Persisted)) {
             file.synced = file.bytes.len();
         }
         fault.map_or(Ok(()), |_| Err(Self::error(&memory)))
@@ -108,7 +108,7 @@ impl Disk for MemoryDisk {
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut memory = self.0.lock().unwrap();
         let fault = Self::due(&mut memory);
-        if matches!(fault, None | Some(Fault::FailedAndPersisted)) {
+        if matches!(fault, None | Some(Fault::Persisted)) {
             let file = MemoryFile { bytes: bytes.to_vec(), synced: bytes.len() };
             memory.files.insert(name.to_owned(), file);
         }
@@ -118,7 +118,7 @@ impl Disk for MemoryDisk {
     fn remove(&mut self, name: &str) -> io::Result<()> {
         let mut memory = self.0.lock().unwrap();
         let fault = Self::due(&mut memory);
-        if matches!(fault, None | Some(Fault::FailedAndPersisted)) {
+        if matches!(fault, None | Some(Fault::Persisted)) {
             memory.files.remove(name);
         }
         fault.map_or(Ok(()), |_| Err(Self::error(&memory)))

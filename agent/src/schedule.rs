@@ -28,9 +28,8 @@ impl Schedule {
         let interval_ms =
             interval_minutes.clamp(INTERVAL_MINUTES_MIN, INTERVAL_MINUTES_MAX).saturating_mul(MINUTE_MS);
         let digest = Digest::of_parts(&[b"tallystick/schedule/v1\0", instance.as_bytes()]);
-        let [a, b, c, d, e, f, g, h, ..] = digest.0;
-        let offset_ms =
-            u64::from_be_bytes([a, b, c, d, e, f, g, h]).checked_rem(interval_ms).unwrap_or_default();
+        let number = digest.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        let offset_ms = number.checked_rem(interval_ms).unwrap_or_default();
         Self { interval_ms, offset_ms }
     }
 

@@ -126,14 +126,19 @@ impl SpoolError {
     /// The reason a `not_made` gap gives for a statement that met this error.
     pub fn gap_reason(&self) -> proto::GapReason {
         match self {
-            Self::Disk { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => proto::GapReason::DiskFull,
-                io::ErrorKind::ReadOnlyFilesystem => proto::GapReason::ReadOnly,
-                _ => proto::GapReason::DiskDamage,
-            },
+            Self::Disk { source, .. } => gap_reason_of(source),
             Self::Full => proto::GapReason::SpoolFull,
             _ => proto::GapReason::DiskDamage,
         }
+    }
+}
+
+/// The reason a gap gives for what an error of the disk prevented.
+pub fn gap_reason_of(error: &io::Error) -> proto::GapReason {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => proto::GapReason::DiskFull,
+        io::ErrorKind::ReadOnlyFilesystem => proto::GapReason::ReadOnly,
+        _ => proto::GapReason::DiskDamage,
     }
 }
 

@@ -11,9 +11,10 @@
 //! lock             held by the one running agent
 //! ```
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::disk;
 
@@ -27,6 +28,11 @@ pub const SECRET_MODE: u32 = 0o600;
 const SECRET_FOLDER_MODE: u32 = 0o700;
 /// Permission bits of other folders.
 const OPEN_FOLDER_MODE: u32 = 0o755;
+
+/// How often a lock is tried for before it counts as held.
+const LOCK_TRIES: u32 = 10;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -140,13 +146,27 @@ impl StateDirectory {
             .write(true)
             .open(&path)
             .map_err(|source| fail("open", &path, source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                Err(StateError::Locked { path: self.root.display().to_string() })
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                // `status` holds a shared lock for an instant to see whether an agent runs.
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StateError::Locked { path: self.root.display().to_string() });
+                }
+                Err(TryLockError::Error(source)) => return Err(fail("lock", &path, source)),
             }
-            Err(std::fs::TryLockError::Error(source)) => Err(fail("lock", &path, source)),
         }
+    }
+
+    /// Whether an agent holds the lock. Needs no right to write.
+    pub fn is_locked(&self) -> bool {
+        let Ok(file) = File::open(self.file("lock")) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// Reads a secret file, after its permissions, its owner and its folder's were found good; `None` when absent.

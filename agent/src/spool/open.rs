@@ -12,6 +12,8 @@ use super::{
 };
 use crate::disk::Disk;
 
+/// How often a folder that changes is read before what was read counts.
+const INSPECT_TRIES: u32 = 10;
 /// Most sequences a folder may span. 16 MiB hold fewer than 80,000 of the smallest statements; more means that a
 /// number is wrong.
 const SPAN_MAX: u64 = 1_000_000;
@@ -69,10 +71,20 @@ impl<D: Disk> Spool<D> {
 
     /// Reads a folder and changes nothing: for `status` and `sent`, also while an agent runs.
     pub fn inspect(disk: &D, owner: &Owner) -> Result<Contents, SpoolError> {
-        let state = read(disk, owner)?.state;
-        let bytes = state.segments.iter().map(|segment| segment.bytes).sum();
-        let State { kept, lost, next, not_made, .. } = state;
-        Ok(Contents { kept, lost, next, not_made, bytes })
+        let mut tries = 0;
+        loop {
+            // An agent that removes segments writes the chain first: with the same chain before and after, none that
+            // still matters went in between. One that is gone after it was listed is an error, and read again.
+            let before = disk.read(CHAIN).ok();
+            let read = read(disk, owner);
+            tries += 1;
+            if (read.is_ok() && disk.read(CHAIN).ok() == before) || tries >= INSPECT_TRIES {
+                let state = read?.state;
+                let bytes = state.segments.iter().map(|segment| segment.bytes).sum();
+                let State { kept, lost, next, not_made, .. } = state;
+                return Ok(Contents { kept, lost, next, not_made, bytes });
+            }
+        }
     }
 
     /// After a refusal of the disk: reads again what is there.

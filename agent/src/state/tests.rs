@@ -56,7 +56,9 @@ fn a_link_is_no_secret() {
 #[test]
 fn one_agent_at_a_time() {
     let (_folder, state) = directory();
+    assert!(!state.is_locked());
     let lock = state.lock().unwrap();
+    assert!(state.is_locked());
     assert!(matches!(state.lock(), Err(StateError::Locked { .. })));
     drop(lock);
     state.lock().unwrap();

@@ -1,0 +1,138 @@
+//! `status`: who this device is, what waits, and how the exchange with the collector goes. Reads only, needs no root.
+
+use std::fmt::Write as _;
+
+use evidence::json::{self, Value};
+use evidence::time::Timestamp;
+
+use crate::anchor::AnchorFile;
+use crate::disk::Folder;
+use crate::health::Health;
+use crate::identity::{ANCHOR_FILE, Identity};
+use crate::spool::{Contents, Spool, SpoolError};
+use crate::state::{OPEN_MODE, StateDirectory};
+
+/// Everything `status` shows.
+#[derive(Debug)]
+pub struct Status {
+    identity: Identity,
+    contents: Contents,
+    anchor_size: Option<u64>,
+    health: Health,
+    running: bool,
+}
+
+impl Status {
+    /// Reads it from the state directory.
+    pub fn read(state: &StateDirectory, identity: Identity) -> Result<Self, SpoolError> {
+        let contents = Spool::inspect(&Folder::new(state.spool(), OPEN_MODE), &identity.owner)?;
+        let anchor = AnchorFile::new(state.file(ANCHOR_FILE)).read(&identity.log);
+        let anchor_size = anchor.ok().flatten().and_then(Result::ok).map(|anchor| anchor.size());
+        let running = state.is_locked();
+        Ok(Self { identity, contents, anchor_size, health: Health::read(state), running })
+    }
+
+    /// Whether something needs a person: a refusal, a failing exchange, or lost statements.
+    pub fn needs_attention(&self) -> bool {
+        self.health.refused.is_some() || self.health.error.is_some() || !self.contents.lost.is_empty()
+    }
+
+    fn waiting(&self) -> usize {
+        self.contents.kept.values().filter(|kept| kept.receipt.is_none()).count()
+    }
+
+    fn stored(&self) -> usize {
+        self.contents.kept.len().saturating_sub(self.waiting())
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        let number = |count: usize| json::count(count as u64);
+        let optional = |value: Option<Value>| Value::Array(value.into_iter().collect());
+        let stored = &self.identity.stored;
+        let refused = self.health.refused.as_ref().map(|refused| {
+            json::object([
+                ("sequence", json::count(refused.sequence)),
+                ("reason", json::text(&refused.reason)),
+                ("detail", json::text(&refused.detail)),
+                ("at", json::time(Timestamp(refused.at_ms))),
+            ])
+        });
+        let posture = self.health.posture.iter().map(|verdict| {
+            json::object([
+                ("control", json::text(&verdict.control)),
+                ("state", json::text(&verdict.state)),
+                ("reason", json::text(&verdict.reason)),
+                ("remedy", json::text(&verdict.remedy)),
+            ])
+        });
+        json::object([
+            ("device", json::text(&stored.device)),
+            ("instance", json::text(&stored.instance)),
+            ("trust_domain", json::text(&stored.trust_domain)),
+            ("origin", json::text(&stored.origin)),
+            ("agents_address", json::text(&stored.agents_address)),
+            ("running", json::count(self.running.into())),
+            ("next_sequence", json::count(self.contents.next)),
+            ("waiting", number(self.waiting())),
+            ("stored", number(self.stored())),
+            ("lost", number(self.contents.lost.len())),
+            ("not_made", json::count(self.contents.not_made.map_or(0, |not_made| not_made.count))),
+            ("spool_bytes", json::count(self.contents.bytes)),
+            ("anchor_size", json::count(self.anchor_size.unwrap_or(0))),
+            ("answered", optional(self.health.answered_ms.map(|ms| json::time(Timestamp(ms))))),
+            ("error", optional(self.health.error.as_ref().map(json::text))),
+            ("refused", optional(refused)),
+            ("posture", Value::Array(posture.collect())),
+        ])
+    }
+
+    /// For people.
+    pub fn words(&self) -> String {
+        let mut out = String::new();
+        let mut line = |name: &str, text: String| {
+            let _infallible = writeln!(out, "{name:<12} {text}");
+        };
+        let stored = &self.identity.stored;
+        line("device", stored.device.clone());
+        line("log", format!("{}, enrolled as entry {}", stored.origin, stored.enrolment_index));
+        line("collector", stored.agents_address.clone());
+        line("agent", if self.running { "running" } else { "not running" }.into());
+        let answered = self.health.answered_ms.map(|ms| Timestamp(ms).rfc3339());
+        line("last answer", answered.unwrap_or_else(|| "never".into()));
+        let verified = self.anchor_size.map(|size| format!("the log's first {size} entries"));
+        line("verified", verified.unwrap_or_else(|| "nothing since enrolment".into()));
+        line(
+            "statements",
+            format!(
+                "{} made, {} waiting to be sent, {} stored and not yet proved",
+                self.contents.next,
+                self.waiting(),
+                self.stored()
+            ),
+        );
+        if !self.contents.lost.is_empty() {
+            line("lost", format!("{} statements, by damage of the disk", self.contents.lost.len()));
+        }
+        if let Some(not_made) = self.contents.not_made {
+            line("not made", format!("{} statements, for lack of room", not_made.count));
+        }
+        if let Some(error) = &self.health.error {
+            line("problem", error.clone());
+        }
+        if let Some(refused) = &self.health.refused {
+            let at = Timestamp(refused.at_ms).rfc3339();
+            line(
+                "refused",
+                format!("statement {} at {at}: {} {}", refused.sequence, refused.reason, refused.detail),
+            );
+        }
+        for verdict in &self.health.posture {
+            line("posture", format!("{}: {} {}", verdict.control, verdict.state, verdict.reason));
+            if !verdict.remedy.is_empty() {
+                line("", verdict.remedy.clone());
+            }
+        }
+        out
+    }
+}
