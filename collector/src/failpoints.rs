@@ -1,0 +1,100 @@
+//! Named crash points in the order of commitments, for tests of what a crash leaves.
+//!
+//! With the feature `failpoints`, `TALLYSTICK_FAILPOINT=<name>` or `<name>:<nth>` makes the process kill itself
+//! (SIGKILL: no destructor, no flush) the first or nth time it reaches that point. Without the feature every function
+//! here is empty.
+//!
+//! | point | a crash here leaves |
+//! |---|---|
+//! | `group-formed` | nothing of the group |
+//! | `journal-half-written` | half a group without its seal: cut at open |
+//! | `journal-written` | all or part of a group that nobody was told of: kept if whole, else cut |
+//! | `journal-synced` | the group in the journal; the index is behind and catches up at open |
+//! | `index-applied` | the same; retries get the same answers |
+//! | `group-answered` | acknowledged entries, in the journal; the index may be behind |
+//! | `index-synced` | journal and index level, no checkpoint yet |
+//! | `segment-created` | an empty next segment: removed at open |
+//! | `segment-continued` | a full segment and an empty one after it |
+//! | `checkpoint-signed` | nothing: the note was in memory only |
+//! | `checkpoint-synced` | a signed checkpoint nobody has seen, a prefix of the log: published at start |
+//! | `high-water-renamed` | the same, and the high-water mark level with it |
+
+/// Every point, in the order of commitments.
+pub const POINTS: [&str; 12] = [
+    "group-formed",
+    "journal-half-written",
+    "journal-written",
+    "journal-synced",
+    "index-applied",
+    "group-answered",
+    "index-synced",
+    "segment-created",
+    "segment-continued",
+    "checkpoint-signed",
+    "checkpoint-synced",
+    "high-water-renamed",
+];
+
+/// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn reach(_point: &'static str) {}
+
+/// True if the process will stop at `point` sooner or later, for points that need a different write.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn armed(_point: &'static str) -> bool {
+    false
+}
+
+#[cfg(feature = "failpoints")]
+pub use armed::{armed, reach};
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::POINTS;
+
+    /// Variable that names the point, optionally with `:` and which time it is reached.
+    const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
+
+    struct Armed {
+        point: &'static str,
+        left: AtomicU64,
+    }
+
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+
+    fn configured() -> Option<Armed> {
+        let text = std::env::var(VARIABLE).ok()?;
+        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+        match (POINTS.iter().find(|point| **point == name), nth.parse::<u64>()) {
+            (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),
+            _ => {
+                // A test that names no point would pass without testing anything.
+                tracing::error!(failpoint = text, "Unknown failpoint; stopping.");
+                std::process::abort()
+            }
+        }
+    }
+
+    /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
+    pub fn reach(point: &'static str) {
+        let Some(armed) = ARMED.get_or_init(configured) else { return };
+        if armed.point != point || armed.left.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return;
+        }
+        drop(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL));
+        // SIGKILL may take a moment to arrive; nothing may happen after this point.
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// True if the process will stop at `point` sooner or later, for points that need a different write.
+    pub fn armed(point: &'static str) -> bool {
+        ARMED.get_or_init(configured).as_ref().is_some_and(|armed| armed.point == point)
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading what is sealed, by position or in order. Every record is checked each time it is read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::record::{RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES};
+use super::{JournalError, Parsed, Position, Record, failed, parse_record, recovery, segment_path};
+
+/// Segment files kept open for reading at most, so that a long journal does not use up the file table.
+const OPEN_SEGMENTS_MAX: usize = 64;
+
+/// The reading end of a journal: cheap to clone, used from any thread.
+#[derive(Clone)]
+pub struct JournalReader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    open: Mutex<BTreeMap<u64, Arc<File>>>,
+}
+
+/// The bytes of one segment file.
+pub struct SegmentBytes {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+impl SegmentBytes {
+    /// A segment's bytes, from wherever they were read.
+    pub fn new(number: u64, bytes: Vec<u8>) -> Self {
+        Self { number, bytes }
+    }
+
+    /// The segment's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The bytes from `offset` on; empty beyond the end.
+    pub fn from(&self, offset: usize) -> &[u8] {
+        self.bytes.get(offset..).unwrap_or_default()
+    }
+}
+
+impl JournalReader {
+    pub(crate) fn new(dir: &Path) -> Self {
+        let open = Mutex::new(BTreeMap::new());
+        Self { shared: Arc::new(Shared { dir: dir.to_owned(), open }) }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// Reads the record at a position. A record that is not intact is [`JournalError::Corrupt`].
+    pub fn record(&self, at: Position) -> Result<Record, JournalError> {
+        let path = segment_path(&self.shared.dir, at.segment);
+        let file = self.file(at.segment)?;
+        let corrupt = |what| JournalError::Corrupt { segment: at.segment, offset: at.offset, what };
+        let mut bytes = vec![0_u8; RECORD_HEADER_BYTES];
+        file.read_exact_at(&mut bytes, at.offset).map_err(|source| failed("read", &path, source))?;
+        let length = bytes.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        if length == 0 || length > RECORD_BODY_BYTES_MAX {
+            return Err(corrupt("no record begins here"));
+        }
+        bytes.resize(RECORD_HEADER_BYTES + length, 0);
+        file.read_exact_at(&mut bytes, at.offset).map_err(|source| failed("read", &path, source))?;
+        match parse_record(&bytes) {
+            Parsed::Record(record, _) => Ok(record),
+            Parsed::End => Err(corrupt("no record begins here")),
+            Parsed::Bad(what) => Err(corrupt(what)),
+        }
+    }
+
+    /// Gives every record from `from` up to `to` (exclusive, where a group ended) to `visit`, in order, following
+    /// `continued` records. Reads whole segments into memory, one at a time.
+    pub fn replay<E: From<JournalError>>(
+        &self,
+        from: Position,
+        to: Position,
+        mut visit: impl FnMut(Position, Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut at = from;
+        while at < to {
+            let segment = self.segment(at.segment)?;
+            recovery::check_header(&segment)?;
+            at = replay_segment(&segment, at, to, &mut visit)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a whole segment.
+    pub fn segment(&self, number: u64) -> Result<SegmentBytes, JournalError> {
+        let path = segment_path(&self.shared.dir, number);
+        let bytes = std::fs::read(&path).map_err(|source| failed("read", &path, source))?;
+        Ok(SegmentBytes::new(number, bytes))
+    }
+
+    fn file(&self, number: u64) -> Result<Arc<File>, JournalError> {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&number) {
+            return Ok(Arc::clone(file));
+        }
+        let path = segment_path(&self.shared.dir, number);
+        let file = Arc::new(File::open(&path).map_err(|source| failed("open", &path, source))?);
+        if open.len() >= OPEN_SEGMENTS_MAX {
+            // The newest segments are read most.
+            open.pop_first();
+        }
+        open.insert(number, Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// Replays one segment and gives the position where the next record lies.
+fn replay_segment<E: From<JournalError>>(
+    segment: &SegmentBytes,
+    from: Position,
+    to: Position,
+    visit: &mut impl FnMut(Position, Record) -> Result<(), E>,
+) -> Result<Position, E> {
+    let mut at = from;
+    while at < to {
+        let offset = usize::try_from(at.offset).unwrap_or(usize::MAX);
+        let what = match parse_record(segment.from(offset)) {
+            Parsed::Record(Record::Continued { next }, _) if next == at.segment.saturating_add(1) => {
+                return Ok(Position { segment: next, offset: super::SEGMENT_HEADER_BYTES });
+            }
+            Parsed::Record(Record::Continued { .. }, _) => "it names a segment that does not follow it",
+            Parsed::Record(record, length) => {
+                visit(at, record)?;
+                at.offset = at.offset.saturating_add(length as u64);
+                continue;
+            }
+            Parsed::End => "the segment ends before its `continued` record",
+            Parsed::Bad(what) => what,
+        };
+        return Err(JournalError::Corrupt { segment: at.segment, offset: at.offset, what }.into());
+    }
+    Ok(at)
+}
