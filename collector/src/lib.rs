@@ -4,3 +4,5 @@ pub mod failpoints;
 pub mod http2;
 pub mod journal;
 pub mod listen;
+pub mod log;
+pub mod store;

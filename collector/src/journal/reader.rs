@@ -23,16 +23,17 @@ struct Shared {
     open: Mutex<BTreeMap<u64, Arc<File>>>,
 }
 
-/// The bytes of one segment file.
+/// The bytes of one segment file, or of its middle.
 pub struct SegmentBytes {
     number: u64,
+    first: usize,
     bytes: Vec<u8>,
 }
 
 impl SegmentBytes {
     /// A segment's bytes, from wherever they were read.
     pub fn new(number: u64, bytes: Vec<u8>) -> Self {
-        Self { number, bytes }
+        Self { number, first: 0, bytes }
     }
 
     /// The segment's number.
@@ -40,9 +41,10 @@ impl SegmentBytes {
         self.number
     }
 
-    /// The bytes from `offset` on; empty beyond the end.
+    /// The bytes from `offset` of the file on; empty where nothing was read.
     pub fn from(&self, offset: usize) -> &[u8] {
-        self.bytes.get(offset..).unwrap_or_default()
+        let at = offset.checked_sub(self.first);
+        at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
     }
 }
 
@@ -77,7 +79,7 @@ impl JournalReader {
     }
 
     /// Gives every record from `from` up to `to` (exclusive, where a group ended) to `visit`, in order, following
-    /// `continued` records. Reads whole segments into memory, one at a time.
+    /// `continued` records. Reads from disk, at most one segment at a time into memory.
     pub fn replay<E: From<JournalError>>(
         &self,
         from: Position,
@@ -86,8 +88,13 @@ impl JournalReader {
     ) -> Result<(), E> {
         let mut at = from;
         while at < to {
-            let segment = self.segment(at.segment)?;
-            recovery::check_header(&segment)?;
+            let segment = if at.segment == to.segment {
+                self.part(at, to.offset)?
+            } else {
+                let segment = self.segment(at.segment)?;
+                recovery::check_header(&segment)?;
+                segment
+            };
             at = replay_segment(&segment, at, to, &mut visit)?;
         }
         Ok(())
@@ -98,6 +105,17 @@ impl JournalReader {
         let path = segment_path(&self.shared.dir, number);
         let bytes = std::fs::read(&path).map_err(|source| failed("read", &path, source))?;
         Ok(SegmentBytes::new(number, bytes))
+    }
+
+    /// The bytes of a segment from a position to an offset.
+    fn part(&self, from: Position, to: u64) -> Result<SegmentBytes, JournalError> {
+        let length = usize::try_from(to.saturating_sub(from.offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0_u8; length];
+        let path = segment_path(&self.shared.dir, from.segment);
+        let file = self.file(from.segment)?;
+        file.read_exact_at(&mut bytes, from.offset).map_err(|source| failed("read", &path, source))?;
+        let first = usize::try_from(from.offset).unwrap_or(usize::MAX);
+        Ok(SegmentBytes { number: from.segment, first, bytes })
     }
 
     fn file(&self, number: u64) -> Result<Arc<File>, JournalError> {

@@ -1,0 +1,105 @@
+//! Rows in sled 0.34.7: one tree, one batch per commit.
+//!
+//! sled's `flush()` writes but never fsyncs on Linux, so [`SledStore`] syncs sled's `db` file through a handle of its
+//! own after each flush; values stay short, so that nothing goes to `blobs/`, which sled never syncs. sled may panic on
+//! damaged files: every call is caught and becomes [`StoreError::Damaged`].
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::{Row, Store, StoreError, check_values};
+
+/// Memory for sled's page cache, bytes: its own default is 1 GiB.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// What sled says when another process holds its file.
+const LOCK_MESSAGE: &str = "could not acquire lock";
+
+/// A sled database at a path.
+pub struct SledStore {
+    path: PathBuf,
+    tree: ::sled::Db,
+    file: File,
+}
+
+impl SledStore {
+    /// Opens the store at `path`, making it if there is none: the caller knows whether there must be one.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let config = ::sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .use_compression(false);
+        let tree = guarded(path, || config.open())?;
+        let system = |source: io::Error| StoreError::System { what: format!("{}: {source}", path.display()) };
+        let file = File::open(path.join("db")).map_err(system)?;
+        let store = Self { path: path.to_owned(), tree, file };
+        store.sync()?;
+        for folder in [Some(path), path.parent()].into_iter().flatten() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(system)?;
+        }
+        store.refuse_blobs()?;
+        Ok(store)
+    }
+
+    /// sled would lose these in a power cut; the limit on values keeps them from being made.
+    fn refuse_blobs(&self) -> Result<(), StoreError> {
+        let blobs = self.path.join("blobs");
+        let first = match std::fs::read_dir(&blobs) {
+            Ok(mut found) => found.next(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::System { what: format!("{}: {error}", blobs.display()) }),
+        };
+        match first {
+            None => Ok(()),
+            Some(_) => Err(StoreError::Damaged { what: format!("{} is not empty", blobs.display()) }),
+        }
+    }
+}
+
+impl Store for SledStore {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        // An IVec may share a larger buffer: what is kept is copied.
+        guarded(&self.path, || Ok(self.tree.get(key)?.map(|value| value.to_vec())))
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        guarded(&self.path, || {
+            let rows = self.tree.range(from..to).take(limit);
+            rows.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+        })
+    }
+
+    fn apply(&self, rows: &[Row]) -> Result<(), StoreError> {
+        check_values(rows)?;
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in rows {
+            batch.insert(key.as_slice(), value.as_slice());
+        }
+        guarded(&self.path, || self.tree.apply_batch(batch))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        guarded(&self.path, || self.tree.flush())?;
+        self.file.sync_data().map_err(|source| StoreError::System { what: source.to_string() })
+    }
+}
+
+/// Runs a call into sled; a panic or a report of damage becomes [`StoreError::Damaged`].
+fn guarded<T>(path: &Path, call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { what: format!("{}: {what}", path.display()) };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(::sled::Error::Io(error))) => Err(match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(error.to_string()),
+            _ if error.to_string().contains(LOCK_MESSAGE) => StoreError::Locked { path: path.to_owned() },
+            _ => StoreError::System { what: format!("{}: {error}", path.display()) },
+        }),
+        Ok(Err(error)) => Err(damaged(error.to_string())),
+        Err(_) => Err(damaged("sled panicked on it".to_owned())),
+    }
+}
