@@ -29,6 +29,7 @@ mod tests;
 pub use io_calls::{Io, SystemIo};
 pub use reader::{JournalReader, SegmentBytes};
 pub use record::{EntryRecord, Group, Parsed, Record, parse_record};
+pub(crate) use recovery::check_header as check_segment_header;
 pub use recovery::{Tail, judge_tail};
 
 use crate::failpoints;
@@ -140,7 +141,7 @@ impl JournalError {
 /// What opening the journal found and repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Bytes of an unacknowledged group that were cut from the newest segment.
+    /// Bytes of an unacknowledged group that no longer count.
     pub torn_bytes: u64,
     /// Where they were.
     pub torn_at: Option<Position>,
@@ -153,6 +154,7 @@ pub struct Journal {
     io: Arc<dyn Io>,
     reader: JournalReader,
     active: Active,
+    tail: Tail,
     poisoned: bool,
 }
 
@@ -175,11 +177,13 @@ impl Journal {
         let segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let active = make_segment(dir, 0, segment_bytes, io.as_ref())?;
         let reader = JournalReader::new(dir);
-        Ok(Self { dir: dir.to_owned(), segment_bytes, io, reader, active, poisoned: false })
+        let dir = dir.to_owned();
+        Ok(Self { dir, segment_bytes, io, reader, active, tail: Tail::Clean, poisoned: false })
     }
 
-    /// Opens an existing journal, cuts an unacknowledged tail and refuses anything else that is wrong with the
-    /// newest segment. Older segments are checked where they are read: [`JournalReader::replay`], `fsck`.
+    /// Opens an existing journal and refuses anything that is wrong with the newest segment but an unacknowledged
+    /// tail. That no longer counts, and the first append overwrites it; until then nothing is changed. Older segments
+    /// are checked where they are read: [`JournalReader::replay`], `fsck`.
     pub fn open(dir: &Path, segment_bytes: u64, io: Arc<dyn Io>) -> Result<(Self, Recovery), JournalError> {
         let segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let numbers = segment_numbers(dir)?;
@@ -199,8 +203,15 @@ impl Journal {
         }
         let bytes = length.max(segment_bytes);
         let active = Active { number, file, path, end: scan.sealed_end, bytes };
-        let mut journal = Self { dir: dir.to_owned(), segment_bytes, io, reader, active, poisoned: false };
-        let recovery = journal.cut(scan.tail)?;
+        let recovery = match scan.tail {
+            Tail::Clean => Recovery::default(),
+            Tail::Torn { from, to } => Recovery {
+                torn_bytes: to.saturating_sub(from),
+                torn_at: Some(Position { segment: number, offset: from }),
+            },
+        };
+        let dir = dir.to_owned();
+        let journal = Self { dir, segment_bytes, io, reader, active, tail: scan.tail, poisoned: false };
         Ok((journal, recovery))
     }
 
@@ -216,6 +227,7 @@ impl Journal {
         if length > bytes_max || !group.is_sealed() {
             return Err(JournalError::TooLarge { bytes: length, bytes_max });
         }
+        self.cut_tail()?;
         if self.active.end.saturating_add(length).saturating_add(CONTINUED_BYTES) > self.active.bytes {
             self.roll()?;
         }
@@ -252,7 +264,9 @@ impl Journal {
     /// empty segment that `open` removes.
     fn roll(&mut self) -> Result<(), JournalError> {
         let number = self.active.number.saturating_add(1);
-        let next = make_segment(&self.dir, number, self.segment_bytes, self.io.as_ref())?;
+        let next = make_segment(&self.dir, number, self.segment_bytes, self.io.as_ref());
+        self.poisoned |= next.as_ref().is_err_and(JournalError::is_fatal);
+        let next = next?;
         failpoints::reach("segment-created");
         let mut group = Group::new();
         group.push_continued(number);
@@ -284,18 +298,17 @@ impl Journal {
 
     fn poison(&mut self, what: &'static str, source: io::Error) -> JournalError {
         self.poisoned = true;
-        JournalError::Unsure { what, path: self.active.path.clone(), source }
+        unsure(what, &self.active.path, source)
     }
 
     /// Overwrites a torn tail with zeros, so that a later crash cannot join its rests to new records.
-    fn cut(&mut self, tail: Tail) -> Result<Recovery, JournalError> {
-        let Tail::Torn { from, to } = tail else { return Ok(Recovery::default()) };
-        let bytes = to.saturating_sub(from);
-        let zeros = vec![0_u8; usize::try_from(bytes).unwrap_or(usize::MAX)];
+    fn cut_tail(&mut self) -> Result<(), JournalError> {
+        let Tail::Torn { from, to } = self.tail else { return Ok(()) };
+        let zeros = vec![0_u8; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)];
         self.write(&zeros, from)?;
         self.sync()?;
-        let torn_at = Position { segment: self.active.number, offset: from };
-        Ok(Recovery { torn_bytes: bytes, torn_at: Some(torn_at) })
+        self.tail = Tail::Clean;
+        Ok(())
     }
 }
 
@@ -358,7 +371,8 @@ fn make_segment(dir: &Path, number: u64, bytes: u64, io: &dyn Io) -> Result<Acti
         }
     };
     fs::rename(&temporary, &path).map_err(|source| failed("rename", &temporary, source))?;
-    io.sync_directory(dir).map_err(|source| failed("sync", dir, source))?;
+    // An error here leaves open whether the name is durable, and a retry would not tell.
+    io.sync_directory(dir).map_err(|source| unsure("sync", dir, source))?;
     Ok(Active { number, file, path, end: SEGMENT_HEADER_BYTES, bytes })
 }
 
@@ -401,6 +415,10 @@ pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> JournalError {
     JournalError::Io { what, path: path.to_owned(), source }
+}
+
+fn unsure(what: &'static str, path: &Path, source: io::Error) -> JournalError {
+    JournalError::Unsure { what, path: path.to_owned(), source }
 }
 
 fn full(dir: &Path, segment_bytes: u64, source: io::Error) -> JournalError {

@@ -113,8 +113,8 @@ pub struct CheckpointRow {
     pub size: u64,
     /// Root over them.
     pub root: Digest,
-    /// Where the journal goes on after it.
-    pub next: Position,
+    /// Position of its record in the journal.
+    pub at: Position,
     /// The note as signed.
     pub note: String,
 }
@@ -124,7 +124,7 @@ impl CheckpointRow {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = self.size.to_be_bytes().to_vec();
         out.extend_from_slice(self.root.as_bytes());
-        push_position(&mut out, self.next);
+        push_position(&mut out, self.at);
         out.extend_from_slice(self.note.as_bytes());
         out
     }
@@ -132,9 +132,9 @@ impl CheckpointRow {
     /// Reads the row's value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let mut fields = Fields(value);
-        let (size, root, next) = (fields.number()?, fields.digest()?, fields.position()?);
+        let (size, root, at) = (fields.number()?, fields.digest()?, fields.position()?);
         let note = String::from_utf8(fields.0.to_vec()).ok()?;
-        Some(Self { size, root, next, note })
+        Some(Self { size, root, at, note })
     }
 }
 

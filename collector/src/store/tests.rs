@@ -102,7 +102,7 @@ fn rows_round_trip_and_refuse_other_lengths() {
     let leaf = rows::LeafRow { position, leaf: vec![1; 83] };
     assert_eq!(rows::LeafRow::parse(&leaf.encode()), Some(leaf));
     let checkpoint =
-        rows::CheckpointRow { size: 1, root: Digest([2; 32]), next: position, note: "x\n".to_owned() };
+        rows::CheckpointRow { size: 1, root: Digest([2; 32]), at: position, note: "x\n".to_owned() };
     assert_eq!(rows::CheckpointRow::parse(&checkpoint.encode()), Some(checkpoint));
     assert_eq!(rows::parse_tile(&[0; 33]), None);
 }

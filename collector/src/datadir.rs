@@ -1,0 +1,239 @@
+//! The data directory: layout, lock, permissions, ballast, and files that are replaced whole.
+//!
+//! docs/FORMAT.md section 13 lists what lies where. One process at a time holds it, by a lock on the folder itself.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::journal::{Io, SystemIo};
+
+#[cfg(test)]
+mod tests;
+
+/// Space to give back on a full disk by default, bytes: sled cannot even be opened without some.
+pub const BALLAST_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+/// Mode of folders: only the collector's own user reads keys and evidence.
+const FOLDER_MODE: u32 = 0o700;
+/// Mode of files that are replaced whole.
+const FILE_MODE: u32 = 0o600;
+/// Permission bits that nobody else may have.
+const OTHERS: u32 = 0o077;
+
+/// Why a data directory could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// `init` found something there.
+    #[error("{path} is not empty: `init` never writes into a folder that holds anything")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is none.
+    #[error("{path} is no data directory: run `init` first")]
+    Absent {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process holds it.
+    #[error("{path} is in use by another process: stop it first, or use its admin socket")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Others may read or write it.
+    #[error("{path} is open to others (mode {mode:o}): run chmod {fix:o} on it")]
+    Permissions {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// The permission bits it must have.
+        fix: u32,
+    },
+    /// The system refused.
+    #[error("could not {what} {path}")]
+    Io {
+        /// What was tried, as a verb phrase.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// A data directory, locked for this process as long as the value lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folders and the ballast at `path`, which must not exist or be empty. Only `init` does this.
+    pub fn create(path: &Path, ballast_bytes: u64) -> Result<Self, DataDirError> {
+        make_folder(path)?;
+        if fs::read_dir(path).map_err(|source| failed("read", path, source))?.next().is_some() {
+            return Err(DataDirError::NotEmpty { path: path.to_owned() });
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE))
+            .map_err(|source| failed("set the permissions of", path, source))?;
+        let lock = lock(path)?;
+        let dir = Self { path: path.to_owned(), _lock: lock };
+        for folder in [dir.keys(), dir.certs(), dir.journal(), dir.indexes()] {
+            make_folder(&folder)?;
+        }
+        dir.restore_ballast(ballast_bytes)?;
+        sync_folder(path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
+        Ok(dir)
+    }
+
+    /// Locks an existing data directory and refuses one that others may read.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        if !path.join("journal").is_dir() {
+            return Err(DataDirError::Absent { path: path.to_owned() });
+        }
+        let dir = Self { path: path.to_owned(), _lock: lock(path)? };
+        for folder in [path.to_owned(), dir.keys()] {
+            refuse_others(&folder, FOLDER_MODE)?;
+        }
+        let keys = dir.keys();
+        for found in fs::read_dir(&keys).map_err(|source| failed("read", &keys, source))? {
+            refuse_others(&found.map_err(|source| failed("read", &keys, source))?.path(), FILE_MODE)?;
+        }
+        Ok(dir)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `collector.toml`.
+    pub fn configuration(&self) -> PathBuf {
+        self.path.join("collector.toml")
+    }
+
+    /// Secret keys.
+    pub fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    /// Certificates and revocation lists.
+    pub fn certs(&self) -> PathBuf {
+        self.path.join("certs")
+    }
+
+    /// Journal segments.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// The folder of the indexes.
+    pub fn indexes(&self) -> PathBuf {
+        self.path.join("sled")
+    }
+
+    /// The index in use.
+    pub fn index(&self) -> PathBuf {
+        self.indexes().join("epoch-00000000")
+    }
+
+    /// The high-water mark, unless the configuration puts it on another file system.
+    pub fn high_water(&self) -> PathBuf {
+        self.path.join("high-water")
+    }
+
+    /// Socket of the running server.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.path.join("admin.sock")
+    }
+
+    /// Space to give back on a full disk.
+    pub fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    /// Gives the ballast's space back, so that a full disk can be put right.
+    pub fn release_ballast(&self) -> Result<(), DataDirError> {
+        let path = self.ballast();
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the ballast anew if it is not there.
+    pub fn restore_ballast(&self, ballast_bytes: u64) -> Result<(), DataDirError> {
+        let path = self.ballast();
+        if path.exists() || ballast_bytes == 0 {
+            return Ok(());
+        }
+        let allocate = |source| failed("make room for", &path, source);
+        let file = new_file(&path).map_err(allocate)?;
+        SystemIo.allocate(&file, ballast_bytes).map_err(|source| {
+            // A ballast of half the size would give false comfort.
+            drop(fs::remove_file(&path));
+            allocate(source)
+        })
+    }
+}
+
+/// Replaces a file whole: after a crash it is the old one or the new one. Durable once it returns.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn make_folder(path: &Path) -> Result<(), DataDirError> {
+    let made = DirBuilder::new().mode(FOLDER_MODE).create(path);
+    match made {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(failed("make", path, source)),
+        _ => Ok(()),
+    }
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)
+}
+
+fn sync_folder(path: &Path) -> Result<(), DataDirError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", path, source))
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let folder = File::open(path).map_err(|source| failed("open", path, source))?;
+    match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked { path: path.to_owned() }),
+        Err(error) => Err(failed("lock", path, error.into())),
+    }
+}
+
+fn refuse_others(path: &Path, fix: u32) -> Result<(), DataDirError> {
+    let found = fs::metadata(path).map_err(|source| failed("inspect", path, source))?;
+    let mode = found.permissions().mode() & 0o777;
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    Err(DataDirError::Permissions { path: path.to_owned(), mode, fix })
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::Io { what, path: path.to_owned(), source }
+}

@@ -1,0 +1,446 @@
+//! Checks a data directory from the first byte of its journal: every record, leaf, commitment, chain, commit and
+//! checkpoint is recomputed, and the index is compared row by row. Nothing is repaired or changed.
+//!
+//! Works while no server runs: the caller holds the lock of the data directory.
+
+use std::collections::HashMap;
+
+use evidence::ids::{Digest, InstanceId};
+use evidence::leaf::{Kind, Leaf, commitment};
+use evidence::note::{Checkpoint, Note, VerifierKey};
+use serde::Serialize;
+
+use crate::datadir::DataDir;
+use crate::index::{DeviceLink, EntryError, Index};
+use crate::journal::{
+    EntryRecord, JournalError, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes, Tail,
+    judge_tail, parse_record,
+};
+use crate::ledger::split_stored;
+use crate::sequencer::high_water;
+use crate::store::sled::SledStore;
+
+mod index_rows;
+#[cfg(test)]
+mod tests;
+
+use index_rows::Expected;
+
+/// Faults listed at most; a damaged disk can have one per record.
+const FAULTS_MAX: usize = 1000;
+
+/// What was checked and what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// True if nothing is wrong.
+    pub sound: bool,
+    /// Entries that are sealed.
+    pub size: u64,
+    /// Root over them, hex.
+    pub root: String,
+    /// Journal segments.
+    pub segments: u64,
+    /// Entry records that were intact.
+    pub entries: u64,
+    /// Commit records.
+    pub commits: u64,
+    /// Signed checkpoints.
+    pub checkpoints: u64,
+    /// Whether the signatures of the checkpoints were checked: a key must be given for that.
+    pub signatures_checked: bool,
+    /// Bytes of an unacknowledged group at the end; no fault.
+    pub torn_bytes: u64,
+    /// Index rows compared.
+    pub index_rows: u64,
+    /// What is wrong, in the order of the journal.
+    pub faults: Vec<Fault>,
+    /// Faults that were not listed, because there were too many.
+    pub faults_not_listed: u64,
+}
+
+/// The part a fault lies in, and so what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The bytes of the journal: restore the segment from a copy.
+    Journal,
+    /// An entry's leaf, payload or place: restore the segment from a copy.
+    Entry,
+    /// A device's chain: the collector admitted what it must not have.
+    Chain,
+    /// A checkpoint that is not of this log.
+    Checkpoint,
+    /// The index: it is rebuilt when it is moved away.
+    Index,
+    /// The high-water mark outside the log.
+    HighWater,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where it belongs.
+    pub part: Part,
+    /// Journal segment, if it lies in the journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u64>,
+    /// Byte offset in the segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Index of the entry it concerns, or that would come next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What `check` compares with.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// Log keys; without any, signatures of checkpoints are not checked.
+    pub log_keys: &'a [VerifierKey],
+    /// Origin of the log, if it is known.
+    pub origin: Option<&'a str>,
+    /// File of the high-water mark, if it is to be compared.
+    pub high_water: Option<&'a std::path::Path>,
+}
+
+/// Checks everything in a data directory. Fails only if the journal's folder cannot be read at all.
+pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalError> {
+    let (numbers, missing) = match crate::journal::segment_numbers(&dir.journal()) {
+        Ok(numbers) => (numbers, None),
+        Err(JournalError::Corrupt { segment, offset, what }) => {
+            ((0..segment).collect(), Some((segment, offset, what)))
+        }
+        Err(error) => return Err(error),
+    };
+    let mut walk = Walk::new(options);
+    for number in &numbers {
+        let path = crate::journal::segment_path(&dir.journal(), *number);
+        match std::fs::read(&path) {
+            Ok(bytes) => walk.segment(&SegmentBytes::new(*number, bytes), Some(number) == numbers.last()),
+            Err(error) => {
+                let what = format!("{} could not be read: {error}", path.display());
+                walk.fault(Part::Journal, Some(Position { segment: *number, offset: 0 }), what);
+            }
+        }
+    }
+    if let Some((segment, offset, what)) = missing {
+        walk.fault(Part::Journal, Some(Position { segment, offset }), what.to_owned());
+    }
+    walk.end();
+    if let Some(path) = options.high_water {
+        walk.high_water(path);
+    }
+    walk.compare_index(dir);
+    Ok(walk.report(numbers.len() as u64))
+}
+
+struct Walk<'a> {
+    options: &'a Options<'a>,
+    index: Index,
+    /// Instance to next sequence and hash of its newest statement.
+    devices: HashMap<InstanceId, (u64, Digest)>,
+    expected: Expected,
+    positions: Vec<Position>,
+    sealed_size: u64,
+    sealed_root: Digest,
+    roots: HashMap<u64, Digest>,
+    /// False once an entry is missing or out of place: sizes and roots after it say nothing new.
+    whole: bool,
+    continued_to: Option<u64>,
+    report: Report,
+}
+
+impl<'a> Walk<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        let index = Index::new();
+        let root = index.root();
+        let report = Report {
+            sound: false,
+            size: 0,
+            root: String::new(),
+            segments: 0,
+            entries: 0,
+            commits: 0,
+            checkpoints: 0,
+            signatures_checked: !options.log_keys.is_empty(),
+            torn_bytes: 0,
+            index_rows: 0,
+            faults: Vec::new(),
+            faults_not_listed: 0,
+        };
+        Self {
+            options,
+            index,
+            devices: HashMap::new(),
+            expected: Expected::default(),
+            positions: Vec::new(),
+            sealed_size: 0,
+            sealed_root: root,
+            roots: HashMap::new(),
+            whole: true,
+            continued_to: Some(0),
+            report,
+        }
+    }
+
+    fn fault(&mut self, part: Part, at: Option<Position>, what: String) {
+        let next = self.index.size();
+        self.fault_of(part, at, Some(next), what);
+    }
+
+    fn fault_of(&mut self, part: Part, at: Option<Position>, index: Option<u64>, what: String) {
+        if self.report.faults.len() >= FAULTS_MAX {
+            self.report.faults_not_listed += 1;
+            return;
+        }
+        let (segment, offset) = (at.map(|at| at.segment), at.map(|at| at.offset));
+        self.report.faults.push(Fault { part, segment, offset, index, what });
+    }
+
+    fn segment(&mut self, segment: &SegmentBytes, is_last: bool) {
+        let number = segment.number();
+        let position = |offset: usize| Position { segment: number, offset: offset as u64 };
+        if let Err(error) = crate::journal::check_segment_header(segment) {
+            self.fault(Part::Journal, Some(position(0)), error.to_string());
+        }
+        if self.continued_to.take() != Some(number) {
+            let what = "the segment before this one does not end by naming it".to_owned();
+            // An empty segment is what an interrupted roll-over leaves.
+            if segment.from(HEADER).iter().any(|byte| *byte != 0) {
+                self.fault(Part::Journal, Some(position(0)), what);
+            }
+        }
+        let (mut at, mut sealed_end) = (HEADER, HEADER);
+        // Records count once their group is sealed.
+        let mut group = Vec::new();
+        loop {
+            match parse_record(segment.from(at)) {
+                Parsed::Record(record, length) => {
+                    let is_seal = record.is_seal();
+                    group.push((position(at), record));
+                    at += length;
+                    if is_seal {
+                        sealed_end = at;
+                        self.records(&mut group);
+                    }
+                }
+                Parsed::End | Parsed::Bad(_) => match judge_tail(segment.from(0), sealed_end) {
+                    Ok(Tail::Clean) => break,
+                    Ok(Tail::Torn { from, to }) if is_last => {
+                        self.report.torn_bytes = to.saturating_sub(from);
+                        break;
+                    }
+                    Ok(Tail::Torn { from, .. }) => {
+                        let offset = usize::try_from(from).unwrap_or(at);
+                        self.fault(
+                            Part::Journal,
+                            Some(position(offset)),
+                            "the segment ends too early".to_owned(),
+                        );
+                        break;
+                    }
+                    Err((offset, what)) => {
+                        self.records(&mut group);
+                        self.whole = false;
+                        let offset = usize::try_from(offset).unwrap_or(at);
+                        self.fault(Part::Journal, Some(position(offset)), what.to_owned());
+                        let Some(next) = next_record(segment, offset.max(at) + 1) else { break };
+                        (at, sealed_end) = (next, next);
+                    }
+                },
+            }
+        }
+    }
+
+    fn records(&mut self, group: &mut Vec<(Position, Record)>) {
+        for (at, record) in group.drain(..) {
+            self.record(at, record);
+        }
+    }
+
+    fn record(&mut self, at: Position, record: Record) {
+        match record {
+            Record::Entry(entry) => {
+                self.report.entries += 1;
+                self.entry(at, entry);
+            }
+            Record::Commit { size, root } => {
+                self.report.commits += 1;
+                self.commit(at, size, Digest(root));
+            }
+            Record::Checkpoint { note } => {
+                self.report.checkpoints += 1;
+                self.checkpoint(at, &note);
+            }
+            Record::Continued { next } => self.continued_to = Some(next),
+        }
+    }
+
+    fn entry(&mut self, at: Position, entry: EntryRecord) {
+        let EntryRecord { index, leaf: bytes, codec, stored } = entry;
+        if index != self.index.size() {
+            self.whole = false;
+            let what = format!("entry {index} lies where {} belongs", self.index.size());
+            self.fault(Part::Entry, Some(at), what);
+        }
+        let Ok(leaf) = Leaf::parse(&bytes) else {
+            self.whole = false;
+            return self.fault_of(
+                Part::Entry,
+                Some(at),
+                Some(index),
+                "its leaf has an unknown form".to_owned(),
+            );
+        };
+        let Some((salt, payload)) = split_stored(codec, &stored) else {
+            self.whole = false;
+            let what = "its payload record has an unknown form".to_owned();
+            return self.fault_of(Part::Entry, Some(at), Some(index), what);
+        };
+        if commitment(&salt, payload) != leaf.commitment {
+            let what = "the payload is not what the leaf commits to".to_owned();
+            self.fault_of(Part::Entry, Some(at), Some(index), what);
+        }
+        if index == 0 && leaf.kind != Kind::GENESIS {
+            self.fault_of(Part::Entry, Some(at), Some(0), "the first entry is not the genesis".to_owned());
+        }
+        let link = match DeviceLink::of_payload(leaf.kind, payload) {
+            Ok(link) => link,
+            Err(EntryError(what)) => {
+                self.fault_of(Part::Entry, Some(at), Some(index), what.to_owned());
+                None
+            }
+        };
+        if let Some(link) = link {
+            self.device(at, index, &link);
+        }
+        if let Err(EntryError(what)) = self.index.add(&leaf, bytes, link) {
+            self.whole = false;
+            return self.fault_of(Part::Entry, Some(at), Some(index), what.to_owned());
+        }
+        self.positions.push(at);
+    }
+
+    fn device(&mut self, at: Position, index: u64, link: &DeviceLink) {
+        let known = self.devices.get(&link.instance).copied();
+        let (next, last) = known.unwrap_or((0, Digest::ZERO));
+        if link.first != next {
+            let what = format!("statement {} of {} follows sequence {next}", link.first, link.instance);
+            self.fault_of(Part::Chain, Some(at), Some(index), what);
+        } else if link.previous != last {
+            let what =
+                format!("statement {} of {} names another statement before it", link.sequence, link.instance);
+            self.fault_of(Part::Chain, Some(at), Some(index), what);
+        }
+        self.devices.insert(link.instance, (link.sequence.saturating_add(1), link.hash));
+    }
+
+    fn commit(&mut self, at: Position, size: u64, root: Digest) {
+        if size != self.index.size() || root != self.index.root() {
+            // After a missing entry every commit differs; the first fault has said so.
+            if self.whole {
+                let what = format!("the commit of {size} entries states another root than they have");
+                self.fault_of(Part::Entry, Some(at), None, what);
+            }
+            self.whole = false;
+        }
+        let positions = std::mem::take(&mut self.positions);
+        self.expected.take(self.index.take_rows(&positions, at));
+        (self.sealed_size, self.sealed_root) = (self.index.size(), self.index.root());
+    }
+
+    fn checkpoint(&mut self, at: Position, note: &[u8]) {
+        let fault = |walk: &mut Self, what: String| walk.fault_of(Part::Checkpoint, Some(at), None, what);
+        let checkpoint = match self.read_checkpoint(note) {
+            Ok(checkpoint) => checkpoint,
+            Err(what) => return fault(self, what),
+        };
+        self.expected.checkpoint(&checkpoint, at, note);
+        let Checkpoint { size, root, .. } = checkpoint;
+        self.roots.insert(size, root);
+        if size != self.sealed_size || root != self.sealed_root {
+            fault(self, format!("the checkpoint of {size} entries is not of the entries before it"));
+        }
+    }
+
+    fn read_checkpoint(&self, note: &[u8]) -> Result<Checkpoint, String> {
+        let checkpoint = if self.options.log_keys.is_empty() {
+            crate::ledger::parse_note(note).map_err(|error| error.to_string())?
+        } else {
+            let note = Note::parse(note).map_err(|error| error.to_string())?;
+            Checkpoint::open(&note, self.options.log_keys).map_err(|error| error.to_string())?
+        };
+        match self.options.origin {
+            Some(origin) if origin != checkpoint.origin => {
+                Err(format!("its origin is {:?}, expected {origin:?}", checkpoint.origin))
+            }
+            _ => Ok(checkpoint),
+        }
+    }
+
+    /// What can only be said once everything was read.
+    fn end(&mut self) {
+        if let Some(segment) = self.continued_to.take().filter(|_| self.report.entries > 0) {
+            let what = "the journal says that this segment follows, and it is missing".to_owned();
+            self.fault(Part::Journal, Some(Position { segment, offset: 0 }), what);
+        }
+        if self.sealed_size == 0 {
+            self.fault(Part::Entry, None, "there is no genesis entry: `init` did not finish".to_owned());
+        }
+    }
+
+    fn high_water(&mut self, path: &std::path::Path) {
+        let what = match high_water::read(path) {
+            Ok(Some(mark)) if mark.size == 0 || self.roots.get(&mark.size) == Some(&mark.root) => return,
+            Ok(Some(mark)) => {
+                format!("the published checkpoint of {} entries is not in the journal", mark.size)
+            }
+            Ok(None) => format!("{} is missing", path.display()),
+            Err(error) => format!("{} could not be read: {error}", path.display()),
+        };
+        self.fault_of(Part::HighWater, None, None, what);
+    }
+
+    fn compare_index(&mut self, dir: &DataDir) {
+        if !self.whole {
+            let what = "not compared, because the journal is damaged".to_owned();
+            return self.fault_of(Part::Index, None, None, what);
+        }
+        if !dir.index().exists() {
+            let what = "there is none; the next start rebuilds it".to_owned();
+            return self.fault_of(Part::Index, None, None, what);
+        }
+        let expected = std::mem::take(&mut self.expected);
+        let compared = SledStore::open(&dir.index()).and_then(|store| expected.compare(&store));
+        match compared {
+            Ok(found) => {
+                self.report.index_rows = found.rows;
+                for what in found.faults {
+                    self.fault_of(Part::Index, None, None, what);
+                }
+            }
+            Err(error) => self.fault_of(Part::Index, None, None, error.to_string()),
+        }
+    }
+
+    fn report(self, segments: u64) -> Report {
+        let mut report = self.report;
+        report.sound = report.faults.is_empty();
+        report.size = self.sealed_size;
+        report.root = self.sealed_root.hex();
+        report.segments = segments;
+        report
+    }
+}
+
+/// Offset of the first record of a segment.
+#[expect(clippy::cast_possible_truncation, reason = "it is 16")]
+const HEADER: usize = SEGMENT_HEADER_BYTES as usize;
+
+/// The next place from which an intact record can be read.
+fn next_record(segment: &SegmentBytes, from: usize) -> Option<usize> {
+    let length = segment.from(0).len();
+    (from..length).find(|at| matches!(parse_record(segment.from(*at)), Parsed::Record(..)))
+}

@@ -1,0 +1,122 @@
+//! The rows an index must hold, and how a store differs from them.
+
+use std::collections::BTreeMap;
+
+use evidence::note::Checkpoint;
+
+use crate::journal::Position;
+use crate::store::rows::{self, CheckpointRow, Head};
+use crate::store::{Row, Store, StoreError};
+
+/// Rows read from the store at once.
+const PAGE_ROWS: usize = 4096;
+/// Differences described at most.
+const DIFFERENCES_MAX: usize = 100;
+
+/// Every row that the journal implies, by key. The values are kept as hashes of 32 bytes or less.
+#[derive(Default)]
+pub(super) struct Expected {
+    rows: BTreeMap<Vec<u8>, Value>,
+    head: Option<Head>,
+}
+
+/// A short value itself, or the SHA-256 of a longer one, so that memory stays in proportion.
+#[derive(PartialEq, Eq)]
+enum Value {
+    Short(Vec<u8>),
+    Hash([u8; 32]),
+}
+
+impl Value {
+    fn of(value: &[u8]) -> Self {
+        if value.len() <= 32 {
+            Self::Short(value.to_vec())
+        } else {
+            Self::Hash(evidence::ids::Digest::of(value).0)
+        }
+    }
+}
+
+/// How a store differs.
+pub(super) struct Found {
+    /// Rows compared.
+    pub(super) rows: u64,
+    /// Differences, for people.
+    pub(super) faults: Vec<String>,
+}
+
+impl Expected {
+    pub(super) fn take(&mut self, rows: Vec<Row>) {
+        for (key, value) in rows {
+            if key == rows::HEAD_KEY {
+                self.head = Head::parse(&value);
+            } else {
+                self.rows.insert(key, Value::of(&value));
+            }
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self, checkpoint: &Checkpoint, at: Position, note: &[u8]) {
+        let note = String::from_utf8_lossy(note).into_owned();
+        let row = CheckpointRow { size: checkpoint.size, root: checkpoint.root, at, note };
+        self.rows.insert(rows::CHECKPOINT_KEY.to_vec(), Value::of(&row.encode()));
+    }
+
+    /// Reads the whole store and lists what is missing, other or too much.
+    pub(super) fn compare(mut self, store: &dyn Store) -> Result<Found, StoreError> {
+        let mut found = Found { rows: 0, faults: Vec::new() };
+        self.compare_head(store, &mut found)?;
+        let mut from = Vec::new();
+        loop {
+            let page = store.range(&from, &[0xFF], PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { break };
+            from.clone_from(last);
+            from.push(0);
+            for (key, value) in &page {
+                found.rows += 1;
+                if key == rows::HEAD_KEY {
+                    continue;
+                }
+                match self.rows.remove(key) {
+                    Some(expected) if expected == Value::of(value) => {}
+                    Some(_) => found.push(format!("row {} has another value", name(key))),
+                    None => found.push(format!("row {} does not follow from the journal", name(key))),
+                }
+            }
+        }
+        for key in self.rows.keys() {
+            found.push(format!("row {} is missing", name(key)));
+        }
+        Ok(found)
+    }
+
+    /// The head also says where the journal goes on, which moves with records that are no entries.
+    fn compare_head(&self, store: &dyn Store, found: &mut Found) -> Result<(), StoreError> {
+        let head = store.value(rows::HEAD_KEY)?.and_then(|value| Head::parse(&value));
+        let Some(head) = head else {
+            found.push("its head is missing or has no form".to_owned());
+            return Ok(());
+        };
+        let same = self.head.is_some_and(|expected| {
+            (expected.size, expected.root, expected.received) == (head.size, head.root, head.received)
+        });
+        if !same {
+            found.push("its head states another size, root or time than the journal".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    fn push(&mut self, what: String) {
+        if self.faults.len() < DIFFERENCES_MAX {
+            self.faults.push(what);
+        }
+    }
+}
+
+/// A key for people: its letter and the rest in hex.
+fn name(key: &[u8]) -> String {
+    let (letter, rest) = key.split_first().map_or((b'?', [].as_slice()), |(letter, rest)| (*letter, rest));
+    format!("{}/{}", char::from(letter), data_encoding::HEXLOWER.encode(rest))
+}

@@ -1,0 +1,230 @@
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use evidence::leaf::Stream;
+
+use super::*;
+use crate::ledger::tests::{Bench, In, ORIGIN, log_key};
+use crate::store::Store;
+use crate::store::rows;
+
+/// A log over several segments with entries of every stream, closed.
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    let running = bench.open(In::Sled).unwrap();
+    running.fill(1, 40);
+    for kind in [Kind::TOKEN, Kind::POLICY, Kind::PLAN, Kind::DETAIL] {
+        running.act(kind, &[7; 200]).unwrap();
+    }
+    running.fill(2, 40);
+    running.published();
+    bench.check(&running);
+    assert!(running.ledger.snapshot().streams.iter().all(|head| head.entries > 0));
+    running.stop();
+    bench
+}
+
+fn report(bench: &Bench) -> Report {
+    let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
+    let high_water = bench.path().join("high-water");
+    let options = Options { log_keys: &[key], origin: Some(ORIGIN), high_water: Some(&high_water) };
+    check(&DataDir::open(&bench.path()).unwrap(), &options).unwrap()
+}
+
+fn segment(bench: &Bench, number: u64) -> PathBuf {
+    bench.path().join(format!("journal/{number:08}.seg"))
+}
+
+/// Position of each record of a segment.
+fn offsets(bytes: &[u8]) -> Vec<(usize, Record)> {
+    let (mut at, mut found) = (HEADER, Vec::new());
+    while let Parsed::Record(record, length) = parse_record(&bytes[at..]) {
+        found.push((at, record));
+        at += length;
+    }
+    found
+}
+
+#[test]
+fn a_sound_ledger_is_sound_and_nothing_is_changed() {
+    let bench = bench();
+    let before: Vec<_> = (0..2).map(|number| fs::read(segment(&bench, number)).unwrap()).collect();
+    let found = report(&bench);
+    assert!(found.sound, "{:?}", found.faults);
+    assert_eq!((found.size, found.entries, found.torn_bytes), (85, 85, 0));
+    assert!(found.segments >= 2 && found.checkpoints > 0 && found.signatures_checked);
+    // Leaves, statements, stream entries: one row each; and tiles, heads, instances, checkpoint.
+    assert!(found.index_rows > 85 + 80 + 5);
+    let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
+    assert_eq!(json["size"], 85);
+    let after: Vec<_> = (0..2).map(|number| fs::read(segment(&bench, number)).unwrap()).collect();
+    assert_eq!(before, after);
+    let running = bench.open(In::Sled).unwrap();
+    assert_eq!(running.ledger.snapshot().root.hex(), found.root);
+    running.stop();
+}
+
+#[test]
+fn every_damaged_record_is_named_by_segment_and_offset() {
+    let bench = bench();
+    for number in 0..2 {
+        let path = segment(&bench, number);
+        let good = fs::read(&path).unwrap();
+        for (at, record) in offsets(&good).into_iter().step_by(3) {
+            let mut bad = good.clone();
+            bad[at + 15] ^= 0x10;
+            fs::write(&path, &bad).unwrap();
+            let found = report(&bench);
+            assert!(!found.sound);
+            let first = &found.faults[0];
+            assert_eq!(
+                (first.part, first.segment, first.offset),
+                (Part::Journal, Some(number), Some(at as u64)),
+                "{record:?}: {:?}",
+                found.faults
+            );
+            if let Record::Entry(entry) = record {
+                assert_eq!(first.index, Some(entry.index));
+            }
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    assert!(report(&bench).sound);
+}
+
+#[test]
+fn two_damages_are_both_found() {
+    let bench = bench();
+    let path = segment(&bench, 0);
+    let mut bytes = fs::read(&path).unwrap();
+    let places = offsets(&bytes);
+    let (first, second) = (places[4].0, places[places.len() - 6].0);
+    bytes[first + 12] ^= 1;
+    bytes[second + 12] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let offsets: Vec<_> = report(&bench)
+        .faults
+        .iter()
+        .filter(|fault| fault.part == Part::Journal)
+        .filter_map(|fault| fault.offset)
+        .collect();
+    assert_eq!(offsets, [first as u64, second as u64]);
+}
+
+/// Replaces an entry by one whose record is intact: only the hashes can tell.
+#[test]
+fn a_rewritten_entry_with_a_right_checksum_is_found() {
+    let bench = bench();
+    let path = segment(&bench, 0);
+    let bytes = fs::read(&path).unwrap();
+    let (at, record) = offsets(&bytes).into_iter().filter(|(_, record)| !record.is_seal()).nth(3).unwrap();
+    let Record::Entry(entry) = record else { unreachable!() };
+    let (salt, payload) = split_stored(entry.codec, &entry.stored).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // Another payload under the same leaf.
+    let mut other = payload.to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    let mut group = crate::journal::Group::new();
+    group.push_entry(entry.index, &entry.leaf, &salt, &other);
+    file.write_all_at(group.bytes(), at as u64).unwrap();
+    let found = report(&bench);
+    let fault = &found.faults[0];
+    assert_eq!((fault.part, fault.index, fault.offset), (Part::Entry, Some(entry.index), Some(at as u64)));
+    // Another leaf and payload that agree with each other.
+    let leaf = Leaf { commitment: commitment(&salt, &other), ..Leaf::parse(&entry.leaf).unwrap() };
+    let mut group = crate::journal::Group::new();
+    group.push_entry(entry.index, &leaf.encode(), &salt, &other);
+    file.write_all_at(group.bytes(), at as u64).unwrap();
+    let found = report(&bench);
+    assert!(found.faults.iter().any(|fault| fault.what.contains("another root")), "{:?}", found.faults);
+    assert!(found.faults.iter().any(|fault| fault.part == Part::Checkpoint));
+    assert!(found.faults.iter().any(|fault| fault.part == Part::Chain));
+}
+
+#[test]
+fn a_torn_tail_is_no_fault_and_a_missing_segment_is_one() {
+    let bench = bench();
+    let numbers = crate::journal::segment_numbers(&bench.path().join("journal")).unwrap();
+    let last = segment(&bench, *numbers.last().unwrap());
+    let bytes = fs::read(&last).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut group = crate::journal::Group::new();
+    group.push_entry(85, &[1; 43], &[2; 32], &[3; 100]);
+    fs::OpenOptions::new().write(true).open(&last).unwrap().write_all_at(group.bytes(), end as u64).unwrap();
+    let found = report(&bench);
+    assert!(found.sound, "{:?}", found.faults);
+    assert_eq!(found.torn_bytes, group.bytes().len() as u64);
+    fs::rename(segment(&bench, 1), bench.parent.path().join("kept")).unwrap();
+    let found = report(&bench);
+    assert!(found.faults.iter().any(|fault| fault.segment == Some(1)), "{:?}", found.faults);
+    fs::rename(bench.parent.path().join("kept"), segment(&bench, 1)).unwrap();
+    fs::remove_file(&last).unwrap();
+    let found = report(&bench);
+    assert!(found.faults.iter().any(|fault| fault.segment == numbers.last().copied()), "{:?}", found.faults);
+}
+
+#[test]
+fn index_rows_that_are_missing_other_or_too_many_are_found() {
+    let bench = bench();
+    let path = bench.path().join("sled/epoch-00000000");
+    let keys = [
+        rows::leaf_key(3),
+        rows::tile_key(0, 0),
+        rows::stream_key(Stream::Rules),
+        rows::CHECKPOINT_KEY.to_vec(),
+        rows::leaf_key(999),
+    ];
+    for key in keys {
+        let store = SledStore::open(&path).unwrap();
+        let good = store.value(&key).unwrap();
+        store.apply(&[(key.clone(), vec![1; 48])]).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let found = report(&bench);
+        assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+        assert_eq!(found.faults[0].part, Part::Index);
+        let db = ::sled::open(&path).unwrap();
+        match good {
+            Some(good) => {
+                db.remove(&key).unwrap();
+                drop(db);
+                let found = report(&bench);
+                assert!(
+                    found.faults.len() == 1 && found.faults[0].what.contains("missing"),
+                    "{:?}",
+                    found.faults
+                );
+                SledStore::open(&path).unwrap().apply(&[(key, good)]).unwrap();
+            }
+            None => {
+                db.remove(&key).unwrap();
+                drop(db);
+            }
+        }
+        let found = report(&bench);
+        assert!(found.sound, "{:?}", found.faults);
+    }
+}
+
+#[test]
+fn checkpoints_of_another_key_and_marks_of_another_log_are_found() {
+    let bench = bench();
+    let key = evidence::keys::SecretKey::from_seed(&[1; 32]).unwrap();
+    let other = [VerifierKey::new(ORIGIN, *key.public()).unwrap()];
+    let dir = DataDir::open(&bench.path()).unwrap();
+    let found = check(&dir, &Options { log_keys: &other, ..Options::default() }).unwrap();
+    assert_eq!(
+        found.faults.iter().filter(|fault| fault.part == Part::Checkpoint).count() as u64,
+        found.checkpoints
+    );
+    drop(dir);
+    let mark = bench.path().join("high-water");
+    for (text, what) in
+        [("86 ", "not in the journal"), ("85 ", "not in the journal"), ("x", "not of the form")]
+    {
+        fs::write(&mark, format!("{text}{}\n", Digest::of(b"other"))).unwrap();
+        let found = report(&bench);
+        assert!(found.faults.len() == 1 && found.faults[0].what.contains(what), "{:?}", found.faults);
+    }
+}

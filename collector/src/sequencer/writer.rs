@@ -1,0 +1,203 @@
+//! The sequencer's thread: takes jobs, commits groups, keeps the time of checkpoints.
+
+use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use super::checkpoints::{Checkpointer, SignError};
+use super::pool::Pool;
+use super::{Job, SubmitError, WriterOptions};
+use crate::failpoints;
+use crate::index::Index;
+use crate::journal::{Journal, JournalError};
+use crate::ledger::{Ledger, Snapshot, Unstarted};
+
+pub(super) struct Writer {
+    ledger: Ledger,
+    journal: Journal,
+    index: Index,
+    options: WriterOptions,
+    checkpointer: Checkpointer,
+    /// A job that must begin the next group.
+    held: Option<Job>,
+    next_checkpoint: Instant,
+    /// Why the last checkpoint was put off, so that the same reason is logged once.
+    put_off: Option<String>,
+}
+
+/// Why the thread ends.
+enum End {
+    /// Everybody is gone, or asked it to.
+    Stopped,
+    /// The durable state is unknown.
+    Fatal(String),
+}
+
+impl Writer {
+    pub(super) fn new(unstarted: Unstarted, options: WriterOptions) -> Self {
+        let Unstarted { ledger, journal, index, checkpoint, .. } = unstarted;
+        let checkpointer = Checkpointer::new(&ledger, &options, checkpoint);
+        let (held, put_off) = (None, None);
+        Self { ledger, journal, index, options, checkpointer, held, next_checkpoint: Instant::now(), put_off }
+    }
+
+    pub(super) fn run(&mut self, jobs: &Receiver<Job>) {
+        loop {
+            match self.round(jobs) {
+                Ok(()) => {}
+                Err(End::Stopped) => return,
+                Err(End::Fatal(reason)) => {
+                    (self.options.fatal)(&reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One group, or one checkpoint, or a wait.
+    fn round(&mut self, jobs: &Receiver<Job>) -> Result<(), End> {
+        if self.checkpointer.is_behind(&self.index) && Instant::now() >= self.next_checkpoint {
+            self.checkpoint()?;
+        }
+        let job = match self.held.take() {
+            Some(job) => job,
+            None => match self.wait(jobs) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => Job::Stop,
+            },
+        };
+        if matches!(job, Job::Stop) {
+            self.checkpoint()?;
+            return Err(End::Stopped);
+        }
+        let pool = self.form(job, jobs);
+        self.commit(pool)
+    }
+
+    fn wait(&self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        if self.checkpointer.is_behind(&self.index) {
+            jobs.recv_timeout(self.next_checkpoint.saturating_duration_since(Instant::now()))
+        } else {
+            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        }
+    }
+
+    /// Takes the first job and as many of the waiting ones as one group holds. An act begins a group, so that its
+    /// builder and whoever follows the log have seen everything before it.
+    fn form(&mut self, first: Job, jobs: &Receiver<Job>) -> Pool {
+        let received = self.options.clock.now().max(self.index.received());
+        let bytes_max = self.options.group_bytes_max.min(self.journal.group_bytes_max());
+        let mut pool = Pool::new(self.index.clone(), received, bytes_max);
+        let mut job = Some(first);
+        let mut taken = 0_usize;
+        while let Some(next) = job.take() {
+            match next {
+                Job::Device(device, answer) if taken == 0 || pool.has_room(device.payload.len()) => {
+                    pool.device(device, &self.ledger, &mut self.options.random, answer);
+                }
+                Job::Act(build, answer) if taken == 0 => pool.act(build, &mut self.options.random, answer),
+                other => {
+                    self.held = Some(other);
+                    break;
+                }
+            }
+            taken += 1;
+            if taken < self.options.group_entries_max {
+                job = jobs.try_recv().ok();
+            }
+        }
+        pool
+    }
+
+    /// Steps 1 to 6 of the order of commitments.
+    fn commit(&mut self, mut pool: Pool) -> Result<(), End> {
+        if pool.entries.is_empty() {
+            pool.answer();
+            return Ok(());
+        }
+        if let Err(what) = self.room() {
+            pool.refuse(|| SubmitError::Full { what: what.clone() });
+            return Ok(());
+        }
+        pool.seal();
+        failpoints::reach("group-formed");
+        let positions = match self.journal.append(&pool.group) {
+            Ok(positions) => positions,
+            Err(error) if error.is_fatal() => return Err(End::Fatal(chain(&error))),
+            Err(error) => {
+                pool.refuse(|| match &error {
+                    JournalError::Full { .. } => SubmitError::Full { what: error.to_string() },
+                    other => SubmitError::Unavailable(other.to_string()),
+                });
+                return Ok(());
+            }
+        };
+        failpoints::reach("journal-synced");
+        let rows = pool.index.take_rows(&positions, self.journal.end());
+        let store = &self.ledger.shared.store;
+        store.apply(&rows).map_err(|error| End::Fatal(chain(&error)))?;
+        failpoints::reach("index-applied");
+        self.index = pool.index.clone();
+        self.show();
+        for entry in &pool.entries {
+            (self.options.observer)(entry);
+        }
+        pool.answer();
+        failpoints::reach("group-answered");
+        self.ledger.shared.store.sync().map_err(|error| End::Fatal(chain(&error)))?;
+        failpoints::reach("index-synced");
+        Ok(())
+    }
+
+    /// Lets readers see what is committed.
+    fn show(&self) {
+        let snapshot = Snapshot {
+            size: self.index.size(),
+            root: self.index.root(),
+            received: self.index.received(),
+            streams: self.index.streams(),
+        };
+        *self.ledger.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// Refuses while the disk is nearly full: sled would otherwise become unopenable.
+    fn room(&self) -> Result<(), String> {
+        match self.journal.free_bytes() {
+            Ok(free) if free >= self.options.free_bytes_min => Ok(()),
+            Ok(free) => Err(format!("{free} bytes are free, {} are kept", self.options.free_bytes_min)),
+            Err(error) => Err(chain(&error)),
+        }
+    }
+
+    /// Steps 7 to 9 of the order of commitments.
+    fn checkpoint(&mut self) -> Result<(), End> {
+        self.next_checkpoint = Instant::now() + self.options.checkpoint_interval;
+        match self.checkpointer.sign(&self.ledger, &mut self.journal, &self.index, &self.options) {
+            Ok(()) => {
+                self.put_off = None;
+                Ok(())
+            }
+            Err(SignError::Later(what)) => {
+                if self.put_off.as_ref() != Some(&what) {
+                    tracing::error!(reason = what, "Checkpoint put off; it is tried again.");
+                }
+                self.put_off = Some(what);
+                Ok(())
+            }
+            Err(SignError::Fatal(reason)) => Err(End::Fatal(reason)),
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
