@@ -161,7 +161,7 @@ impl Ledger {
         let (journal, recovery) =
             Journal::open(&dir.journal(), options.segment_bytes, Arc::clone(&options.io))?;
         let opened = match follow(store, &journal, Expect::Anything)? {
-            Followed::Level(opened) => opened,
+            Followed::Level(opened) => *opened,
             Followed::Unusable(what) => return Err(StoreError::Damaged { what }.into()),
         };
         Self::assemble(dir, journal, recovery, opened)
@@ -209,7 +209,7 @@ struct Level {
 }
 
 enum Followed {
-    Level(Level),
+    Level(Box<Level>),
     /// The index is of no use; the journal decides when it is rebuilt.
     Unusable(String),
 }
@@ -228,7 +228,7 @@ fn open_index(dir: &DataDir, journal: &Journal) -> Result<Level, OpenError> {
     let why = if existed {
         match SledStore::open(&path) {
             Ok(store) => match follow(Arc::new(store), journal, Expect::Head)? {
-                Followed::Level(level) => return Ok(level),
+                Followed::Level(level) => return Ok(*level),
                 Followed::Unusable(what) => what,
             },
             Err(StoreError::Damaged { what }) => what,
@@ -246,7 +246,7 @@ fn open_index(dir: &DataDir, journal: &Journal) -> Result<Level, OpenError> {
         );
     }
     match follow(Arc::new(SledStore::open(&path)?), journal, Expect::Anything)? {
-        Followed::Level(level) => Ok(Level { rebuilt: Some(why), ..level }),
+        Followed::Level(level) => Ok(Level { rebuilt: Some(why), ..*level }),
         Followed::Unusable(what) => Err(StoreError::Damaged { what }.into()),
     }
 }
@@ -320,14 +320,14 @@ fn committed_size(reader: &JournalReader, from: Position, to: Position) -> Resul
 
 /// Refuses a log that its own newest checkpoint does not describe.
 fn check_checkpoint(level: Level) -> Result<Followed, OpenError> {
-    let Some(row) = &level.checkpoint else { return Ok(Followed::Level(level)) };
+    let Some(row) = &level.checkpoint else { return Ok(Followed::Level(Box::new(level))) };
     let root = if row.size <= level.index.size() {
         log::root_at(&StoredTiles(level.store.as_ref()), row.size).map_err(crate::index::tile_error)
     } else {
         Ok(Digest::ZERO)
     };
     match root {
-        Ok(root) if root == row.root => Ok(Followed::Level(level)),
+        Ok(root) if root == row.root => Ok(Followed::Level(Box::new(level))),
         Ok(_) => {
             let Position { segment, offset } = row.at;
             let what = "the checkpoint here is not one of this log";

@@ -339,7 +339,6 @@ fn a_lost_cut_or_overwritten_index_is_rebuilt_with_the_same_root() {
         }
         let running = bench.open(In::Sled).unwrap_or_else(|error| panic!("damage {damage}: {error}"));
         assert_eq!(running.ledger.snapshot(), before, "damage {damage}");
-        println!("damage {damage}: {:?}", running.report);
         rebuilt += u32::from(running.report.rebuilt.is_some());
         assert_eq!(running.report.rebuilt.is_some(), running.report.indexed_entries == 61, "damage {damage}");
         bench.check(&running);

@@ -125,7 +125,7 @@ fn an_act_sees_exactly_what_it_follows_and_the_observer_comes_first() {
     for (number, answer) in waiting {
         match answer.blocking_recv().unwrap() {
             Err(SubmitError::Refused(refusal)) => {
-                assert_eq!((number % 3, refusal.to_string().as_str()), (0, "not this one"))
+                assert_eq!((number % 3, refusal.to_string().as_str()), (0, "not this one"));
             }
             Ok(appended) => {
                 assert_eq!(appended.len(), 2);
@@ -327,7 +327,7 @@ fn a_checkpoint_of_another_key_is_not_continued() {
 fn bytes_that_changed_on_disk_are_never_signed() {
     let bench = Bench::new();
     let mut options = bench.writer_options();
-    options.checkpoint_interval = Duration::from_secs(3600);
+    options.checkpoint_interval = Duration::from_hours(1);
     let running = bench.open_with(In::Memory, options).unwrap();
     running.published();
     running.fill(1, 2);
