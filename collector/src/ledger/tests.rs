@@ -320,7 +320,7 @@ fn a_lost_cut_or_overwritten_index_is_rebuilt_with_the_same_root() {
     copy_folder(&index, &copy);
     let db = fs::read(index.join("db")).unwrap();
     let bytes = db.iter().rposition(|byte| *byte != 0).unwrap() as u64;
-    let mut rebuilt = 0;
+    let (mut rebuilt, mut repaired) = (0, 0);
     for damage in 0..10_u64 {
         let db = index.join("db");
         match damage {
@@ -340,13 +340,15 @@ fn a_lost_cut_or_overwritten_index_is_rebuilt_with_the_same_root() {
         let running = bench.open(In::Sled).unwrap_or_else(|error| panic!("damage {damage}: {error}"));
         assert_eq!(running.ledger.snapshot(), before, "damage {damage}");
         rebuilt += u32::from(running.report.rebuilt.is_some());
+        repaired += u32::from(running.report.indexed_entries > 0);
         assert_eq!(running.report.rebuilt.is_some(), running.report.indexed_entries == 61, "damage {damage}");
         bench.check(&running);
         running.stop();
         fs::remove_dir_all(&index).unwrap();
         copy_folder(&copy, &index);
     }
-    assert!(rebuilt >= 4, "only {rebuilt} of the damages led to a rebuild");
+    // After the milder damages sled opens with an older state, which is behind and catches up.
+    assert!(rebuilt >= 4 && repaired >= 9, "{rebuilt} rebuilt, {repaired} repaired");
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
