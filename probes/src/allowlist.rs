@@ -19,6 +19,13 @@ pub struct Permitted {
     pub pattern: String,
 }
 
+impl Permitted {
+    /// True when a question is of this kind.
+    pub fn covers(&self, question: &Question) -> bool {
+        fits(&self.pattern, &question.to_string())
+    }
+}
+
 /// Every kind of question of a platform, ascending by control and pattern; empty where nothing is asked yet.
 pub fn questions(platform: Platform) -> Vec<Permitted> {
     if platform != Platform::Linux {
@@ -28,8 +35,11 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
     for control in ["disk-encryption", "edr", "os-patch", "screen-lock"] {
         add(control, format!("link {}", container::PID_NAMESPACE));
-        add(control, format!("metadata {}", container::SYSTEMD_CONTAINER));
-        add(control, format!("metadata {}", container::PODMAN_CONTAINER));
+        add(control, format!("list {}", container::RUN));
+        add(control, format!("list {}", container::RUN_SYSTEMD));
+        for mark in container::MARKS {
+            add(control, format!("metadata {mark}"));
+        }
     }
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr(&mut |pattern| add("edr", pattern));
@@ -62,6 +72,7 @@ fn disk_encryption(add: &mut dyn FnMut(String)) {
 
 fn edr(add: &mut dyn FnMut(String)) {
     add("processes".to_owned());
+    add("link /proc/*/exe".to_owned());
     add("read /proc/*/cgroup".to_owned());
     for product in Catalogue::bundled().map(|c| c.products.as_slice()).unwrap_or_default() {
         let linux = &product.linux;
@@ -88,7 +99,6 @@ fn os_patch(add: &mut dyn FnMut(String)) {
     add(Question::run(Program::AptGet, &os_patch::SIMULATE).to_string());
     add(Question::run(Program::Apt, &os_patch::LIST_UPGRADABLE).to_string());
     add(format!("list {}", os_patch::LISTS));
-    add(format!("list {}", os_patch::RUN));
     add(format!("metadata {}/*", os_patch::LISTS));
     add(format!("metadata {}", os_patch::SUCCESS_STAMP));
     add(format!("metadata {}", os_patch::DPKG_STATUS));
@@ -145,3 +155,5 @@ fn fits(pattern: &str, text: &str) -> bool {
     (1..=longest).any(|end| rest.get(end..).is_some_and(|tail| fits(after, tail)))
 }
 
+#[cfg(test)]
+mod tests;

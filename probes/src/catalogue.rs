@@ -95,3 +95,5 @@ pub fn catalogue_digest() -> [u8; 32] {
     Sha256::digest(TEXT.as_bytes()).into()
 }
 
+#[cfg(test)]
+mod tests;

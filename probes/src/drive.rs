@@ -137,4 +137,3 @@ pub fn observation(probe: &Probe, outcome: Outcome) -> Observation {
     };
     Observation { control: probe.control.to_owned(), probe_version: probe.version, outcome: Some(outcome) }
 }
-

@@ -19,6 +19,7 @@ pub use catalogue::{Catalogue, CatalogueProduct, LinuxProduct, catalogue_digest}
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, drive, observation, observe,
 };
+pub use linux::screen_lock::is_graphical;
 pub use platform::Platform;
 pub use programs::Program;
 pub use question::{Answer, FILE_BYTES_MAX, FileKind, Metadata, NAMES_MAX, Process, Question};
@@ -43,3 +44,6 @@ fn on_linux(platform: Platform, answers: &Answers, step: fn(&Answers) -> Step) -
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! origin = "documented"            # or "recorded": really asked of a machine
 //! source = "where it comes from"
 //! redactions = []
+//! based_on = "laptop"              # optional: the file beside this one whose answers it replaces some of
 //!
 //! [[answer]]
 //! question = "read /proc/swaps"
@@ -16,7 +17,7 @@
 //! `names`, `link`, `metadata`, `processes` (lines `PID PARENT NAME PATH`, `-` without a path), or `failure`
 //! (`absent`, `denied`, `timed-out`, `too-large`, `failed`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,9 @@ pub struct Recording {
     /// What was taken out.
     #[serde(default)]
     pub redactions: Vec<String>,
+    /// Name, without `.toml`, of the recording whose answers this one replaces some of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub based_on: Option<String>,
     #[serde(default, rename = "answer")]
     answers: Vec<Entry>,
 }
@@ -110,6 +114,9 @@ pub enum RecordingError {
     /// An answer without content, with several, or that cannot be read.
     #[error("the answer to `{0}` must have exactly one readable content")]
     Answer(String),
+    /// Asked to replay before [`Recording::over`] was called.
+    #[error("based on `{0}`, which must be read first")]
+    Base(String),
     /// Two answers to one question.
     #[error("`{0}` is answered twice: remove one")]
     Twice(String),
@@ -133,6 +140,7 @@ impl Recording {
             origin: Origin::Recorded,
             source,
             redactions,
+            based_on: None,
             answers: answers.iter().map(|(question, answer)| Entry::of(question, answer)).collect(),
         }
     }
@@ -143,6 +151,15 @@ impl Recording {
     /// When the text is not TOML of the shape above.
     pub fn parse(text: &str) -> Result<Self, RecordingError> {
         Ok(toml::from_str(text)?)
+    }
+
+    /// This recording with the answers of the one it is based on, for every question it does not answer itself.
+    #[must_use]
+    pub fn over(mut self, base: Self) -> Self {
+        let own: BTreeSet<String> = self.answers.iter().map(|entry| entry.question.clone()).collect();
+        self.answers.extend(base.answers.into_iter().filter(|entry| !own.contains(&entry.question)));
+        self.based_on = base.based_on;
+        self
     }
 
     /// Writes it as TOML.
@@ -156,8 +173,11 @@ impl Recording {
     /// The machine as a host.
     ///
     /// # Errors
-    /// When an answer cannot be read or a question is answered twice.
+    /// When an answer cannot be read, a question is answered twice, or the recording it is based on is missing.
     pub fn replay(&self) -> Result<Replay, RecordingError> {
+        if let Some(base) = &self.based_on {
+            return Err(RecordingError::Base(base.clone()));
+        }
         let platform = Platform::from_name(&self.platform)
             .ok_or_else(|| RecordingError::Platform(self.platform.clone()))?;
         let mut answers = BTreeMap::new();
@@ -304,3 +324,5 @@ impl Host for Replay {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,5 @@ fn is_security(suite: &str) -> bool {
     suite.ends_with("-security")
 }
 
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,13 @@ impl Devices {
         self.by_name.get(name)
     }
 
+    /// Devices by name, without numbers.
+    #[cfg(test)]
+    pub(crate) fn of(kinds: impl IntoIterator<Item = (String, DeviceKind)>) -> Self {
+        let by_name = kinds.into_iter().map(|(name, kind)| (name, Device { kind })).collect();
+        Self { by_name, by_number: BTreeMap::new() }
+    }
+
     /// Kernel name of a device.
     pub(crate) fn name_of(&self, number: DeviceNumber) -> Option<&str> {
         self.by_number.get(&number).map(String::as_str)
@@ -284,3 +291,5 @@ fn zram_is_memory(files: &Answer, disk: &Answer) -> bool {
     }
 }
 
+#[cfg(test)]
+mod tests;

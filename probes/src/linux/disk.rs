@@ -42,7 +42,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     if let Some(step) = round.pending() {
         return step;
     }
-    if let Some(step) = container::verdict(container) {
+    if let Some(step) = container.verdict() {
         return step;
     }
 
@@ -244,4 +244,3 @@ fn volume(purpose: VolumePurpose, mount: &str, filesystem: &str, reach: &Reach) 
         virtual_disk: reach.virtual_disk,
     }
 }
-

@@ -13,8 +13,6 @@ use crate::{
     question::{Answer, FileKind, Process, Question},
 };
 
-/// Appended by the kernel to the path of an executable whose file was removed or replaced.
-const DELETED: &str = " (deleted)";
 /// Write permission of the group and of others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// More processes of one product than this are not looked at.
@@ -35,7 +33,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     if let Some(step) = round.pending() {
         return step;
     }
-    if let Some(step) = container::verdict(container) {
+    if let Some(step) = container.verdict() {
         return step;
     }
     let Answer::Processes(processes) = processes else { return unanswered(Question::Processes, processes) };
@@ -58,19 +56,24 @@ fn product(
 ) -> Product {
     let linux = &entry.linux;
     let installed = is_installed(linux, installed);
-    let running: Vec<&Process> =
-        processes.iter().filter(|p| p.exe.as_deref().is_some_and(|exe| linux.owns(exe))).collect();
-    let best = running
+    let claimed: Vec<(&Process, &str)> = processes
         .iter()
+        .filter_map(|p| p.exe.as_deref().filter(|exe| linux.owns(exe)).map(|exe| (p, exe)))
         .take(PROCESSES_MAX)
-        .filter_map(|process| {
-            let trusted = trusted_path(round, process.exe.as_deref()?);
-            Some((trusted, unit_active(round, &linux.unit, process.pid)))
+        .collect();
+    let best = claimed
+        .iter()
+        .filter_map(|(process, exe)| {
+            // The kernel's own word: the process list drops the mark of a file that was replaced.
+            let link = round.link(format!("/proc/{}/exe", process.pid));
+            let trusted = trusted_path(round, exe);
+            let unit = unit_active(round, &linux.unit, process.pid);
+            matches!(link, Answer::Link(target) if target == exe).then_some((trusted, unit))
         })
         .max_by_key(|(trusted, unit)| (*trusted == Some(true), *unit == Some(true), *trusted, *unit));
     let (running, trusted_path, unit_active) = match best {
         Some((trusted, unit)) => (Some(true), trusted, unit),
-        None if processes.iter().any(|p| might_be(linux, p)) => (None, None, None),
+        None if !claimed.is_empty() || processes.iter().any(|p| might_be(linux, p)) => (None, None, None),
         None => (Some(false), None, Some(false)),
     };
     let version = match installed {
@@ -107,12 +110,9 @@ fn is_installed(linux: &LinuxProduct, installed: &BTreeMap<&str, &Answer>) -> Op
     (!unknown).then_some(false)
 }
 
-/// Cannot be told apart from the product: its path is hidden or its file was replaced while it ran.
+/// Cannot be told apart from the product: it shows its name and hides its path.
 fn might_be(linux: &LinuxProduct, process: &Process) -> bool {
-    match process.exe.as_deref() {
-        None => linux.names.contains(&process.name),
-        Some(exe) => exe.strip_suffix(DELETED).is_some_and(|exe| linux.owns(exe)),
-    }
+    process.exe.is_none() && linux.names.contains(&process.name)
 }
 
 /// The file and every folder above it belong to root, and nobody else may write there.
@@ -186,4 +186,3 @@ fn version(round: &mut Round<'_>, package: &str) -> Option<String> {
         _ => None,
     }
 }
-

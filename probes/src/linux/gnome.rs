@@ -129,4 +129,3 @@ pub(crate) fn setting(round: &mut Round<'_>, uid: u32, desktop: &str) -> Result<
 fn no_session(question: Question) -> Step {
     Step::Done(crate::drive::Outcome::Unavailable(proto::Reason::NoSession, Some(question)))
 }
-

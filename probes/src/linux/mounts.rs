@@ -266,3 +266,5 @@ pub(crate) fn unescape(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+#[cfg(test)]
+mod tests;

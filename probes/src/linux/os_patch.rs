@@ -16,7 +16,6 @@ pub(crate) const LISTS: &str = "/var/lib/apt/lists";
 pub(crate) const SUCCESS_STAMP: &str = "/var/lib/apt/periodic/update-success-stamp";
 /// Rewritten by dpkg whenever a package changes.
 pub(crate) const DPKG_STATUS: &str = "/var/lib/dpkg/status";
-pub(crate) const RUN: &str = "/run";
 /// Systems whose suites this probe knows; a derivative has other suites, and no claim is made for it.
 const SYSTEMS: [&str; 2] = ["debian", "ubuntu"];
 pub(crate) const SIMULATE: [&str; 2] = ["-s", "dist-upgrade"];
@@ -31,7 +30,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     if let Some(step) = round.pending() {
         return step;
     }
-    if let Some(step) = container::verdict(container) {
+    if let Some(step) = container.verdict() {
         return step;
     }
     let Some(release) = os_release::parse(release) else {
@@ -51,7 +50,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     let lists = round.list(LISTS);
     let stamp = round.metadata(SUCCESS_STAMP);
     let status = round.metadata(DPKG_STATUS);
-    let run = round.list(RUN);
+    let run = round.list(container::RUN);
     let security_list = release.codename.as_deref().and_then(|name| security_list(name, lists));
     let security_time = security_list.as_ref().map(|path| round.metadata(path.clone()));
     if let Some(step) = round.pending() {
@@ -105,4 +104,3 @@ fn modified_minutes(path: &str, answer: &Answer) -> Option<u64> {
         _ => None,
     }
 }
-

@@ -46,3 +46,5 @@ fn unquote(value: &str) -> Option<String> {
     Some(out)
 }
 
+#[cfg(test)]
+mod tests;

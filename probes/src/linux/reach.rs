@@ -32,6 +32,8 @@ pub(crate) struct Reach {
     pub(crate) leaves: BTreeMap<String, Way>,
     /// Layers met.
     pub(crate) layers: BTreeSet<Layer>,
+    /// Some way, if only one of several to a disk, leads through an encrypting layer.
+    pub(crate) some_encrypted: bool,
     /// Some disk is removable; `None` when no disk says.
     pub(crate) removable: Option<bool>,
     /// Some disk is a hypervisor's; `None` without a disk.
@@ -56,6 +58,7 @@ impl Reach {
             *ours = (*ours).max(*way);
         }
         self.layers.extend(&other.layers);
+        self.some_encrypted |= other.some_encrypted;
         self.removable = either(self.removable, other.removable);
         self.virtual_disk = either(self.virtual_disk, other.virtual_disk);
     }
@@ -73,7 +76,7 @@ impl Reach {
             Coverage::Unspecified
         } else if !ways.contains(&Way::Plain) {
             if ways.contains(&Way::Encrypted) { Coverage::Full } else { Coverage::Memory }
-        } else if ways.contains(&Way::Encrypted) || ways.contains(&Way::Memory) {
+        } else if self.some_encrypted || ways.contains(&Way::Memory) {
             Coverage::Partial
         } else {
             Coverage::None
@@ -166,7 +169,9 @@ impl<'a> Walk<'a> {
             DeviceKind::Mapped { layer, below: Some(below), .. } => {
                 let reach = self.all(below);
                 match layer {
-                    MappedLayer::Encrypting(layer) => reach.below(*layer, |way| way.min(Way::Encrypted)),
+                    MappedLayer::Encrypting(layer) => {
+                        Reach { some_encrypted: true, ..reach.below(*layer, |way| way.min(Way::Encrypted)) }
+                    }
                     MappedLayer::Passing(layer) => reach.below(*layer, |way| way),
                     MappedLayer::Unknown => {
                         let doubt = |way| if way == Way::Plain { Way::Unknown } else { way };
@@ -179,6 +184,7 @@ impl<'a> Walk<'a> {
             DeviceKind::Disk { removable, virtual_disk } => Reach {
                 leaves: [(name.to_owned(), Way::Plain)].into(),
                 layers: [Layer::Disk].into(),
+                some_encrypted: false,
                 removable: *removable,
                 virtual_disk: Some(*virtual_disk),
             },
@@ -191,3 +197,5 @@ impl<'a> Walk<'a> {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use crate::{
     answers::{Answers, Round, unanswered},
     drive::{Outcome, Step},
     linux::{container, gnome, sessions},
-    question::{Answer, Question},
+    question::{Answer, Process, Question},
 };
 
 /// Exists exactly while systemd is the first process (sd_booted(3)).
@@ -53,7 +53,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     if let Some(step) = round.pending() {
         return step;
     }
-    if let Some(step) = container::verdict(container) {
+    if let Some(step) = container.verdict() {
         return step;
     }
 
@@ -70,11 +70,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
         Vec::new()
     };
     let Answer::Processes(all) = processes else { return unanswered(Question::Processes, processes) };
-    let graphical_processes = all
-        .iter()
-        .filter_map(|p| p.exe.as_deref()?.rsplit('/').next())
-        .filter(|name| GRAPHICAL_PROGRAMS.contains(name))
-        .count();
+    let graphical_process = all.iter().any(is_graphical);
 
     if sessions.is_empty() {
         let mut display_manager = false;
@@ -88,7 +84,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
             Ok(installed) => installed,
             Err(step) => return step,
         };
-        if display_manager || desktop_installed || graphical_processes > 0 {
+        if display_manager || desktop_installed || graphical_process {
             // Somebody may log in, with settings that are nobody's now.
             return Step::Done(Outcome::unavailable(Reason::NoSession));
         }
@@ -121,6 +117,12 @@ pub(crate) fn step(answers: &Answers) -> Step {
         return Step::Ask(questions);
     }
     Step::Done(Outcome::observed(Control::ScreenLock(ScreenLock { users, users_truncated })))
+}
+
+/// A process that only runs when something graphical runs.
+pub fn is_graphical(process: &Process) -> bool {
+    let file = process.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
+    file.is_some_and(|file| GRAPHICAL_PROGRAMS.contains(&file))
 }
 
 /// Whether something lies at a path.
@@ -164,4 +166,3 @@ fn default_target(systemd_runs: bool, targets: [(&str, &Answer); 3]) -> Result<S
     }
     Ok(String::new())
 }
-

@@ -125,4 +125,3 @@ fn parse(id: &str, text: &str) -> Option<Shown> {
     let counts = graphical && local && open && user;
     Some(if counts { Shown::User(Session { uid, desktop }) } else { Shown::Other })
 }
-

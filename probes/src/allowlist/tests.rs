@@ -1,0 +1,40 @@
+use super::*;
+
+/// Widening what the agent may ask shows in review: this list is the contract with the employee.
+#[test]
+fn everything_the_agent_may_ask() {
+    let list: Vec<String> =
+        questions(Platform::Linux).into_iter().map(|p| format!("{}: {}", p.control, p.pattern)).collect();
+    insta::assert_snapshot!(list.join("\n"));
+}
+
+#[test]
+fn every_program_lies_at_absolute_paths() {
+    for program in Program::ALL {
+        assert!(!program.paths().is_empty());
+        assert!(program.paths().iter().all(|path| path.starts_with('/')), "{program:?}");
+    }
+}
+
+#[test]
+fn a_star_is_one_name() {
+    assert!(fits("read /sys/dev/block/*/uevent", "read /sys/dev/block/8:0/uevent"));
+    assert!(!fits("read /sys/dev/block/*/uevent", "read /sys/dev/block/8:0/x/uevent"));
+    assert!(!fits("read /sys/dev/block/*/uevent", "read /sys/dev/block//uevent"));
+    assert!(!fits("run-as * GNOME a b", "run-as 1 2 GNOME a b"));
+    assert!(fits("metadata /opt/x*", "metadata /opt/x12"));
+    assert!(!fits("metadata /opt/x*", "metadata /opt/x"));
+}
+
+#[test]
+fn what_is_not_listed_is_not_permitted() {
+    let read = |path: &str| Question::Read(path.to_owned());
+    assert!(is_permitted(Platform::Linux, &read("/proc/swaps")));
+    for path in
+        ["/etc/shadow", "/proc/swaps/../self/environ", "/sys/dev/block/../uevent", "/sys/dev/block/./uevent"]
+    {
+        assert!(!is_permitted(Platform::Linux, &read(path)), "{path}");
+    }
+    assert!(!is_permitted(Platform::Macos, &read("/proc/swaps")));
+    assert!(!is_permitted(Platform::Linux, &Question::run(Program::AptGet, &["dist-upgrade"])));
+}

@@ -1,0 +1,99 @@
+//! A strict judge of its own, independent of the rules of `evidence`: only what is certain passes.
+
+use proto::{Coverage, DiskEncryption, Edr, OsPatch, ProductKind, ScreenLock, VolumePurpose, facts::Control};
+
+use crate::Outcome;
+
+/// The moment at which the documented machines are judged: 2026-12-01T00:00Z, in minutes.
+pub(super) const NOW_MINUTES: u64 = 1_796_083_200 / 60;
+const LISTS_AGE_MINUTES_MAX: u64 = 7 * 24 * 60;
+const LOCK_SECONDS_MAX: u32 = 900;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    Pass,
+    Fail,
+    Unknown,
+    NotApplicable,
+}
+
+pub(super) use Verdict::{Fail, NotApplicable, Pass, Unknown};
+
+pub(super) fn verdict(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Observed(control) => match &**control {
+            Control::DiskEncryption(facts) => disk(facts),
+            Control::OsPatch(facts) => patch(facts),
+            Control::ScreenLock(facts) => lock(facts),
+            Control::Edr(facts) => edr(facts),
+        },
+        Outcome::NotApplicable(_) => NotApplicable,
+        Outcome::Unavailable(..) => Unknown,
+    }
+}
+
+/// The worst of several: one failure is enough, then one doubt.
+fn all(parts: impl IntoIterator<Item = Verdict>) -> Verdict {
+    parts
+        .into_iter()
+        .max_by_key(|v| match v {
+            Pass | NotApplicable => 0,
+            Unknown => 1,
+            Fail => 2,
+        })
+        .unwrap_or(Unknown)
+}
+
+fn disk(facts: &DiskEncryption) -> Verdict {
+    let judged = facts
+        .volumes
+        .iter()
+        .filter(|volume| !matches!(volume.purpose(), VolumePurpose::Boot | VolumePurpose::Efi));
+    let has_root = facts.volumes.iter().any(|volume| volume.purpose() == VolumePurpose::Root);
+    let volumes = all(judged.map(|volume| match volume.encryption() {
+        Coverage::Full | Coverage::Memory => Pass,
+        Coverage::None | Coverage::Partial => Fail,
+        Coverage::Unspecified => Unknown,
+    }));
+    all([volumes, if has_root && !facts.volumes_truncated { Pass } else { Unknown }])
+}
+
+fn patch(facts: &OsPatch) -> Verdict {
+    let security = match facts.pending_security {
+        Some(0) => Pass,
+        Some(_) => Fail,
+        None => Unknown,
+    };
+    let lists = match facts.lists_minutes {
+        Some(minutes) if minutes > NOW_MINUTES => Unknown,
+        Some(minutes) if NOW_MINUTES - minutes <= LISTS_AGE_MINUTES_MAX => Pass,
+        Some(_) => Fail,
+        None => Unknown,
+    };
+    all([security, lists])
+}
+
+fn lock(facts: &ScreenLock) -> Verdict {
+    let users =
+        all(facts.users.iter().map(|user| match (user.enabled, user.idle_seconds, user.delay_seconds) {
+            (Some(false), ..) | (_, Some(0), _) => Fail,
+            (_, Some(idle), Some(delay)) if idle.saturating_add(delay) > LOCK_SECONDS_MAX => Fail,
+            (Some(true), Some(_), Some(_)) => Pass,
+            _ => Unknown,
+        }));
+    all([users, if facts.users_truncated { Unknown } else { Pass }])
+}
+
+fn edr(facts: &Edr) -> Verdict {
+    let products = facts.products.iter().filter(|product| product.kind() == ProductKind::Edr);
+    let each: Vec<Verdict> = products
+        .map(|product| {
+            all([product.running, product.trusted_path, product.unit_active].map(|fact| match fact {
+                Some(true) => Pass,
+                Some(false) => Fail,
+                None => Unknown,
+            }))
+        })
+        .collect();
+    [Pass, Unknown].into_iter().find(|wanted| each.contains(wanted)).unwrap_or(Fail)
+}
