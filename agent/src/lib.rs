@@ -6,12 +6,17 @@
 pub mod anchor;
 pub mod attest;
 pub mod backoff;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod device;
 pub mod disk;
 pub mod health;
+pub mod host;
 pub mod identity;
+pub mod observe;
+pub mod observe_cli;
+pub mod record;
 pub mod schedule;
 pub mod session;
 pub mod spool;

@@ -1,0 +1,24 @@
+//! One look at the machine: every probe once, and the digest of every answer.
+
+use probes::{Answers, Host, NoAnswer, Platform};
+use proto::Observation;
+
+/// What one look gave.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// One observation per control, ascending by control.
+    pub observations: Vec<Observation>,
+    /// SHA-256 over all raw answers in the order asked: `answers_digest` of an attestation.
+    pub answers_digest: [u8; 32],
+    /// The answers themselves; they stay on the device.
+    pub answers: Answers,
+}
+
+/// Runs every probe. Takes seconds, because package managers do: never call it on a thread that must answer.
+///
+/// # Errors
+/// Only when the host is a recording that lacks an answer; a machine that fails to answer gives observations.
+pub fn observe(platform: Platform, host: &dyn Host) -> Result<Look, NoAnswer> {
+    let (observations, answers) = probes::observe(platform, host)?;
+    Ok(Look { observations, answers_digest: answers.digest(), answers })
+}

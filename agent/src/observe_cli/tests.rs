@@ -1,0 +1,83 @@
+use super::*;
+
+fn recordings() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../probes/recordings");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    assert!(files.len() > 50);
+    files
+}
+
+fn replay(file: &Path, json: bool) -> anyhow::Result<String> {
+    let mut out = Vec::new();
+    ReplayArgs { file: file.to_owned(), json }.run(&mut out)?;
+    Ok(String::from_utf8(out)?)
+}
+
+fn observations(text: &str) -> Vec<Value> {
+    let Ok(Value::Object(members)) = Value::parse(text.trim_end().as_bytes()) else { panic!("{text}") };
+    let Some(Value::Array(observations)) = members.get("observations") else { panic!("{text}") };
+    observations.clone()
+}
+
+#[test]
+fn every_recording_replays_and_fits_a_terminal() {
+    for file in recordings() {
+        let text = replay(&file, false).unwrap();
+        for line in text.lines() {
+            assert!(line.trim_end().chars().count() <= COLUMNS_MAX, "{}: {line}", file.display());
+        }
+        assert_eq!(observations(&replay(&file, true).unwrap()).len(), probes::PROBES.len());
+    }
+}
+
+#[test]
+fn a_file_that_is_no_recording_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.toml");
+    assert!(format!("{:#}", replay(&file, true).unwrap_err()).contains("cannot read"));
+    fs::write(&file, "platform = 3").unwrap();
+    assert!(format!("{:#}", replay(&file, true).unwrap_err()).contains("is not a recording"));
+    let header = "platform = \"linux\"\nrelease = \"r\"\norigin = \"documented\"\nsource = \"s\"\n";
+    fs::write(&file, header).unwrap();
+    let error = format!("{:#}", replay(&file, true).unwrap_err());
+    assert!(error.contains("no answer to `link /proc/self/ns/pid`"), "{error}");
+    fs::write(&file, format!("{header}based_on = \"../../etc/passwd\"\n")).unwrap();
+    assert!(format!("{:#}", replay(&file, true).unwrap_err()).contains("based_on must be a file name"));
+    fs::write(&file, format!("{header}based_on = \"x\"\n")).unwrap();
+    assert!(format!("{:#}", replay(&file, true).unwrap_err()).contains("based on `x`"));
+}
+
+#[test]
+fn this_machine_is_recorded_and_replayed_to_the_same_facts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("machine.toml");
+    let record = RecordArgs { out: file.clone(), release: "test".to_owned(), json: true };
+    let mut out = Vec::new();
+    record.run(&mut out).unwrap();
+    let live = String::from_utf8(out).unwrap();
+    assert_eq!(observations(&live), observations(&replay(&file, true).unwrap()));
+    // A second recording must not replace the first.
+    assert!(format!("{:#}", record.run(&mut Vec::new()).unwrap_err()).contains("choose a new file"));
+}
+
+#[test]
+fn the_list_of_questions_is_printed_for_people_and_machines() {
+    let mut out = Vec::new();
+    QuestionsArgs { json: false }.run(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for line in text.lines() {
+        let one_word = line.split_whitespace().count() == 1;
+        assert!(one_word || line.trim_end().chars().count() <= COLUMNS_MAX, "{line}");
+    }
+    assert!(text.contains("\ndisk-encryption\n") && text.contains("  read /proc/self/mountinfo\n"), "{text}");
+    let mut out = Vec::new();
+    QuestionsArgs { json: true }.run(&mut out).unwrap();
+    let Ok(Value::Object(members)) = Value::parse(String::from_utf8(out).unwrap().trim_end().as_bytes())
+    else {
+        panic!("not canonical JSON")
+    };
+    let Some(Value::Array(questions)) = members.get("questions") else { panic!("no questions") };
+    assert_eq!(questions.len(), probes::questions(Platform::current()).len());
+}

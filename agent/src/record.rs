@@ -1,0 +1,63 @@
+//! Records a machine: passes questions on to another host and keeps what it answers.
+
+use std::cell::RefCell;
+
+use probes::{Answer, Answers, Catalogue, Host, NoAnswer, Platform, Process, Question, Recording};
+
+/// A host that keeps every answer of the host behind it.
+#[derive(Debug)]
+pub struct Recorder<H> {
+    host: H,
+    answers: RefCell<Answers>,
+}
+
+impl<H: Host> Recorder<H> {
+    /// Records what `host` answers from now on.
+    pub fn new(host: H) -> Self {
+        Self { host, answers: RefCell::new(Answers::new()) }
+    }
+
+    /// Everything recorded, as a recording without what the probes make no use of.
+    ///
+    /// Processes that no probe looks for are left out: what else runs is nobody's business.
+    pub fn into_recording(self, platform: Platform, release: String, source: String) -> Recording {
+        let mut reduced = Answers::new();
+        let mut redactions = Vec::new();
+        for (question, answer) in self.answers.into_inner().iter() {
+            let answer = match answer {
+                Answer::Processes(processes) => {
+                    let kept: Vec<Process> = processes.iter().filter(|p| is_of_use(p)).cloned().collect();
+                    redactions.push(format!("processes: {} of {} kept", kept.len(), processes.len()));
+                    Answer::Processes(kept)
+                }
+                other => other.clone(),
+            };
+            reduced.insert(question.clone(), answer);
+        }
+        Recording::of(&reduced, platform, release, source, redactions)
+    }
+}
+
+/// The first process, which keeps the list from being empty, and what a probe may look for.
+fn is_of_use(process: &Process) -> bool {
+    let of_catalogue = |process: &Process| {
+        Catalogue::bundled().is_some_and(|catalogue| {
+            catalogue.products.iter().any(|product| {
+                product.linux.names.contains(&process.name)
+                    || process.exe.as_deref().is_some_and(|exe| product.linux.owns(exe))
+            })
+        })
+    };
+    process.pid == 1 || probes::is_graphical(process) || of_catalogue(process)
+}
+
+impl<H: Host> Host for Recorder<H> {
+    fn answer(&self, question: &Question) -> Result<Answer, NoAnswer> {
+        let answer = self.host.answer(question)?;
+        self.answers.borrow_mut().insert(question.clone(), answer.clone());
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests;
