@@ -1,0 +1,104 @@
+//! collector.toml: what people set. Reading it binds nothing and starts nothing.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A key or value is wrong; the parser names line, column and key.
+    #[error("{path}: {message}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+}
+
+/// collector.toml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Origin of the log, fixed at init.
+    pub origin: String,
+    /// DNS name of the installation, fixed at init.
+    pub trust_domain: String,
+    /// Names and addresses in the server's certificate: what devices and people dial.
+    pub server_names: Vec<String>,
+    /// Where each listener is bound.
+    pub listen: Listen,
+    /// File of the high-water mark; on another file system it notices a restored backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_water: Option<PathBuf>,
+    /// Run although nothing outside this file system remembers the log. Every set prints it.
+    #[serde(default)]
+    pub accept_rollback_blindness: bool,
+    /// Length of a journal segment, bytes.
+    #[serde(default = "segment_bytes_default")]
+    pub segment_bytes: u64,
+    /// Time between checkpoints, milliseconds.
+    #[serde(default = "checkpoint_interval_ms_default")]
+    pub checkpoint_interval_ms: u64,
+    /// Free space below which nothing is taken in, bytes.
+    #[serde(default = "free_bytes_min_default")]
+    pub free_bytes_min: u64,
+}
+
+/// Addresses of the listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Devices that enrol: server TLS.
+    pub enrol: SocketAddr,
+    /// Enrolled devices: mutual TLS.
+    pub agents: SocketAddr,
+    /// Admins, analysts, auditors: mutual TLS.
+    pub people: SocketAddr,
+}
+
+fn segment_bytes_default() -> u64 {
+    crate::journal::SEGMENT_BYTES_DEFAULT
+}
+
+fn checkpoint_interval_ms_default() -> u64 {
+    1_000
+}
+
+fn free_bytes_min_default() -> u64 {
+    crate::sequencer::FREE_BYTES_MIN_DEFAULT
+}
+
+impl Config {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let wrong = |message: String| ConfigError::Wrong { path: path.to_owned(), message };
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let label =
+            config.origin.strip_prefix(&config.trust_domain).and_then(|rest| rest.strip_prefix("/log/"));
+        if label.is_none_or(str::is_empty) {
+            return Err(wrong(format!("origin must be {}/log/<label>", config.trust_domain)));
+        }
+        Ok(config)
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(|error| ConfigError::Wrong {
+            path: PathBuf::from("collector.toml"),
+            message: error.to_string(),
+        })
+    }
+}

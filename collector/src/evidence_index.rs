@@ -1,0 +1,68 @@
+//! Which statements each device has made, small enough to keep in memory; their bytes stay in the journal.
+
+use std::collections::BTreeMap;
+
+use evidence::envelope::Envelope;
+use evidence::ids::{DeviceId, InstanceId};
+use evidence::leaf::{Kind, Leaf};
+use evidence::roster::Roster;
+use evidence::time::Timestamp;
+
+/// A logged statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Index of its leaf.
+    pub index: u64,
+    /// Its receipt.
+    pub received: Timestamp,
+    /// When it was observed: by the device's clock, never after the receipt. None for a gap.
+    pub observed: Option<Timestamp>,
+    /// Who spoke.
+    pub instance: InstanceId,
+    /// Its number within the instance.
+    pub sequence: u64,
+}
+
+/// The statements of every device, in the order of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    devices: BTreeMap<DeviceId, Vec<Seen>>,
+}
+
+impl Evidence {
+    /// Takes a committed entry of stream 0; others than statements are passed over.
+    pub fn take(&mut self, index: u64, leaf: &Leaf, payload: &[u8], roster: &Roster) {
+        if leaf.kind != Kind::ATTESTATION && leaf.kind != Kind::GAP {
+            return;
+        }
+        // What was admitted parses; a damaged payload is fsck's finding, not a reason to stop here.
+        let Some(statement) = Envelope::parse(payload).ok().and_then(|envelope| envelope.claimed().ok())
+        else {
+            return;
+        };
+        let Some(instance) = roster.instance(&statement.instance) else { return };
+        let observed = statement.attestation().map(|attestation| attestation.wall().min(leaf.received));
+        self.devices.entry(instance.device).or_default().push(Seen {
+            index,
+            received: leaf.received,
+            observed,
+            instance: statement.instance,
+            sequence: statement.sequence,
+        });
+    }
+
+    /// The statements with an index below `size`.
+    pub fn below(&self, size: u64) -> Self {
+        let devices = self
+            .devices
+            .iter()
+            .map(|(device, seen)| (*device, seen.iter().filter(|seen| seen.index < size).copied().collect()))
+            .collect();
+        Self { devices }
+    }
+
+    /// A device's statements, ascending by index.
+    pub fn of(&self, device: &DeviceId) -> &[Seen] {
+        self.devices.get(device).map(Vec::as_slice).unwrap_or_default()
+    }
+}

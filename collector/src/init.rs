@@ -1,0 +1,155 @@
+//! `init`: the only thing that creates. Keys, authorities, configuration, and the genesis at index 0.
+
+use std::path::{Path, PathBuf};
+
+use certs::{PersonPublicKey, Profile};
+use evidence::acts::{Act, ActId, Body, Genesis, IssuingCas, Role};
+use evidence::ids::{Digest, PersonId};
+use evidence::keys::SecretKey;
+use evidence::leaf::Kind;
+use evidence::note::VerifierKey;
+use evidence::time::Clock as _;
+use evidence::trust_domain::TrustDomain;
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::datadir::{DataDir, replace_file};
+use crate::identity::{Identities, Issuer as _};
+use crate::ledger::{Ledger, LedgerOptions};
+use crate::node::{NodeError, high_water};
+use crate::secrets;
+use crate::sequencer::{NewEntry, system_random};
+use crate::service::admin;
+use crate::state::random;
+
+/// What `init` is told.
+#[derive(Debug)]
+pub struct Init {
+    /// The data directory: absent or empty.
+    pub dir: PathBuf,
+    /// Bytes of the ballast.
+    pub ballast_bytes: u64,
+    /// What becomes collector.toml.
+    pub config: Config,
+    /// The first admin's public keys.
+    pub admin: PersonPublicKey,
+    /// Where the root's key is written for its owner to take away.
+    pub root_key_out: PathBuf,
+    /// Where the admin's connection profile is written.
+    pub profile_out: PathBuf,
+}
+
+/// What `init` made.
+#[derive(Debug)]
+pub struct Made {
+    /// The admin's person id.
+    pub admin: PersonId,
+    /// The log key, for people to compare.
+    pub log_vkey: String,
+    /// SHA-256 of the root certificate.
+    pub root_ca: Digest,
+}
+
+fn setting(error: impl std::fmt::Display) -> NodeError {
+    NodeError::Setting(error.to_string())
+}
+
+/// Makes a collector.
+pub fn init(order: Init) -> Result<Made, NodeError> {
+    let Init { dir, ballast_bytes, config, admin, root_key_out, profile_out } = order;
+    for path in [&root_key_out, &profile_out] {
+        if path.exists() {
+            return Err(setting(format!("{} exists already; nothing was made", path.display())));
+        }
+    }
+    let trust_domain: TrustDomain = config
+        .trust_domain
+        .parse()
+        .map_err(|_| setting(format!("{:?} is no DNS name", config.trust_domain)))?;
+    let dir = DataDir::create(&dir, ballast_bytes)?;
+    let now = SystemClock.now();
+    let key = || -> Result<SecretKey, NodeError> {
+        SecretKey::from_seed(&random().map_err(setting)?).map_err(setting)
+    };
+    let (log_key, operations) = (key()?, key()?);
+    secrets::write_new(&dir.keys().join("log.key"), &secrets::encode(&log_key))?;
+    secrets::write_new(&dir.keys().join("operations.key"), &secrets::encode(&operations))?;
+    let made = Identities::create(&dir, &trust_domain, now, || random().map_err(std::io::Error::other))?;
+    secrets::write_new(&root_key_out, made.root_key.as_bytes())?;
+    let identities = made.identities;
+    let person = PersonId::from_bytes(random().map_err(setting)?);
+    let verifier = VerifierKey::new(&config.origin, *log_key.public()).map_err(setting)?;
+    let digest = |authority: &certs::IssuingAuthority| Digest::of(authority.certificate());
+    let root_ca = Digest::of(identities.root());
+    let genesis = Genesis {
+        trust_domain: config.trust_domain.clone(),
+        simulated: false,
+        accept_rollback_blindness: config.accept_rollback_blindness,
+        log_key: verifier.clone(),
+        operations_key: *operations.public(),
+        root_ca,
+        issuing_cas: IssuingCas {
+            agents: digest(identities.agents()),
+            people: digest(identities.people()),
+            servers: digest(identities.servers()),
+        },
+        admin: person,
+        admin_key: admin.signing,
+        admin_tls_key: admin.tls.id(),
+        predecessor: None,
+    };
+    let id = ActId::from_bytes(random().map_err(setting)?);
+    let envelope = Act::sign(Body::Genesis(genesis), &config.origin, id, now, &operations).encode();
+    // The genesis passes the gate every act passes, before it becomes the log's first entry for ever.
+    evidence::authority::Authority::new(&config.origin)
+        .admit(0, now, Kind::GENESIS, &envelope)
+        .map_err(setting)?;
+    let text = config.text()?;
+    replace_file(&dir.configuration(), text.as_bytes()).map_err(setting)?;
+    let options = LedgerOptions { segment_bytes: config.segment_bytes, ..LedgerOptions::default() };
+    Ledger::create(
+        &dir,
+        &options,
+        &high_water(&dir, &config),
+        now,
+        &mut system_random(),
+        Box::new(move |_| Ok(vec![NewEntry { kind: Kind::GENESIS, payload: envelope }])),
+    )?;
+    let chain =
+        admin::person_chain(&identities, certs::Role::Admin, person, &admin.tls, now).map_err(setting)?;
+    let profile = profile(&config, person, Role::Admin, chain, &trust_domain, verifier.clone())?;
+    write_profile(&profile_out, &profile)?;
+    Ok(Made { admin: person, log_vkey: verifier.vkey(), root_ca })
+}
+
+/// A person's connection profile.
+pub fn profile(
+    config: &Config,
+    person: PersonId,
+    role: Role,
+    chain: Vec<Vec<u8>>,
+    trust_domain: &TrustDomain,
+    log_key: VerifierKey,
+) -> Result<Profile, NodeError> {
+    let [certificate, issuing, root] =
+        <[Vec<u8>; 3]>::try_from(chain).map_err(|_| setting("a chain of three certificates was expected"))?;
+    let host = config.server_names.first().ok_or_else(|| setting("server_names must name at least one"))?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    Ok(Profile {
+        server: format!("{host}:{}", config.listen.people.port()),
+        trust_domain: trust_domain.clone(),
+        origin: config.origin.clone(),
+        person,
+        role,
+        certificate: certificate.into(),
+        issuing: issuing.into(),
+        root: root.into(),
+        log_keys: vec![log_key],
+    })
+}
+
+/// Writes a profile: certificates only, no secret.
+pub fn write_profile(path: &Path, profile: &Profile) -> Result<(), NodeError> {
+    replace_file(path, &profile.encode())
+        .map_err(|error| setting(format!("cannot write {}: {error}", path.display())))
+}

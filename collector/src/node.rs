@@ -1,0 +1,120 @@
+//! An open collector: data directory, ledger, book and authorities, with the writer running and nothing listening.
+//!
+//! The server and the commands beside a stopped server are the same thing with and without listeners.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use evidence::note::VerifierKey;
+use evidence::trust_domain::TrustDomain;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError};
+use crate::datadir::{DataDir, DataDirError};
+use crate::identity::{Identities, IdentityError};
+use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
+use crate::secrets::{self, SecretError};
+use crate::sequencer::{SequencerThread, WriterOptions};
+use crate::state::{Book, ReplayError, State};
+
+/// Why a collector could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// collector.toml.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A key.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The authorities.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The ledger.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The book.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// Something set is wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The writer's thread.
+    #[error("cannot start the writer: {0}")]
+    Thread(std::io::Error),
+}
+
+/// An open collector.
+pub struct Node {
+    /// Where it lives.
+    pub dir: Arc<DataDir>,
+    /// What people set.
+    pub config: Config,
+    /// What its services share.
+    pub state: Arc<State>,
+    /// Its authorities.
+    pub identities: Arc<Identities>,
+    /// What opening the ledger found.
+    pub report: OpenReport,
+    writer: SequencerThread,
+}
+
+impl Node {
+    /// Opens the collector at `path` and starts its writer. `progress` is told how many entries were read.
+    pub fn open(path: &Path, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
+        let dir = Arc::new(DataDir::open(path)?);
+        let config = Config::read(&dir.configuration())?;
+        let trust_domain: TrustDomain = config
+            .trust_domain
+            .parse()
+            .map_err(|_| NodeError::Setting("trust_domain is no DNS name".into()))?;
+        let log_key = secrets::signing_key(&dir.keys().join("log.key"))?;
+        let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
+        let identities = Arc::new(Identities::open(&dir, &trust_domain)?);
+        let options = LedgerOptions { segment_bytes: config.segment_bytes, ..LedgerOptions::default() };
+        let (ledger, mut unstarted) = Ledger::open(Arc::clone(&dir), &options)?;
+        let report = std::mem::take(&mut unstarted.report);
+        let book = Arc::new(RwLock::new(Book::replay(&config.origin, &ledger, progress)?));
+        let verifier = VerifierKey::new(&config.origin, *log_key.public())
+            .map_err(|error| NodeError::Setting(error.to_string()))?;
+        let genesis_fits =
+            book.read().unwrap_or_else(PoisonError::into_inner).authority.roster().genesis().is_some_and(
+                |genesis| genesis.log_key == verifier && genesis.operations_key == *operations.public(),
+            );
+        if !genesis_fits {
+            return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
+        }
+        let clock = Arc::new(SystemClock);
+        let mut writer =
+            WriterOptions::new(&config.origin, log_key, clock.clone(), high_water(&dir, &config));
+        writer.accept_rollback_blindness = config.accept_rollback_blindness;
+        writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
+        writer.free_bytes_min = config.free_bytes_min;
+        let kept = Arc::clone(&book);
+        writer.observer = Box::new(move |committed| {
+            let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);
+            if let Err(error) = taken {
+                // Admission asked the same question just before; a different answer means broken memory.
+                tracing::error!(index = committed.index, error = %error, "A committed entry does not fit the book.");
+                std::process::abort();
+            }
+        });
+        let (sequencer, thread) = unstarted.start(writer).map_err(NodeError::Thread)?;
+        let state =
+            Arc::new(State::new(ledger, sequencer, clock, book, trust_domain.as_str(), verifier, operations));
+        Ok(Self { dir, config, state, identities, report, writer: thread })
+    }
+
+    /// Stops the writer after everything submitted, with a last checkpoint.
+    pub fn close(self) {
+        self.writer.stop();
+    }
+}
+
+/// Where the high-water mark lies.
+pub(crate) fn high_water(dir: &DataDir, config: &Config) -> PathBuf {
+    config.high_water.clone().unwrap_or_else(|| dir.high_water())
+}
