@@ -1,0 +1,32 @@
+//! The gRPC services: wire in, wire out, and the one mapping from errors to status codes.
+
+use tonic::Status;
+
+use crate::state::StateError;
+
+pub mod admin;
+pub mod enrol;
+pub mod ingest;
+pub mod people;
+
+/// The status of an error: a sentence, no paths, no internals.
+pub fn status(error: &StateError) -> Status {
+    match error {
+        StateError::Refused(_) => Status::failed_precondition(error.to_string()),
+        StateError::Invalid(_) => Status::invalid_argument(error.to_string()),
+        StateError::Submit(crate::sequencer::SubmitError::Full { .. }) => {
+            Status::resource_exhausted(error.to_string())
+        }
+        StateError::Submit(_) | StateError::NoCheckpoint(..) => Status::unavailable(error.to_string()),
+        StateError::Read(error) => {
+            tracing::error!(error = %error, "The log could not be read; run fsck.");
+            Status::internal(
+                "the log could not be read; the operator finds the reason in the collector's log",
+            )
+        }
+        StateError::Random(error) => {
+            tracing::error!(error, "No randomness from the operating system.");
+            Status::internal("the collector lacks randomness; try again")
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Tokens and users: the same code behind the admin socket and beside a stopped server.
+
+use std::sync::Arc;
+
+use certs::{Issuer, Order, PERSON_LIFETIME, Role, Serial, Subject};
+use evidence::acts::{Act, Body};
+use evidence::enrolment::TlsPublicKey;
+use evidence::ids::PersonId;
+use evidence::leaf::Kind;
+use evidence::time::Timestamp;
+use proto::{CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply};
+use rpc::v1::admin_server::Admin;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::identity::Identities;
+use crate::state::{Detail, PutAct, State, StateError, random};
+
+/// The admin service.
+pub struct AdminService {
+    state: Arc<State>,
+    identities: Arc<Identities>,
+}
+
+impl AdminService {
+    /// The service over what the collector shares.
+    pub fn new(state: Arc<State>, identities: Arc<Identities>) -> Self {
+        Self { state, identities }
+    }
+
+    /// Logs a token act.
+    pub async fn token(&self, envelope: Vec<u8>) -> Result<PutAct, StateError> {
+        self.state.put_act(Kind::TOKEN, envelope, None).await
+    }
+
+    /// Logs a person act and issues the person's certificate.
+    pub async fn user(&self, request: CreateUserRequest) -> Result<CreateUserReply, StateError> {
+        let invalid = |text: &str| StateError::Invalid(text.to_owned());
+        let tls_key = TlsPublicKey::from_spki_der(&request.tls_spki)
+            .map_err(|error| StateError::Invalid(error.to_string()))?;
+        let (_, act) = Act::open_as(&request.envelope, Kind::PERSON)
+            .map_err(|error| StateError::Invalid(error.to_string()))?;
+        let Body::Person(person) = act.body else { return Err(invalid("not a person act")) };
+        if person.tls_key != tls_key.id() {
+            return Err(invalid("the act names another TLS key than the one that came with it"));
+        }
+        let random = <[u8; 32]>::try_from(request.detail_salt.as_slice())
+            .map_err(|_| invalid("detail_salt must be 32 bytes"))?;
+        let detail = Detail { random, bytes: request.detail };
+        let entry = self.state.put_act(Kind::PERSON, request.envelope, Some(detail)).await?;
+        let role = certificate_role(person.role);
+        let chain = person_chain(&self.identities, role, person.person, &tls_key, self.state.clock.now())?;
+        Ok(CreateUserReply { entry: Some(reply(&entry)), chain, person: person.person.to_string() })
+    }
+}
+
+/// A fresh certificate for a person: certificate, issuing CA, root.
+pub fn person_chain(
+    identities: &Identities,
+    role: Role,
+    person: PersonId,
+    tls_key: &TlsPublicKey,
+    now: Timestamp,
+) -> Result<Vec<Vec<u8>>, StateError> {
+    let order = Order {
+        subject: &Subject::Person(role, person),
+        public_key: tls_key,
+        serial: Serial::from_random(random()?),
+        now,
+        lifetime: PERSON_LIFETIME,
+    };
+    let issued = identities.people().issue(&order).map_err(|error| StateError::Refused(error.to_string()))?;
+    Ok(vec![
+        issued.certificate.to_vec(),
+        identities.people().certificate().to_vec(),
+        identities.root().to_vec(),
+    ])
+}
+
+/// The certificate's role of a roster role.
+pub const fn certificate_role(role: evidence::acts::Role) -> Role {
+    match role {
+        evidence::acts::Role::Admin => Role::Admin,
+        evidence::acts::Role::Analyst => Role::Analyst,
+        evidence::acts::Role::Auditor => Role::Auditor,
+    }
+}
+
+/// The wire form of where an act was stored.
+pub fn reply(entry: &PutAct) -> PutActReply {
+    PutActReply {
+        index: entry.index,
+        received_ms: entry.received.0,
+        stream_sequence: entry.stream_sequence,
+        payload_sha256: entry.payload_sha256.as_bytes().to_vec(),
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Result<Response<PutActReply>, Status> {
+        let entry = self.token(request.into_inner().envelope).await.map_err(|error| status(&error))?;
+        Ok(Response::new(reply(&entry)))
+    }
+
+    async fn create_user(
+        &self,
+        request: Request<CreateUserRequest>,
+    ) -> Result<Response<CreateUserReply>, Status> {
+        let answer = self.user(request.into_inner()).await.map_err(|error| status(&error))?;
+        Ok(Response::new(answer))
+    }
+}

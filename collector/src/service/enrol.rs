@@ -1,0 +1,268 @@
+//! Enrolment: one stream, one nonce, one device. docs/FORMAT.md section 7.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
+use evidence::acts::{Body, Enrolment};
+use evidence::enrolment::{TlsPublicKey, Transcript};
+use evidence::ids::{Class, DeviceId, Digest, InstanceId, Name};
+use evidence::keys::PublicKey;
+use evidence::trust::Trust;
+use evidence::trust_domain::TrustDomain;
+use proto::enrol_reply::Step as Reply;
+use proto::enrol_request::Step as Request;
+use proto::{EnrolBegin, EnrolFinish, EnrolNonce, EnrolReply, EnrolRequest, Enrolled};
+use rpc::v1::enrolment_server::Enrolment as EnrolmentService;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::status;
+use crate::identity::Identities;
+use crate::listen::PeerInfo;
+use crate::state::{DETAIL_BYTES_MAX, Detail, State, random};
+
+/// How long a nonce is good: long enough for a slow link, too short to carry elsewhere.
+const NONCE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The enrolment service.
+pub struct EnrolService {
+    state: Arc<State>,
+    identities: Arc<Identities>,
+}
+
+impl EnrolService {
+    /// The service over what the collector shares.
+    pub fn new(state: Arc<State>, identities: Arc<Identities>) -> Self {
+        Self { state, identities }
+    }
+}
+
+#[tonic::async_trait]
+impl EnrolmentService for EnrolService {
+    type EnrolStream = ReceiverStream<Result<EnrolReply, Status>>;
+
+    async fn enrol(
+        &self,
+        request: tonic::Request<Streaming<EnrolRequest>>,
+    ) -> Result<tonic::Response<Self::EnrolStream>, Status> {
+        let exporter = request
+            .extensions()
+            .get::<PeerInfo>()
+            .map(|info| info.exporter)
+            .ok_or_else(|| Status::internal("the connection's TLS exporter is not known"))?;
+        let mut incoming = request.into_inner();
+        let (answers, outgoing) = tokio::sync::mpsc::channel(2);
+        let (state, identities) = (Arc::clone(&self.state), Arc::clone(&self.identities));
+        tokio::spawn(async move {
+            let dialogue = dialogue(&state, &identities, exporter, &mut incoming, &answers);
+            let result = tokio::time::timeout(NONCE_LIFETIME, dialogue)
+                .await
+                .unwrap_or_else(|_| Err(Status::deadline_exceeded("the nonce has expired: enrol again")));
+            if let Err(status) = result {
+                tracing::warn!(reason = status.message(), "Enrolment refused.");
+                // A device that is gone does not wait for the answer.
+                drop(answers.send(Err(status)).await);
+            }
+        });
+        Ok(tonic::Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+type Answers = tokio::sync::mpsc::Sender<Result<EnrolReply, Status>>;
+
+async fn dialogue(
+    state: &Arc<State>,
+    identities: &Arc<Identities>,
+    exporter: [u8; 32],
+    incoming: &mut Streaming<EnrolRequest>,
+    answers: &Answers,
+) -> Result<(), Status> {
+    let Some(Request::Begin(EnrolBegin { enrolment_id })) = next(incoming).await? else {
+        return Err(Status::invalid_argument("the first message must be begin"));
+    };
+    let enrolment_id = <[u8; 16]>::try_from(enrolment_id.as_slice())
+        .map_err(|_| Status::invalid_argument("enrolment_id must be 16 bytes"))?;
+    let nonce: [u8; 32] = random().map_err(|error| status(&error))?;
+    let challenge = EnrolNonce { nonce: nonce.to_vec(), trust_domain: state.trust_domain().to_owned() };
+    send(answers, Reply::Nonce(challenge)).await?;
+    let Some(Request::Finish(finish)) = next(incoming).await? else {
+        return Err(Status::invalid_argument("the second message must be finish"));
+    };
+    let claim = Claim::check(state, enrolment_id, nonce, exporter, finish)?;
+    let enrolled = claim.enrol(state, identities).await?;
+    send(answers, Reply::Enrolled(enrolled)).await
+}
+
+async fn next(incoming: &mut Streaming<EnrolRequest>) -> Result<Option<Request>, Status> {
+    Ok(incoming.message().await?.and_then(|request| request.step))
+}
+
+async fn send(answers: &Answers, step: Reply) -> Result<(), Status> {
+    answers
+        .send(Ok(EnrolReply { step: Some(step) }))
+        .await
+        .map_err(|_| Status::cancelled("the device is gone"))
+}
+
+/// What a device claims at the end of its dialogue: both signatures hold over this connection's transcript.
+struct Claim {
+    transcript: Transcript,
+    bytes: Vec<u8>,
+    sig_ed25519: Vec<u8>,
+    sig_p256: Vec<u8>,
+    detail: Detail,
+}
+
+impl Claim {
+    fn check(
+        state: &State,
+        enrolment_id: [u8; 16],
+        nonce: [u8; 32],
+        exporter: [u8; 32],
+        finish: EnrolFinish,
+    ) -> Result<Self, Status> {
+        let refuse = |what: &str| Status::invalid_argument(what.to_owned());
+        if finish.detail.len() > DETAIL_BYTES_MAX {
+            return Err(refuse("the device's detail is too long"));
+        }
+        let random = <[u8; 32]>::try_from(finish.detail_salt.as_slice())
+            .map_err(|_| refuse("detail_salt must be 32 bytes"))?;
+        let detail = Detail { random, bytes: finish.detail };
+        if finish.token_secret.len() != 32 {
+            return Err(refuse("the token's secret must be 32 bytes"));
+        }
+        let trust_domain: TrustDomain =
+            state.trust_domain().parse().map_err(|_| Status::internal("the trust domain is not one"))?;
+        let transcript = Transcript {
+            trust_domain,
+            enrolment_id,
+            nonce,
+            exporter,
+            token_hash: Digest::of(&finish.token_secret),
+            tls_key: TlsPublicKey::from_spki_der(&finish.tls_spki).map_err(|e| refuse(&e.to_string()))?,
+            attestation_key: PublicKey::from_slice(&finish.attestation_key)
+                .map_err(|e| refuse(&format!("the attestation key: {e}")))?,
+            facts_commitment: detail.digest(),
+        };
+        let bytes = transcript.encode();
+        // The device signed what it saw; if that was another connection, nothing holds here.
+        Transcript::verify(&bytes, &finish.sig_ed25519, &finish.sig_p256).map_err(|error| {
+            Status::unauthenticated(format!("{error}: the transcript of this connection"))
+        })?;
+        Ok(Self { transcript, bytes, sig_ed25519: finish.sig_ed25519, sig_p256: finish.sig_p256, detail })
+    }
+
+    async fn enrol(self, state: &Arc<State>, identities: &Arc<Identities>) -> Result<Enrolled, Status> {
+        if let Some(before) = self.retried(state)? {
+            return self.answer(state, identities, before).await;
+        }
+        let now = state.clock.now();
+        let (class, group) = self.token(state, now)?;
+        let device = DeviceId::from_bytes(random().map_err(|error| status(&error))?);
+        let instance = InstanceId::from_bytes(random().map_err(|error| status(&error))?);
+        let serial = Serial::from_random(random().map_err(|error| status(&error))?);
+        let order = Order {
+            subject: &Subject::Agent(device),
+            public_key: &self.transcript.tls_key,
+            serial,
+            now,
+            lifetime: AGENT_LIFETIME,
+        };
+        let issued: Issued = identities.agents().issue(&order).map_err(|error| {
+            tracing::error!(error = %error, "A certificate could not be issued.");
+            Status::internal(
+                "the certificate could not be issued; the operator finds why in the collector's log",
+            )
+        })?;
+        let certificate = Digest::of(&issued.certificate);
+        // Kept before the entry names it: a device that retries gets the same one.
+        identities.keep_issued(&certificate, &issued.certificate).map_err(|error| {
+            tracing::error!(error = %error, "An issued certificate could not be kept.");
+            Status::unavailable("the certificate could not be stored; try again")
+        })?;
+        let act = Enrolment {
+            device,
+            instance,
+            class,
+            group,
+            attestation_key: self.transcript.attestation_key,
+            token_hash: self.transcript.token_hash,
+            transcript: self.bytes.clone(),
+            sig_ed25519: self.sig_ed25519.clone(),
+            sig_p256: self.sig_p256.clone(),
+            certificate,
+        };
+        let (entry, detail) = (act.clone(), self.detail.clone());
+        let stored = state
+            .operate_with(move |_| Ok((Some(detail), Body::Enrolment(Box::new(entry)))))
+            .await
+            .map_err(|error| status(&error))?;
+        tracing::info!(device = %device, index = stored.index, "Device enrolled.");
+        self.answer(state, identities, Before { act, index: stored.index }).await
+    }
+
+    fn token(&self, state: &State, now: evidence::time::Timestamp) -> Result<(Class, Name), Status> {
+        let book = state.book();
+        let token = book
+            .authority
+            .roster()
+            .check_token(&self.transcript.token_hash, now)
+            .map_err(|error| Status::permission_denied(error.to_string()))?;
+        Ok((token.class, token.group.clone()))
+    }
+
+    /// The enrolment this is a retry of: same token, same enrolment id, same keys. Anything else with a used token is refused.
+    fn retried(&self, state: &State) -> Result<Option<Before>, Status> {
+        let (device, index) = {
+            let book = state.book();
+            let roster = book.authority.roster();
+            let used = roster.token(&self.transcript.token_hash).and_then(|token| token.used_by);
+            let Some(device) = used else { return Ok(None) };
+            let instance = roster.device(&device).and_then(|record| record.instances.first());
+            let Some(record) = instance.and_then(|instance| roster.instance(instance)) else {
+                return Ok(None);
+            };
+            (device, record.index)
+        };
+        let used = || Status::permission_denied(format!("the token was used before, for device {device}"));
+        let entry = state.ledger.entry(index).map_err(|error| status(&error.into()))?;
+        let (_, act) = evidence::acts::Act::open(&entry.payload).map_err(|_| used())?;
+        let Body::Enrolment(act) = act.body else { return Err(used()) };
+        let earlier = Transcript::parse(&act.transcript).map_err(|_| used())?;
+        let same = earlier.enrolment_id == self.transcript.enrolment_id
+            && earlier.tls_key == self.transcript.tls_key
+            && earlier.attestation_key == self.transcript.attestation_key;
+        if same { Ok(Some(Before { act: *act, index })) } else { Err(used()) }
+    }
+
+    async fn answer(
+        &self,
+        state: &Arc<State>,
+        identities: &Arc<Identities>,
+        before: Before,
+    ) -> Result<Enrolled, Status> {
+        let certificate = identities.issued(&before.act.certificate).map_err(|error| {
+            tracing::error!(error = %error, "An issued certificate is missing.");
+            Status::internal("the certificate issued for this device is missing: ask for a new token")
+        })?;
+        let published = state.wait_for_checkpoint(before.index + 1).await.map_err(|error| status(&error))?;
+        Ok(Enrolled {
+            device: before.act.device.to_string(),
+            instance: before.act.instance.as_bytes().to_vec(),
+            certificate,
+            chain: vec![identities.agents().certificate().to_vec(), identities.root().to_vec()],
+            origin: state.origin().to_owned(),
+            log_vkeys: vec![state.log_key().vkey()],
+            witness_policy: Trust::no_witnesses(state.log_key()),
+            checkpoint: published.note.clone(),
+            enrolment_index: before.index,
+        })
+    }
+}
+
+/// An enrolment that stands in the log.
+struct Before {
+    act: Enrolment,
+    index: u64,
+}

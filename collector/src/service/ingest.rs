@@ -1,0 +1,341 @@
+//! Submit: envelopes in, Stored and Proved out. Stored is sent after the journal's fdatasync and never before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::Peer;
+use evidence::ids::{DeviceId, Digest, InstanceId};
+use evidence::note::{Note, TlogProof};
+use evidence::statement::SCHEMA_MAX;
+use proto::from_agent::Item as Incoming;
+use proto::to_agent::Item as Outgoing;
+use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
+use rpc::v1::ingest_server::Ingest;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::status;
+use crate::admit::{Refusal, admit};
+use crate::http2::CONNECTION_AGE_MAX;
+use crate::ledger::Published;
+use crate::listen::PeerInfo;
+use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
+use crate::state::State;
+
+/// Envelopes of one stream that may wait for the writer: enough to fill a group commit, little memory.
+const PENDING_MAX: usize = 256;
+/// Answers of one stream that may wait for the network.
+const ANSWERS_MAX: usize = 64;
+/// How long an answer may wait for a reader that does not read.
+const SLOW_READER_MAX: Duration = Duration::from_secs(30);
+/// Statements stored and not yet proved that one stream keeps in mind; the agent names older ones at its next Hello.
+const UNPROVED_MAX: usize = 4_096;
+/// What an agent is asked to wait when the writer's queue is full.
+const BUSY_WAIT_MS: u32 = 500;
+/// What an agent is asked to wait when the disk is full.
+const FULL_WAIT_MS: u32 = 60_000;
+
+/// The ingest service.
+pub struct IngestService {
+    state: Arc<State>,
+    cancel: CancellationToken,
+}
+
+impl IngestService {
+    /// The service; `cancel` ends its streams at shutdown.
+    pub fn new(state: Arc<State>, cancel: CancellationToken) -> Self {
+        Self { state, cancel }
+    }
+}
+
+#[tonic::async_trait]
+impl Ingest for IngestService {
+    type SubmitStream = ReceiverStream<Result<ToAgent, Status>>;
+
+    async fn submit(
+        &self,
+        request: tonic::Request<Streaming<FromAgent>>,
+    ) -> Result<tonic::Response<Self::SubmitStream>, Status> {
+        let peer = request.extensions().get::<PeerInfo>().and_then(|info| info.peer());
+        let Some(Peer::Agent(device)) = peer else {
+            return Err(Status::permission_denied("only an enrolled device may submit"));
+        };
+        let incoming = request.into_inner();
+        let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
+        let session = Session {
+            state: Arc::clone(&self.state),
+            device,
+            answers,
+            pending: VecDeque::new(),
+            unproved: BTreeMap::new(),
+            checkpoints: self.state.ledger.checkpoints(),
+            anchor_size: 0,
+        };
+        let cancel = self.cancel.clone();
+        tokio::spawn(async move { session.run(incoming, cancel).await });
+        Ok(tonic::Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+struct Session {
+    state: Arc<State>,
+    device: DeviceId,
+    answers: mpsc::Sender<Result<ToAgent, Status>>,
+    /// In the order of arrival: answers keep it.
+    pending: VecDeque<Waiting>,
+    /// Leaf index → sequence.
+    unproved: BTreeMap<u64, u64>,
+    checkpoints: watch::Receiver<Option<Arc<Published>>>,
+    /// Size of the newest checkpoint the agent has.
+    anchor_size: u64,
+}
+
+enum Waiting {
+    Answer(u64, oneshot::Receiver<DeviceAnswer>),
+    Now(Vec<Outgoing>),
+}
+
+/// The stream is over, for a reason the agent is told or not.
+enum End {
+    Quiet,
+    Told(Status),
+}
+
+impl Session {
+    async fn run(mut self, mut incoming: Streaming<FromAgent>, cancel: CancellationToken) {
+        let end = self.serve(&mut incoming, &cancel).await;
+        if let Err(End::Told(status)) = end {
+            tracing::info!(device = %self.device, reason = status.message(), "Stream ended.");
+            // The agent may be gone already.
+            drop(self.answers.try_send(Err(status)));
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        incoming: &mut Streaming<FromAgent>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let first = incoming.message().await.map_err(|_| End::Quiet)?.and_then(|message| message.item);
+        let Some(Incoming::Hello(hello)) = first else {
+            return Err(End::Told(Status::invalid_argument("the first message must be hello")));
+        };
+        self.hello(hello).await?;
+        let mut open = true;
+        let age = tokio::time::sleep(CONNECTION_AGE_MAX);
+        tokio::pin!(age);
+        loop {
+            if !open && self.pending.is_empty() && self.unproved.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    return Err(End::Told(Status::unavailable("the collector is stopping; connect again")));
+                }
+                () = &mut age => {
+                    return Err(End::Told(Status::unavailable("this stream is old; connect again")));
+                }
+                answers = next_answer(&mut self.pending), if !self.pending.is_empty() => {
+                    let settled = self.settle(answers).await?;
+                    for item in settled {
+                        self.send(item).await?;
+                    }
+                }
+                message = incoming.message(), if open && self.pending.len() < PENDING_MAX => {
+                    match message.map_err(|_| End::Quiet)?.and_then(|message| message.item) {
+                        Some(Incoming::Envelope(bytes)) => self.envelope(&bytes),
+                        Some(Incoming::Heartbeat(_)) => {}
+                        Some(Incoming::Hello(_)) => {
+                            return Err(End::Told(Status::invalid_argument("hello comes once")));
+                        }
+                        None => open = false,
+                    }
+                }
+                changed = self.checkpoints.changed() => {
+                    changed.map_err(|_| End::Told(Status::unavailable("the collector is stopping")))?;
+                    self.prove().await?;
+                }
+            }
+        }
+    }
+
+    async fn hello(&mut self, hello: Hello) -> Result<(), End> {
+        let told = |text: &str| End::Told(Status::invalid_argument(text.to_owned()));
+        let instance =
+            InstanceId::from_slice(&hello.instance).map_err(|_| told("instance must be 16 bytes"))?;
+        let owner = self.state.book().authority.roster().instance(&instance).map(|record| record.device);
+        if owner != Some(self.device) {
+            return Err(End::Told(Status::permission_denied(
+                "this instance does not belong to the device of this certificate",
+            )));
+        }
+        if hello.unproved.len() > UNPROVED_MAX {
+            return Err(told("more unproved sequences than one stream may ask for"));
+        }
+        let read = |error: crate::ledger::ReadError| End::Told(status(&error.into()));
+        let next = self.state.ledger.instance(&instance).map_err(read)?;
+        let next_sequence = next.map_or(0, |state| state.next_sequence);
+        self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
+        self.anchor_size = hello.anchor_size;
+        for sequence in hello.unproved {
+            if let Some(index) = self.state.ledger.statement(&instance, sequence).map_err(read)? {
+                self.unproved.insert(index, sequence);
+            }
+        }
+        self.prove().await
+    }
+
+    fn envelope(&mut self, bytes: &[u8]) {
+        let waiting = match self.admit(bytes) {
+            Ok((sequence, answer)) => Waiting::Answer(sequence, answer),
+            Err(refused) => Waiting::Now(refused),
+        };
+        self.pending.push_back(waiting);
+    }
+
+    fn admit(&self, bytes: &[u8]) -> Result<(u64, oneshot::Receiver<DeviceAnswer>), Vec<Outgoing>> {
+        let admitted = {
+            let book = self.state.book();
+            let now = self.state.clock.now();
+            admit(
+                bytes,
+                &self.device,
+                book.authority.roster(),
+                now,
+                self.state.origin(),
+                self.state.ledger.size(),
+            )
+        };
+        let admitted = admitted.map_err(|refusal| {
+            tracing::warn!(device = %self.device, sequence = refusal.sequence, reason = ?refusal.reason, "Statement refused.");
+            vec![refused(refusal)]
+        })?;
+        let sequence = admitted.sequence;
+        let device = Device::new(&admitted.envelope).map_err(|error| {
+            vec![refused(Refusal { sequence, reason: RefusedReason::Malformed, detail: error.to_string() })]
+        })?;
+        let answer = self.state.sequencer.submit(device).map_err(|error| busy(sequence, &error))?;
+        Ok((sequence, answer))
+    }
+
+    async fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
+        let (sequence, answer) = match waiting {
+            Settled::Now(items) => return Ok(items),
+            Settled::Answer(sequence, answer) => (sequence, answer),
+        };
+        match answer {
+            Ok(Outcome::Stored(stored)) => {
+                if self.unproved.len() < UNPROVED_MAX {
+                    self.unproved.insert(stored.index, stored.sequence);
+                }
+                Ok(vec![Outgoing::Stored(Stored {
+                    sequence: stored.sequence,
+                    index: stored.index,
+                    received_ms: stored.received.0,
+                    salt: stored.salt.to_vec(),
+                })])
+            }
+            Ok(Outcome::Expect(sequence)) => Ok(vec![Outgoing::Expect(Expect { sequence })]),
+            Ok(Outcome::Forked { sequence, known_index }) => {
+                tracing::error!(device = %self.device, sequence, ?known_index, "Forked chain: two statements of one key.");
+                let detail = "this key signed another statement for this sequence before: the device was cloned \
+                              or restored; retire it and enrol it anew";
+                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: detail.into() })])
+            }
+            Ok(Outcome::Lost { sequence }) => {
+                let detail = "a gap statement declared this sequence destroyed";
+                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: detail.into() })])
+            }
+            Err(SubmitError::Stopped) => {
+                Err(End::Told(Status::unavailable("the collector is stopping; connect again")))
+            }
+            Err(error) => Ok(busy(sequence, &error)),
+        }
+    }
+
+    /// Sends the newest checkpoint and a proof for whatever it covers.
+    async fn prove(&mut self) -> Result<(), End> {
+        let Some(published) = self.checkpoints.borrow_and_update().clone() else { return Ok(()) };
+        let size = published.checkpoint.size;
+        let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
+        let greeting = self.anchor_size == 0 || !covered.is_empty();
+        if size <= self.anchor_size && covered.is_empty() || !greeting {
+            return Ok(());
+        }
+        if size > self.anchor_size {
+            let from = self.anchor_size;
+            let proof = match self.state.ledger.consistency(from, size) {
+                Ok(proof) => proof,
+                Err(error) => return Err(End::Told(status(&error.into()))),
+            };
+            self.anchor_size = size;
+            self.send(Outgoing::Checkpoint(proto::Checkpoint {
+                note: published.note.clone(),
+                consistency: proof.iter().map(|hash: &Digest| hash.0.to_vec()).collect(),
+                from_size: from,
+            }))
+            .await?;
+        }
+        let note = Note::parse(published.note.as_bytes())
+            .map_err(|_| End::Told(Status::internal("the newest checkpoint cannot be read")))?;
+        for (index, sequence) in covered {
+            let hashes = match self.state.ledger.inclusion(index, size) {
+                Ok(hashes) => hashes,
+                Err(error) => return Err(End::Told(status(&error.into()))),
+            };
+            let proof = TlogProof { extra: None, index, hashes, note: note.clone() };
+            self.unproved.remove(&index);
+            self.send(Outgoing::Proved(Proved { sequence, tlog_proof: proof.encode() })).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, item: Outgoing) -> Result<(), End> {
+        let message = Ok(ToAgent { item: Some(item) });
+        match tokio::time::timeout(SLOW_READER_MAX, self.answers.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Quiet),
+        }
+    }
+}
+
+enum Settled {
+    Answer(u64, DeviceAnswer),
+    Now(Vec<Outgoing>),
+}
+
+/// Waits for the oldest answer; taking it off the queue only once it is there keeps the wait cancel-safe.
+async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
+    let settled = match pending.front_mut() {
+        Some(Waiting::Answer(sequence, answer)) => {
+            let sequence = *sequence;
+            Settled::Answer(sequence, answer.await.unwrap_or(Err(SubmitError::Stopped)))
+        }
+        Some(Waiting::Now(items)) => Settled::Now(std::mem::take(items)),
+        None => return std::future::pending().await,
+    };
+    pending.pop_front();
+    settled
+}
+
+fn refused(refusal: Refusal) -> Outgoing {
+    Outgoing::Refused(Refused {
+        sequence: refusal.sequence,
+        reason: refusal.reason.into(),
+        detail: refusal.detail,
+    })
+}
+
+/// The writer cannot take it now: the agent waits and sends again from there.
+fn busy(sequence: u64, error: &SubmitError) -> Vec<Outgoing> {
+    let ms = match error {
+        SubmitError::Full { .. } => FULL_WAIT_MS,
+        _ => BUSY_WAIT_MS,
+    };
+    tracing::warn!(error = %error, "A statement could not be stored now; the agent keeps it.");
+    vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
+}
