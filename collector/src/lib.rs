@@ -1,13 +1,34 @@
-//! The collector: admits, orders, stores, judges, samples.
+//! The collector: admits what devices and people send, orders it into one log, stores, judges and samples it.
+//!
+//! In scope: listeners, admission, the one writer, the ledger, posture, the audit's ceremony and export. Not in scope: the
+//! rules themselves (`evidence`), certificates (`certs`), what devices look at (`probes`).
 
+mod admin_client;
+pub mod admit;
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod datadir;
+pub mod evidence_index;
 pub mod failpoints;
 pub mod fsck;
 pub mod http2;
+pub mod identity;
 pub mod index;
+pub mod init;
 pub mod journal;
+pub mod judging;
 pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod node;
+pub mod posture;
+pub mod secrets;
 pub mod sequencer;
+pub mod serve;
+pub mod service;
+pub mod state;
 pub mod store;
+
+pub use cli::main;

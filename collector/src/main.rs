@@ -1,2 +1,5 @@
-//! Binary of `collector`.
-fn main() {}
+//! `tallystick-collector`: the server and its tools.
+
+fn main() -> std::process::ExitCode {
+    collector::main()
+}

@@ -1,0 +1,122 @@
+//! A drawn unit's folder: its statements, the proof of each, and its state judged from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evidence::authority::Authority;
+use evidence::draw::Drawn;
+use evidence::envelope::Envelope;
+use evidence::ids::{InstanceId, UnitId};
+use evidence::judge::Day;
+use evidence::note::{Note, TlogProof};
+use evidence::set::{Files, StatementRef, UnitRole, UnitView, leaf_extra};
+
+use super::files::view;
+use super::refused;
+use crate::evidence_index::Seen;
+use crate::judging::{attestations, state_of};
+use crate::state::{State, StateError};
+
+/// What every unit of one export shares.
+pub(super) struct Export<'a> {
+    pub(super) state: &'a State,
+    /// Streams 1 to 3 below the freeze: the roster a day is judged by.
+    pub(super) frozen: &'a Authority,
+    /// Streams 1 to 3 as of the set: the policies.
+    pub(super) now: &'a Authority,
+    /// Statements below the set's checkpoint, by device.
+    pub(super) evidence: &'a crate::evidence_index::Evidence,
+    /// Size of the set's checkpoint.
+    pub(super) size: u64,
+    /// The set's checkpoint.
+    pub(super) note: &'a Note,
+}
+
+impl Export<'_> {
+    /// Adds the folder of one unit and says what it was judged.
+    pub(super) fn unit(
+        &self,
+        files: &mut Files,
+        folder: &str,
+        drawn: &Drawn,
+        role: UnitRole,
+        day: &Day,
+    ) -> Result<evidence::judge::State, StateError> {
+        let unit: UnitId =
+            drawn.unit.parse().map_err(|_| refused(format!("{} is not a unit", drawn.unit)))?;
+        let record = self.frozen.roster().device(&unit.device);
+        let read = attestations(&self.state.ledger, self.evidence, &unit.device, day)?;
+        let judged = state_of(self.now, record, &read, day, &unit.control);
+        let counted: BTreeSet<u64> = judged.counted.iter().copied().collect();
+        let shown = shown(self.evidence.of(&unit.device), day);
+        let view = UnitView {
+            unit,
+            ticket: drawn.ticket.clone(),
+            role,
+            state: judged.state.as_str().to_owned(),
+            because: judged.because.to_owned(),
+            decided_by: judged.decided_by,
+            policy_index: judged.policy_index,
+            statements: shown
+                .iter()
+                .map(|seen| StatementRef {
+                    index: seen.index,
+                    sequence: seen.sequence,
+                    instance: seen.instance,
+                    counts: counted.contains(&seen.index),
+                })
+                .collect(),
+        };
+        files.insert(format!("{folder}/unit.json"), view.encode());
+        for seen in shown {
+            self.statement(files, folder, seen.index)?;
+        }
+        Ok(judged.state)
+    }
+
+    fn statement(&self, files: &mut Files, folder: &str, index: u64) -> Result<(), StateError> {
+        let entry = self.state.ledger.entry(index)?;
+        let proof = TlogProof {
+            extra: Some(leaf_extra(&entry.leaf, &entry.salt)),
+            index,
+            hashes: self.state.ledger.inclusion(index, self.size)?,
+            note: self.note.clone(),
+        };
+        let envelope = Envelope::parse(&entry.payload)
+            .map_err(|error| refused(format!("entry {index} is not an envelope: {error}")))?;
+        files.insert(format!("{folder}/{index}.json"), view(&envelope, &entry.leaf).to_bytes());
+        files.insert(format!("{folder}/{index}.tlog-proof"), proof.encode().into_bytes());
+        files.insert(format!("{folder}/{index}.envelope"), entry.payload);
+        Ok(())
+    }
+}
+
+/// The statements a unit shows, per instance: those of the day and one on either side, so that nothing can be left out
+/// unseen; without any in the day, the last before it and the first after. docs/FORMAT.md section 11.
+fn shown(seen: &[Seen], day: &Day) -> Vec<Seen> {
+    let mut instances: BTreeMap<InstanceId, BTreeMap<u64, Seen>> = BTreeMap::new();
+    for seen in seen {
+        instances.entry(seen.instance).or_default().insert(seen.sequence, *seen);
+    }
+    let mut shown: Vec<Seen> = Vec::new();
+    for chain in instances.values() {
+        let in_day: Vec<u64> = chain
+            .values()
+            .filter(|seen| seen.observed.is_some_and(|observed| day.contains(observed)))
+            .map(|seen| seen.sequence)
+            .collect();
+        let (low, high) = match (in_day.iter().min(), in_day.iter().max()) {
+            (Some(first), Some(last)) => (first.saturating_sub(1), last.saturating_add(1)),
+            _ => {
+                let before = chain
+                    .values()
+                    .filter(|seen| seen.observed.is_some_and(|observed| observed < day.start))
+                    .map(|seen| seen.sequence)
+                    .max();
+                before.map_or((0, 0), |before| (before, before.saturating_add(1)))
+            }
+        };
+        shown.extend(chain.range(low..=high).map(|(_, seen)| *seen));
+    }
+    shown.sort_by_key(|seen| seen.index);
+    shown
+}

@@ -1,0 +1,425 @@
+//! The command line: init, serve, token, user, fsck. Works with the server up (through its socket) and down (through the
+//! data directory), with the same code.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use certs::{PersonKey, PersonPublicKey, Pin, Token};
+use clap::{Args, Parser, Subcommand};
+use evidence::acts::{self, Act, ActId, Body};
+use evidence::ids::{Class, Name, PersonId};
+use evidence::json::{self, Value, object};
+use evidence::time::{Clock as _, Timestamp};
+
+use crate::admin_client::Admin;
+use crate::clock::SystemClock;
+use crate::config::{Config, Listen};
+use crate::datadir::DataDir;
+use crate::fsck;
+use crate::init::{Init, init, profile, write_profile};
+use crate::secrets;
+use crate::state::{Detail, random};
+
+/// Ballast by default, bytes: enough to open the store and write a last checkpoint on a full disk.
+const BALLAST_BYTES_DEFAULT: u64 = 64 << 20;
+/// Life of a token by default, hours.
+const TOKEN_HOURS_DEFAULT: u64 = 1;
+/// Longest life of a token, hours.
+const TOKEN_HOURS_MAX: u64 = 72;
+
+/// Takes in what devices say, keeps it in an append-only log, judges and samples it.
+///
+/// Exit codes: 0 done; 1 the answer is no (fsck found damage); 2 wrong usage or it could not be done.
+#[derive(Debug, Parser)]
+#[command(name = "tallystick-collector", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a data directory with keys, authorities and the log's first entry. Nothing else ever creates one.
+    Init(InitArguments),
+    /// Run the server until SIGTERM or SIGINT.
+    Serve(Directory),
+    /// Enrolment tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// People: admins, analysts, auditors.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Recompute everything from the stored bytes and say what does not fit. The server must be down.
+    Fsck(FsckArguments),
+}
+
+#[derive(Debug, Args)]
+struct Directory {
+    /// The data directory.
+    #[arg(long, value_name = "DIR", env = "TALLYSTICK_DIR")]
+    dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct InitArguments {
+    #[command(flatten)]
+    directory: Directory,
+    /// Public key file of the first admin (`tallystick key new` makes it).
+    #[arg(long, value_name = "FILE")]
+    admin: PathBuf,
+    /// DNS name of this installation, fixed for ever.
+    #[arg(long, value_name = "NAME")]
+    trust_domain: String,
+    /// Label of the log: its origin is TRUST_DOMAIN/log/LABEL.
+    #[arg(long, default_value = "main")]
+    label: String,
+    /// DNS name or address that devices and people dial; may be repeated.
+    #[arg(long = "server-name", value_name = "NAME", required = true)]
+    server_names: Vec<String>,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    listen: IpAddr,
+    /// First of three ports: enrolment, agents, people. 0 takes three free ones.
+    #[arg(long, default_value_t = 7443, value_name = "PORT")]
+    port: u16,
+    /// Where the root authority's key is written, for you to take away and keep offline.
+    #[arg(long, value_name = "FILE")]
+    root_key_out: PathBuf,
+    /// Where the admin's connection profile is written.
+    #[arg(long, value_name = "FILE")]
+    profile_out: PathBuf,
+    /// File of the high-water mark, on another file system: it notices when an old copy is restored.
+    #[arg(long, value_name = "FILE")]
+    high_water: Option<PathBuf>,
+    /// Run although nothing outside this file system remembers the log. Every sampling set prints it.
+    #[arg(long)]
+    accept_rollback_blindness: bool,
+    /// Length of a journal segment, bytes.
+    #[arg(long, default_value_t = crate::journal::SEGMENT_BYTES_DEFAULT)]
+    segment_bytes: u64,
+    /// Space kept to be given back on a full disk, bytes.
+    #[arg(long, default_value_t = BALLAST_BYTES_DEFAULT)]
+    ballast_bytes: u64,
+    /// Free space below which nothing is taken in, bytes.
+    #[arg(long, default_value_t = crate::sequencer::FREE_BYTES_MIN_DEFAULT)]
+    free_bytes_min: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a one-time token for one device.
+    Create(TokenArguments),
+}
+
+#[derive(Debug, Args)]
+struct TokenArguments {
+    #[command(flatten)]
+    directory: Directory,
+    /// Key file of the admin who issues it.
+    #[arg(long, value_name = "FILE", env = "TALLYSTICK_KEY")]
+    key: PathBuf,
+    /// Class of the device: laptop, desktop, server, vm, container.
+    #[arg(long)]
+    class: Class,
+    /// Group of the device.
+    #[arg(long)]
+    group: Name,
+    /// Life, hours (1 to 72).
+    #[arg(long, default_value_t = TOKEN_HOURS_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=TOKEN_HOURS_MAX))]
+    hours: u64,
+    /// File to write the token to, readable by you alone; without it the token is printed.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Admit a person's key with a role and write their connection profile.
+    Create(UserArguments),
+}
+
+#[derive(Debug, Args)]
+struct UserArguments {
+    #[command(flatten)]
+    directory: Directory,
+    /// Key file of the admin who admits them.
+    #[arg(long, value_name = "FILE", env = "TALLYSTICK_KEY")]
+    key: PathBuf,
+    /// The person's public key file.
+    #[arg(long = "public-key", value_name = "FILE")]
+    public_key: PathBuf,
+    /// admin, analyst or auditor.
+    #[arg(long)]
+    role: acts::Role,
+    /// The person's name. It lies in an erasable detail, never in the roster.
+    #[arg(long)]
+    name: String,
+    /// Where the connection profile is written.
+    #[arg(long, value_name = "FILE")]
+    profile_out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct FsckArguments {
+    #[command(flatten)]
+    directory: Directory,
+}
+
+/// Runs the program; exit codes as [`Arguments`] documents.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    init_tracing();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return trouble(&anyhow::Error::new(error).context("cannot start")),
+    };
+    match runtime.block_on(run(arguments, &mut std::io::stdout())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => trouble(&error),
+    }
+}
+
+fn init_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TALLYSTICK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,h2=warn,sled=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn trouble(error: &anyhow::Error) -> ExitCode {
+    // Standard error may be closed; there is nobody left to tell.
+    let _unheard = writeln!(std::io::stderr(), "tallystick-collector: {error:#}");
+    ExitCode::from(2)
+}
+
+/// Runs a command, writing its answer to `out`; whether the answer is yes.
+pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<bool> {
+    match arguments.command {
+        Command::Init(arguments) => run_init(arguments, out).map(|()| true),
+        Command::Serve(directory) => serve(&directory).await.map(|()| true),
+        Command::Token(TokenCommand::Create(arguments)) => token(arguments, out).await.map(|()| true),
+        Command::User(UserCommand::Create(arguments)) => user(arguments, out).await.map(|()| true),
+        Command::Fsck(arguments) => run_fsck(&arguments, out),
+    }
+}
+
+fn answer(out: &mut impl Write, as_json: bool, value: &Value, text: &str) -> anyhow::Result<()> {
+    if as_json { writeln!(out, "{}", value.encode()) } else { writeln!(out, "{text}") }
+        .context("cannot write the answer")
+}
+
+/// Three free ports on this machine.
+fn free_ports(address: IpAddr) -> anyhow::Result<[u16; 3]> {
+    let bound = [0; 3].map(|_| TcpListener::bind(SocketAddr::new(address, 0)));
+    let mut ports = [0; 3];
+    for (port, listener) in ports.iter_mut().zip(&bound) {
+        let listener =
+            listener.as_ref().map_err(|error| anyhow::anyhow!("no free port on {address}: {error}"))?;
+        *port = listener.local_addr().context("no free port")?.port();
+    }
+    Ok(ports)
+}
+
+fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()> {
+    let InitArguments { directory, admin, trust_domain, label, server_names, listen, port, .. } = arguments;
+    let admin = public_key(&admin)?;
+    let ports = match port {
+        0 => free_ports(listen)?,
+        first => [0, 1, 2].map(|offset: u16| first.saturating_add(offset)),
+    };
+    let [enrol, agents, people] = ports.map(|port| SocketAddr::new(listen, port));
+    let config = Config {
+        origin: format!("{trust_domain}/log/{label}"),
+        trust_domain,
+        server_names,
+        listen: Listen { enrol, agents, people },
+        high_water: arguments.high_water,
+        accept_rollback_blindness: arguments.accept_rollback_blindness,
+        segment_bytes: arguments.segment_bytes,
+        checkpoint_interval_ms: 1_000,
+        free_bytes_min: arguments.free_bytes_min,
+    };
+    let origin = config.origin.clone();
+    let root_key = arguments.root_key_out.clone();
+    let made = init(Init {
+        dir: directory.dir.clone(),
+        ballast_bytes: arguments.ballast_bytes,
+        config,
+        admin,
+        root_key_out: arguments.root_key_out,
+        profile_out: arguments.profile_out,
+    })?;
+    let value = object([
+        ("origin", json::text(&origin)),
+        ("log_vkey", json::text(&made.log_vkey)),
+        ("root_ca", json::hex(&made.root_ca)),
+        ("admin", json::text(made.admin.to_string())),
+        ("enrol", json::text(enrol.to_string())),
+        ("agents", json::text(agents.to_string())),
+        ("people", json::text(people.to_string())),
+    ]);
+    let text = format!(
+        "Log {origin} begins. Its key, to be compared by whoever relies on it:\n  {}\n\
+         Take the root authority's key away and keep it offline: {}\n\
+         Next: tallystick-collector serve --dir {}",
+        made.log_vkey,
+        root_key.display(),
+        directory.dir.display()
+    );
+    answer(out, directory.json, &value, &text)
+}
+
+fn public_key(path: &Path) -> anyhow::Result<PersonPublicKey> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    PersonPublicKey::parse(&bytes).with_context(|| format!("{} is not a public key file", path.display()))
+}
+
+fn person_key(path: &Path) -> anyhow::Result<PersonKey> {
+    let bytes = secrets::read(path)?;
+    PersonKey::parse(&bytes)
+        .with_context(|| format!("{} is not a key file of `tallystick key new`", path.display()))
+}
+
+async fn serve(directory: &Directory) -> anyhow::Result<()> {
+    let dir = directory.dir.clone();
+    let node = tokio::task::spawn_blocking(move || crate::node::Node::open(&dir, |_| {}))
+        .await
+        .context("opening was interrupted")??;
+    if let Some(why) = &node.report.rebuilt {
+        tracing::warn!(why, "The index was rebuilt from the journal.");
+    }
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let stop = cancel.clone();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("cannot wait for signals")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        stop.cancel();
+    });
+    crate::serve::serve(node, cancel).await
+}
+
+fn sign(body: Body, origin: &str, now: Timestamp, key: &PersonKey) -> anyhow::Result<Vec<u8>> {
+    Ok(Act::sign(body, origin, ActId::from_bytes(random()?), now, &key.signing).encode())
+}
+
+async fn token(arguments: TokenArguments, out: &mut impl Write) -> anyhow::Result<()> {
+    let key = person_key(&arguments.key)?;
+    let config = Config::read(&arguments.directory.dir.join("collector.toml"))?;
+    let root = std::fs::read_to_string(arguments.directory.dir.join("certs").join("root.pem"))
+        .context("cannot read the root certificate")?;
+    let root = certs::pem::certificate(&root).context("root.pem")?;
+    let pin = Pin::of(&root).context("the root certificate has no key that can be pinned")?;
+    let token = Token::new(random()?, pin);
+    let now = SystemClock.now();
+    let expires_at = Timestamp(now.0.saturating_add(arguments.hours * 3_600_000));
+    let token_hash = token.secret.hash();
+    let body =
+        Body::Token(acts::Token { token_hash, class: arguments.class, group: arguments.group, expires_at });
+    let envelope = sign(body, &config.origin, now, &key)?;
+    let entry = Admin::at(&arguments.directory.dir).await?.create_token(envelope).await?;
+    let text = token.text();
+    let mut members = vec![
+        ("index", json::count(entry.index)),
+        ("token_hash", json::hex(&token_hash)),
+        ("expires_at", json::text(expires_at.rfc3339())),
+    ];
+    let note = match &arguments.out {
+        Some(path) => {
+            secrets::write_new(path, text.as_bytes())?;
+            format!(
+                "Token written to {}; it enrols one device until {}.",
+                path.display(),
+                expires_at.rfc3339()
+            )
+        }
+        None => {
+            members.push(("token", json::text(text.as_str())));
+            text.to_string()
+        }
+    };
+    let value = Value::Object(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+    answer(out, arguments.directory.json, &value, &note)
+}
+
+async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<()> {
+    if arguments.profile_out.exists() {
+        bail!("{} exists already; nothing was done", arguments.profile_out.display());
+    }
+    let key = person_key(&arguments.key)?;
+    let public = public_key(&arguments.public_key)?;
+    let config = Config::read(&arguments.directory.dir.join("collector.toml"))?;
+    let person = PersonId::from_bytes(random()?);
+    let name = object([("name", json::text(&arguments.name))]).to_bytes();
+    let detail = Detail { random: random()?, bytes: name };
+    let now = SystemClock.now();
+    let act = acts::Person {
+        person,
+        role: arguments.role,
+        key: public.signing,
+        tls_key: public.tls.id(),
+        detail: detail.digest(),
+    };
+    let envelope = sign(Body::Person(act), &config.origin, now, &key)?;
+    let admin = Admin::at(&arguments.directory.dir).await?;
+    let reply = admin.create_user(envelope, detail, public.tls.spki_der().to_vec()).await?;
+    let trust_domain = config.trust_domain.parse().context("trust_domain")?;
+    let log_key = admin_log_key(&arguments.directory.dir)?;
+    let profile = profile(&config, person, arguments.role, reply.chain, &trust_domain, log_key)?;
+    write_profile(&arguments.profile_out, &profile)?;
+    let index = reply.entry.map_or(0, |entry| entry.index);
+    let value = object([("index", json::count(index)), ("person", json::text(person.to_string()))]);
+    let text = format!(
+        "Admitted {person} as {} (entry {index}). Profile for them: {}",
+        arguments.role,
+        arguments.profile_out.display()
+    );
+    answer(out, arguments.directory.json, &value, &text)
+}
+
+/// The log's verifier key, from its key file.
+fn admin_log_key(dir: &Path) -> anyhow::Result<evidence::note::VerifierKey> {
+    let config = Config::read(&dir.join("collector.toml"))?;
+    let key = secrets::signing_key(&dir.join("keys").join("log.key"))?;
+    Ok(evidence::note::VerifierKey::new(&config.origin, *key.public())?)
+}
+
+fn run_fsck(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<bool> {
+    let dir = DataDir::open(&arguments.directory.dir)?;
+    let config = Config::read(&dir.configuration())?;
+    let log_keys = [admin_log_key(&arguments.directory.dir)?];
+    let high_water = crate::node::high_water(&dir, &config);
+    let bar =
+        indicatif::ProgressBar::new_spinner().with_message("recomputing every entry, proof and checkpoint");
+    bar.enable_steady_tick(Duration::from_millis(250));
+    let options =
+        fsck::Options { log_keys: &log_keys, origin: Some(&config.origin), high_water: Some(&high_water) };
+    let report = fsck::check(&dir, &options)?;
+    bar.finish_and_clear();
+    if arguments.directory.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?).context("cannot write the report")?;
+        return Ok(report.sound);
+    }
+    for fault in &report.faults {
+        writeln!(out, "{:?}: {}", fault.part, fault.what).context("cannot write the report")?;
+    }
+    let verdict =
+        if report.sound { "sound" } else { "NOT sound: keep the disk as it is and restore from a copy" };
+    writeln!(
+        out,
+        "{} entries, {} commits, {} checkpoints, {} segments: {verdict}",
+        report.entries, report.commits, report.checkpoints, report.segments
+    )
+    .context("cannot write the report")?;
+    Ok(report.sound)
+}

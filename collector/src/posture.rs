@@ -1,0 +1,86 @@
+//! Today's posture: the state of every device in service, as of now.
+
+use evidence::ids::{DeviceId, Name};
+use evidence::judge::Day;
+use evidence::time::Timestamp;
+use proto::{DeviceRow, PostureReply, PostureRow};
+
+use crate::judging::{attestations, because, state_of};
+use crate::ledger::ReadError;
+use crate::state::State;
+
+/// The state of every (device in service, control of the policy in force) today, or those asked for.
+pub fn posture(
+    state: &State,
+    device: Option<DeviceId>,
+    control: Option<&Name>,
+) -> Result<PostureReply, ReadError> {
+    let now = state.clock.now();
+    let label = now.day();
+    // Today is not over: it is judged as a day that ends with the next entry of the log.
+    let day = Day {
+        start: label.start_utc(),
+        end: Timestamp(now.0.saturating_add(1)),
+        freeze_index: Some(state.ledger.size()),
+    };
+    let book = state.book();
+    let authority = &book.authority;
+    let policy = day.policy(&authority.policy_entries());
+    let mut reply = PostureReply {
+        day: label.to_string(),
+        policy: policy.map(|entry| entry.policy.id.to_string()).unwrap_or_default(),
+        policy_index: policy.map_or(0, |entry| entry.index),
+        rows: Vec::new(),
+    };
+    let Some(policy) = policy else { return Ok(reply) };
+    for (id, record) in authority.roster().devices().filter(|(id, _)| device.is_none_or(|only| only == **id))
+    {
+        let Some((class, group)) = record.at(now) else { continue };
+        let read = attestations(&state.ledger, &book.evidence, id, &day)?;
+        for rule in policy.policy.controls.iter().filter(|rule| control.is_none_or(|only| *only == rule.id)) {
+            let unit = state_of(authority, Some(record), &read, &day, &rule.id);
+            let decided = unit.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
+            reply.rows.push(PostureRow {
+                device: id.to_string(),
+                class: class.to_string(),
+                group: group.to_string(),
+                control: rule.id.to_string(),
+                state: unit.state.as_str().to_owned(),
+                because: because(authority, &unit, &read, &rule.id),
+                observed_minutes: decided
+                    .map_or(0, |read| read.attestation.wall().min(read.received).minutes()),
+                index: unit.decided_by.unwrap_or(0),
+            });
+        }
+    }
+    Ok(reply)
+}
+
+/// Every device ever enrolled.
+pub fn devices(state: &State) -> Vec<DeviceRow> {
+    let now = state.clock.now();
+    let book = state.book();
+    book.authority
+        .roster()
+        .devices()
+        .map(|(id, record)| {
+            let current = record.at(now);
+            let in_service = current.is_some();
+            let (class, group) = current.or_else(|| record.last_known()).map_or_else(
+                || (String::new(), String::new()),
+                |(class, group)| (class.to_string(), group.to_string()),
+            );
+            let seen = book.evidence.of(id);
+            DeviceRow {
+                device: id.to_string(),
+                class,
+                group,
+                state: if in_service { "in-service" } else { "retired" }.to_owned(),
+                enrolled_ms: record.enrolled.0,
+                last_ms: seen.last().map_or(0, |seen| seen.received.0),
+                statements: seen.len() as u64,
+                key_level: "k0".to_owned(),
+            }
+        })
+        .collect()
+}

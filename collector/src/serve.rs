@@ -1,0 +1,184 @@
+//! `serve`: the listeners, their refresh, and an orderly stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use certs::{Population, SystemClock as TlsClock};
+use rpc::v1::admin_server::AdminServer;
+use rpc::v1::enrolment_server::EnrolmentServer;
+use rpc::v1::ingest_server::IngestServer;
+use rpc::v1::people_server::PeopleServer;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http2::{
+    self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
+};
+use crate::listen::{Audience, Counters, Limits, listen};
+use crate::node::Node;
+use crate::service::admin::AdminService;
+use crate::service::enrol::EnrolService;
+use crate::service::ingest::IngestService;
+use crate::service::people::PeopleService;
+use crate::state::random;
+
+/// How often certificates and revocation lists are made anew: a list holds for a day.
+const REFRESH_INTERVAL: Duration = Duration::from_hours(1);
+/// How long open calls may take to end at a stop.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+/// Open files assumed when the limit cannot be read.
+const OPEN_FILES_ASSUMED: u64 = 1_024;
+
+/// The TLS configurations the listeners use from now on.
+struct Configurations {
+    enrol: Arc<ServerConfig>,
+    agents: Arc<ServerConfig>,
+    people: Arc<ServerConfig>,
+}
+
+fn configurations(node: &Node) -> anyhow::Result<Configurations> {
+    let clock: certs::Clock = Arc::new(TlsClock(Arc::clone(&node.state.clock)));
+    let serial = random().context("no random bytes")?;
+    let identity = node.identities.server(&node.config.server_names, node.state.clock.now(), serial)?;
+    let trusted = |population| node.identities.trusted(population, node.state.clock.as_ref());
+    Ok(Configurations {
+        enrol: certs::open_listener(&identity, Arc::clone(&clock))?,
+        agents: certs::mutual_listener(&identity, &[trusted(Population::Agents)?], Arc::clone(&clock))?,
+        people: certs::mutual_listener(&identity, &[trusted(Population::People)?], clock)?,
+    })
+}
+
+/// Serves until `cancel`, then stops taking connections, lets open calls end, and writes a last checkpoint.
+pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> {
+    let first = configurations(&node)?;
+    let (enrol_config, enrol) = watch::channel(first.enrol);
+    let (agents_config, agents) = watch::channel(first.agents);
+    let (people_config, people) = watch::channel(first.people);
+    let limits = Limits::for_open_files(open_files_max());
+    let trust_domain = node.state.trust_domain().parse().context("trust_domain")?;
+    let holders = |population| Audience::Holders { trust_domain: Clone::clone(&trust_domain), population };
+    let bind = async |name: &str, address| {
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {name}"))
+    };
+    let counters = || Arc::new(Counters::default());
+    let listen_at = node.config.listen.clone();
+    let enrol_incoming =
+        listen(bind("enrol", listen_at.enrol).await?, enrol, Audience::Anybody, limits, counters());
+    let agents_incoming = listen(
+        bind("agents", listen_at.agents).await?,
+        agents,
+        holders(Population::Agents),
+        limits,
+        counters(),
+    );
+    let people_incoming = listen(
+        bind("people", listen_at.people).await?,
+        people,
+        holders(Population::People),
+        limits,
+        counters(),
+    );
+
+    let tasks = TaskTracker::new();
+    let (state, identities) = (Arc::clone(&node.state), Arc::clone(&node.identities));
+    let stop = || {
+        let cancel = cancel.clone();
+        async move { cancel.cancelled().await }
+    };
+    let health = async || {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        service
+    };
+    let enrol_service = EnrolmentServer::new(EnrolService::new(Arc::clone(&state), Arc::clone(&identities)))
+        .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
+    tasks.spawn(
+        http2::server(Clients::Strangers)
+            .add_service(enrol_service)
+            .add_service(health().await)
+            .serve_with_incoming_shutdown(enrol_incoming, stop()),
+    );
+    let ingest_service = IngestServer::new(IngestService::new(Arc::clone(&state), cancel.clone()))
+        .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    tasks.spawn(
+        http2::server(Clients::Agents)
+            .add_service(ingest_service)
+            .add_service(health().await)
+            .serve_with_incoming_shutdown(agents_incoming, stop()),
+    );
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
+        .build_v1()
+        .context("reflection")?;
+    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state)))
+        .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    tasks.spawn(
+        http2::server(Clients::People)
+            .add_service(people_service)
+            .add_service(health().await)
+            .add_service(reflection)
+            .serve_with_incoming_shutdown(people_incoming, stop()),
+    );
+    let socket_path = node.dir.admin_socket();
+    let socket = admin_socket(&socket_path)?;
+    let admin_service = AdminServer::new(AdminService::new(Arc::clone(&state), identities))
+        .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    tasks.spawn(
+        tonic::transport::Server::builder()
+            .add_service(admin_service)
+            .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop()),
+    );
+    tracing::info!(
+        enrol = %listen_at.enrol, agents = %listen_at.agents, people = %listen_at.people,
+        entries = state.ledger.size(), "Collector is ready."
+    );
+
+    let mut refresh = tokio::time::interval(REFRESH_INTERVAL);
+    refresh.tick().await;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            _ = refresh.tick() => match configurations(&node) {
+                Ok(fresh) => {
+                    enrol_config.send_replace(fresh.enrol);
+                    agents_config.send_replace(fresh.agents);
+                    people_config.send_replace(fresh.people);
+                }
+                // The old ones hold for a day; the next hour tries again.
+                Err(error) => tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed."),
+            },
+        }
+    }
+    tasks.close();
+    if tokio::time::timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!("Some calls did not end in time and were cut.");
+    }
+    // The socket would only mislead the commands that look for a running server.
+    drop(std::fs::remove_file(&socket_path));
+    drop(state);
+    tokio::task::spawn_blocking(move || node.close()).await.context("the writer did not stop")?;
+    tracing::info!("Collector has stopped.");
+    Ok(())
+}
+
+/// Binds the admin socket, readable and writable by its owner alone. The data directory's lock says that no other server uses it.
+fn admin_socket(path: &std::path::Path) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if path.exists() {
+        std::fs::remove_file(path).with_context(|| format!("cannot remove the old {}", path.display()))?;
+    }
+    let socket =
+        UnixListener::bind(path).with_context(|| format!("cannot make the socket {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot protect {}", path.display()))?;
+    Ok(socket)
+}
+
+fn open_files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(OPEN_FILES_ASSUMED)
+}
