@@ -94,7 +94,8 @@ impl Trust {
         if self.log_keys.iter().any(|key| key.name() != self.origin || !keys.insert(key.key().id())) {
             return Err(members.problem("log_keys", "must be named after the origin, each once"));
         }
-        let lines: String = self.log_keys.iter().map(|key| format!("log {}\n", key.vkey())).collect();
+        let lines =
+            self.log_keys.iter().fold(String::new(), |lines, key| lines + "log " + &key.vkey() + "\n");
         if self.witness_policy != format!("{lines}quorum none\n") {
             return Err(
                 members.problem("witness_policy", "this release knows only the log keys and `quorum none`")

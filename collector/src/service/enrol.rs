@@ -23,7 +23,7 @@ use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State, random};
 
 /// How long a nonce is good: long enough for a slow link, too short to carry elsewhere.
-const NONCE_LIFETIME: Duration = Duration::from_secs(60);
+const NONCE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// The enrolment service.
 pub struct EnrolService {

@@ -59,7 +59,7 @@ impl Ingest for IngestService {
         &self,
         request: tonic::Request<Streaming<FromAgent>>,
     ) -> Result<tonic::Response<Self::SubmitStream>, Status> {
-        let peer = request.extensions().get::<PeerInfo>().and_then(|info| info.peer());
+        let peer = request.extensions().get::<PeerInfo>().and_then(PeerInfo::peer);
         let Some(Peer::Agent(device)) = peer else {
             return Err(Status::permission_denied("only an enrolled device may submit"));
         };
@@ -140,7 +140,7 @@ impl Session {
                     return Err(End::Told(Status::unavailable("this stream is old; connect again")));
                 }
                 answers = next_answer(&mut self.pending), if !self.pending.is_empty() => {
-                    let settled = self.settle(answers).await?;
+                    let settled = self.settle(answers)?;
                     for item in settled {
                         self.send(item).await?;
                     }
@@ -222,7 +222,7 @@ impl Session {
         Ok((sequence, answer))
     }
 
-    async fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
+    fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
         let (sequence, answer) = match waiting {
             Settled::Now(items) => return Ok(items),
             Settled::Answer(sequence, answer) => (sequence, answer),
