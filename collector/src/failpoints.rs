@@ -86,7 +86,8 @@ mod armed {
         if armed.point != point || armed.left.fetch_sub(1, Ordering::Relaxed) != 1 {
             return;
         }
-        drop(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL));
+        let own = rustix::process::getpid();
+        let _sent = rustix::process::kill_process(own, rustix::process::Signal::KILL);
         // SIGKILL may take a moment to arrive; nothing may happen after this point.
         loop {
             std::thread::park();

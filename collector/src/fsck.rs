@@ -24,7 +24,7 @@ mod index_rows;
 #[cfg(test)]
 mod tests;
 
-use index_rows::Expected;
+use index_rows::{Compared, Expected};
 
 /// Faults listed at most; a damaged disk can have one per record.
 const FAULTS_MAX: usize = 1000;
@@ -52,6 +52,9 @@ pub struct Report {
     pub torn_bytes: u64,
     /// Index rows compared.
     pub index_rows: u64,
+    /// True if the index is behind the journal, or not there, so that its rows were not compared. That is no fault: a
+    /// crash leaves it so, and the next start brings it level.
+    pub index_behind: bool,
     /// What is wrong, in the order of the journal.
     pub faults: Vec<Fault>,
     /// Faults that were not listed, because there were too many.
@@ -148,6 +151,8 @@ struct Walk<'a> {
     roots: HashMap<u64, Digest>,
     /// False once an entry is missing or out of place: sizes and roots after it say nothing new.
     whole: bool,
+    /// End of the last seal.
+    end: Position,
     continued_to: Option<u64>,
     report: Report,
 }
@@ -167,6 +172,7 @@ impl<'a> Walk<'a> {
             signatures_checked: !options.log_keys.is_empty(),
             torn_bytes: 0,
             index_rows: 0,
+            index_behind: false,
             faults: Vec::new(),
             faults_not_listed: 0,
         };
@@ -180,6 +186,7 @@ impl<'a> Walk<'a> {
             sealed_root: root,
             roots: HashMap::new(),
             whole: true,
+            end: Position { segment: 0, offset: SEGMENT_HEADER_BYTES },
             continued_to: Some(0),
             report,
         }
@@ -223,6 +230,7 @@ impl<'a> Walk<'a> {
                     at += length;
                     if is_seal {
                         sealed_end = at;
+                        self.end = position(at);
                         self.records(&mut group);
                     }
                 }
@@ -409,15 +417,16 @@ impl<'a> Walk<'a> {
             return self.fault_of(Part::Index, None, None, what);
         }
         if !dir.index().exists() {
-            let what = "there is none; the next start rebuilds it".to_owned();
-            return self.fault_of(Part::Index, None, None, what);
+            self.report.index_behind = true;
+            return;
         }
         let expected = std::mem::take(&mut self.expected);
-        let compared = SledStore::open(&dir.index()).and_then(|store| expected.compare(&store));
+        let compared = SledStore::open(&dir.index()).and_then(|store| expected.compare(&store, self.end));
         match compared {
-            Ok(found) => {
-                self.report.index_rows = found.rows;
-                for what in found.faults {
+            Ok(Compared::Behind) => self.report.index_behind = true,
+            Ok(Compared::Rows { rows, faults }) => {
+                self.report.index_rows = rows;
+                for what in faults {
                     self.fault_of(Part::Index, None, None, what);
                 }
             }

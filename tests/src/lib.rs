@@ -1,1 +1,3 @@
-//! Placeholder until its stage.
+//! What tests of whole processes share.
+
+pub mod ledger;

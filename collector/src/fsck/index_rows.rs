@@ -38,11 +38,22 @@ impl Value {
 }
 
 /// How a store differs.
-pub(super) struct Found {
-    /// Rows compared.
-    pub(super) rows: u64,
-    /// Differences, for people.
-    pub(super) faults: Vec<String>,
+pub(super) enum Compared {
+    /// It was left before the end of the journal, so its rows are those of an earlier moment.
+    Behind,
+    /// Every row was read.
+    Rows {
+        /// Rows compared.
+        rows: u64,
+        /// Differences, for people.
+        faults: Vec<String>,
+    },
+}
+
+#[derive(Default)]
+struct Found {
+    rows: u64,
+    faults: Vec<String>,
 }
 
 impl Expected {
@@ -62,10 +73,16 @@ impl Expected {
         self.rows.insert(rows::CHECKPOINT_KEY.to_vec(), Value::of(&row.encode()));
     }
 
-    /// Reads the whole store and lists what is missing, other or too much.
-    pub(super) fn compare(mut self, store: &dyn Store) -> Result<Found, StoreError> {
-        let mut found = Found { rows: 0, faults: Vec::new() };
-        self.compare_head(store, &mut found)?;
+    /// Reads the whole store and lists what is missing, other or too much. `end` is where the journal goes on.
+    pub(super) fn compare(mut self, store: &dyn Store, end: Position) -> Result<Compared, StoreError> {
+        let mut found = Found::default();
+        let head = store.value(rows::HEAD_KEY)?.and_then(|value| Head::parse(&value));
+        // An empty store was being made when the process ended.
+        let is_empty = head.is_none() && store.range(&[], &[0xFF], 1)?.is_empty();
+        if is_empty || head.is_some_and(|head| head.next < end) {
+            return Ok(Compared::Behind);
+        }
+        self.compare_head(head, &mut found);
         let mut from = Vec::new();
         loop {
             let page = store.range(&from, &[0xFF], PAGE_ROWS)?;
@@ -87,15 +104,13 @@ impl Expected {
         for key in self.rows.keys() {
             found.push(format!("row {} is missing", name(key)));
         }
-        Ok(found)
+        let Found { rows, faults } = found;
+        Ok(Compared::Rows { rows, faults })
     }
 
-    /// The head also says where the journal goes on, which moves with records that are no entries.
-    fn compare_head(&self, store: &dyn Store, found: &mut Found) -> Result<(), StoreError> {
-        let head = store.value(rows::HEAD_KEY)?.and_then(|value| Head::parse(&value));
+    fn compare_head(&self, head: Option<Head>, found: &mut Found) {
         let Some(head) = head else {
-            found.push("its head is missing or has no form".to_owned());
-            return Ok(());
+            return found.push("its head is missing or has no form".to_owned());
         };
         let same = self.head.is_some_and(|expected| {
             (expected.size, expected.root, expected.received) == (head.size, head.root, head.received)
@@ -103,7 +118,6 @@ impl Expected {
         if !same {
             found.push("its head states another size, root or time than the journal".to_owned());
         }
-        Ok(())
     }
 }
 

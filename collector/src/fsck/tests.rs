@@ -55,7 +55,7 @@ fn a_sound_ledger_is_sound_and_nothing_is_changed() {
     assert_eq!((found.size, found.entries, found.torn_bytes), (85, 85, 0));
     assert!(found.segments >= 2 && found.checkpoints > 0 && found.signatures_checked);
     // Leaves, statements, stream entries: one row each; and tiles, heads, instances, checkpoint.
-    assert!(found.index_rows > 85 + 80 + 5);
+    assert!(found.index_rows > 85 + 80 + 5 && !found.index_behind);
     let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
     assert_eq!(json["size"], 85);
     let after: Vec<_> = (0..2).map(|number| fs::read(segment(&bench, number)).unwrap()).collect();
@@ -63,6 +63,33 @@ fn a_sound_ledger_is_sound_and_nothing_is_changed() {
     let running = bench.open(In::Sled).unwrap();
     assert_eq!(running.ledger.snapshot().root.hex(), found.root);
     running.stop();
+}
+
+#[test]
+fn an_index_that_is_behind_or_gone_is_no_fault_and_one_that_is_ahead_is() {
+    let bench = bench();
+    let index = bench.path().join("sled");
+    let kept = bench.parent.path().join("kept");
+    fs::rename(&index, &kept).unwrap();
+    fs::create_dir(&index).unwrap();
+    let found = report(&bench);
+    assert!(found.sound && found.index_behind && found.index_rows == 0, "{:?}", found.faults);
+    fs::remove_dir_all(&index).unwrap();
+    fs::rename(&kept, &index).unwrap();
+    let store = SledStore::open(&index.join("epoch-00000000")).unwrap();
+    let good = rows::Head::parse(&store.value(rows::HEAD_KEY).unwrap().unwrap()).unwrap();
+    let next = Position { offset: good.next.offset - 1, ..good.next };
+    let behind = rows::Head { size: good.size - 1, next, ..good };
+    store.apply(&[(rows::HEAD_KEY.to_vec(), behind.encode())]).unwrap();
+    drop(store);
+    let found = report(&bench);
+    assert!(found.sound && found.index_behind, "{:?}", found.faults);
+    let store = SledStore::open(&index.join("epoch-00000000")).unwrap();
+    let ahead = rows::Head { size: good.size + 1, ..good };
+    store.apply(&[(rows::HEAD_KEY.to_vec(), ahead.encode())]).unwrap();
+    drop(store);
+    let found = report(&bench);
+    assert!(found.faults.len() == 1 && found.faults[0].what.contains("head"), "{:?}", found.faults);
 }
 
 #[test]
