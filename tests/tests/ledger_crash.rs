@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use collector::datadir::DataDir;
@@ -26,6 +26,9 @@ use tests::ledger;
 const SIGKILL: i32 = 9;
 /// Statements of a run: enough for several segments.
 const STATEMENTS: u64 = 60;
+
+/// A process being started by one test holds, between fork and exec, the locks that another test has just let go.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// What left the processes that wrote to one ledger.
 #[derive(Default)]
@@ -100,6 +103,7 @@ fn new_ledger(parent: &tempfile::TempDir) -> PathBuf {
 
 #[test]
 fn a_kill_at_every_point_loses_nothing_that_was_answered() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for point in POINTS {
         for nth in [1, 3] {
             let context = format!("{point}:{nth}");
@@ -117,6 +121,7 @@ fn a_kill_at_every_point_loses_nothing_that_was_answered() {
 
 #[test]
 fn kills_at_moments_nobody_chose_lose_nothing_either() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let parent = tempfile::tempdir().unwrap();
     let path = new_ledger(&parent);
     let mut told = Told::default();
@@ -136,6 +141,7 @@ fn kills_at_moments_nobody_chose_lose_nothing_either() {
 
 #[test]
 fn a_point_that_does_not_exist_is_not_silently_passed() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let parent = tempfile::tempdir().unwrap();
     let path = new_ledger(&parent);
     let output = writer(&path).env("TALLYSTICK_FAILPOINT", "no-such-point").output().unwrap();
