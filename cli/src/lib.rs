@@ -1,4 +1,21 @@
-//! The client of the security team and of the auditor.
+//! The client of the security team and of the auditor: signs acts on a person's machine, asks the collector, receives
+//! sampling sets.
+//!
+//! In scope: the command line, files of people, one connection to the people listener. Not in scope: rules (crate
+//! `evidence`), certificates (crate `certs`), verifying sets (`tallystick-verify`, which has no network code).
 
+pub mod command;
 pub mod policy_file;
 pub mod pure;
+
+mod act;
+mod audit;
+mod client;
+mod clock;
+mod files;
+mod fleet;
+mod key;
+mod log;
+mod rulebook;
+mod table;
+mod trust;

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use self::percent::Percent;
 
-mod percent;
+pub(crate) mod percent;
 
 /// Largest population file that is read, in bytes: ten million lines of unit ids.
 const POPULATION_BYTES_MAX: u64 = 1 << 30;
@@ -30,11 +30,19 @@ pub enum Pure {
     Size(SizeArgs),
     /// Compute the upper limit of the deviation rate that a tested sample leaves
     Bound(BoundArgs),
-    /// Draw units from a population file with a given seed
+    /// Draw: in the log for a revealed plan (--plan), or here from a population file with a given seed
     Draw(DrawArgs),
 }
 
 impl Pure {
+    /// The plan of a draw that is not computed here but asked of the collector.
+    pub(crate) fn plan(&self) -> Option<&Path> {
+        match self {
+            Self::Draw(args) => args.plan.as_deref(),
+            Self::Size(_) | Self::Bound(_) => None,
+        }
+    }
+
     /// Computes and writes the answer to `out`: sentences, or one line of JSON.
     pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
@@ -194,15 +202,18 @@ impl BoundArgs {
 /// Arguments of `audit draw`.
 #[derive(Debug, Args)]
 pub struct DrawArgs {
-    /// Population file: one unit a line, sorted by bytes, each once
-    #[arg(long, value_name = "FILE")]
-    population: PathBuf,
+    /// Plan whose auditor has revealed the nonce: the collector draws and logs it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["population", "seed", "n", "method"])]
+    plan: Option<PathBuf>,
+    /// Population file to draw from, without a collector: one unit a line, sorted by bytes, each once
+    #[arg(long, value_name = "FILE", required_unless_present = "plan")]
+    population: Option<PathBuf>,
     /// Seed of the sampler, used as it stands
-    #[arg(long, value_name = "TEXT")]
-    seed: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "plan")]
+    seed: Option<String>,
     /// Units to draw
-    #[arg(long, value_name = "UNITS")]
-    n: NonZeroU64,
+    #[arg(long, value_name = "UNITS", required_unless_present = "plan")]
+    n: Option<NonZeroU64>,
     /// Order of the units: consistent (Rivest's consistent_sampler) or rivest2011 (row numbers)
     #[arg(long, default_value = "consistent", value_parser = str::parse::<Method>)]
     method: Method,
@@ -228,24 +239,24 @@ struct DrawnAnswer<'a> {
 
 impl DrawArgs {
     fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        if self.seed.is_empty() {
+        let (Some(path), Some(seed), Some(n)) = (&self.population, &self.seed, self.n) else {
+            bail!("give --population, --seed and --n to draw here, or --plan to draw in the log");
+        };
+        if seed.is_empty() {
             bail!("the seed is empty: give the text that all parties agreed on");
         }
-        let population = self.read_population()?;
-        let (n, count) = (self.n.get(), population.count());
+        let population = read_population(path)?;
+        let (n, count) = (n.get(), population.count());
         if n > count {
-            bail!(
-                "cannot draw {n} units: {} holds {count}; ask for {count} or fewer",
-                self.population.display()
-            );
+            bail!("cannot draw {n} units: {} holds {count}; ask for {count} or fewer", path.display());
         }
-        let draw = Draw::of(self.method, &self.seed, &population, n, 0);
+        let draw = Draw::of(self.method, seed, &population, n, 0);
         let population_sha256 = population.sha256().hex();
         let method = self.method.as_str();
         if self.json {
             let selected =
                 draw.selected.iter().map(|d| DrawnAnswer { unit: &d.unit, ticket: &d.ticket }).collect();
-            let answer = DrawAnswer { method, seed: &self.seed, count, population_sha256, selected };
+            let answer = DrawAnswer { method, seed, count, population_sha256, selected };
             return write_json(out, &answer);
         }
         writeln!(out, "Drew {n} of {count} units by {method}; population SHA-256 {population_sha256}.")?;
@@ -255,20 +266,19 @@ impl DrawArgs {
         }
         Ok(())
     }
+}
 
-    fn read_population(&self) -> anyhow::Result<Population> {
-        let file = File::open(&self.population)
-            .with_context(|| format!("cannot open the population file {}", self.population.display()))?;
-        let mut bytes = Vec::new();
-        file.take(POPULATION_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("cannot read the population file {}", self.population.display()))?;
-        if bytes.len() as u64 > POPULATION_BYTES_MAX {
-            bail!("{} is larger than {POPULATION_BYTES_MAX} bytes", self.population.display());
-        }
-        Population::parse(&bytes)
-            .with_context(|| format!("{} is not a population file", self.population.display()))
+fn read_population(path: &Path) -> anyhow::Result<Population> {
+    let file =
+        File::open(path).with_context(|| format!("cannot open the population file {}", path.display()))?;
+    let mut bytes = Vec::new();
+    file.take(POPULATION_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read the population file {}", path.display()))?;
+    if bytes.len() as u64 > POPULATION_BYTES_MAX {
+        bail!("{} is larger than {POPULATION_BYTES_MAX} bytes", path.display());
     }
+    Population::parse(&bytes).with_context(|| format!("{} is not a population file", path.display()))
 }
 
 fn write_json(out: &mut dyn Write, answer: &impl Serialize) -> anyhow::Result<()> {

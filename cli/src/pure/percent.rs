@@ -8,20 +8,20 @@ const PERCENT_BP: u32 = 100;
 
 /// A percentage from 0% to 100% with at most two decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Percent {
+pub(crate) struct Percent {
     basis_points: u32,
 }
 
 impl Percent {
     /// In hundredths of a percent, 0 to 10,000.
-    pub(super) fn basis_points(self) -> u32 {
+    pub(crate) fn basis_points(self) -> u32 {
         self.basis_points
     }
 }
 
 /// Text that is not a percentage. A bare `5` or `0.05` is refused too: it could mean either.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NotAPercentage;
+pub(crate) struct NotAPercentage;
 
 impl fmt::Display for NotAPercentage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
