@@ -157,7 +157,7 @@ impl PinArgs {
             log_keys: profile.log_keys.clone(),
             witness_policy,
             checkpoints: Vec::new(),
-            auditor_key: Digest(*auditor_key.as_bytes()),
+            auditor_key,
             made_by: self.made_by(),
             accept_simulated: self.simulated == Simulated::Accept,
         }
@@ -175,7 +175,7 @@ impl PinArgs {
         let differs = if trust.origin != profile.origin || trust.trust_domain != profile.trust_domain.as_str()
         {
             "is for another log than the profile"
-        } else if trust.auditor_key.as_bytes() != auditor_key.as_bytes() {
+        } else if trust.auditor_key != *auditor_key {
             "names another auditor key than --auditor-key"
         } else if trust.made_by != self.made_by() {
             "says otherwise who made it than --made-by"

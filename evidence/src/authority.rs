@@ -10,7 +10,6 @@ use crate::draw;
 use crate::dsse::{ActEnvelope, DsseError};
 use crate::enrolment::{Transcript, TranscriptError};
 use crate::ids::{DeviceId, Digest};
-use crate::json::JsonError;
 use crate::judge::PolicyEntry;
 use crate::keys::PublicKey;
 use crate::leaf::{Kind, Stream};
@@ -98,7 +97,6 @@ impl AuthorityError {
     /// The numbered check of docs/FORMAT.md section 12 that this fails.
     pub fn check(&self) -> u8 {
         match self {
-            Self::Act(error) if is_weak_attestation_key(error) => 9,
             Self::Act(_) | Self::Signature(_) | Self::Origin { .. } | Self::Repeated(_) => 6,
             Self::Genesis | Self::GenesisMembers(_) => 7,
             Self::Stranger(_) | Self::Role { .. } | Self::NotOperations(_) | Self::NotAuditor { .. } => 8,
@@ -402,11 +400,6 @@ fn check_genesis(genesis: &crate::acts::Genesis, origin: &str) -> Result<(), Aut
         return Err(wrong("a simulated log's origin, and no other, ends in /simulated"));
     }
     Ok(())
-}
-
-/// Whether an act was refused only because the attestation key it enrols is weak.
-pub(crate) fn is_weak_attestation_key(error: &ActError) -> bool {
-    matches!(error, ActError::Json(JsonError::Member { path, .. }) if path == "attestation_key")
 }
 
 /// Whether an entry of this stream passes the gate here. Stream 4 is the operations key's own record.

@@ -1,8 +1,8 @@
 //! The trust file: what an auditor brings along, got before the set existed. docs/FORMAT.md section 11.
 
-use crate::acts::{TreeHead, checkpoint_of, checkpoint_value};
-use crate::ids::Digest;
+use crate::acts::{TreeHead, checkpoint_of, checkpoint_value, take_key};
 use crate::json::{self, JsonError, Members, Value};
+use crate::keys::PublicKey;
 use crate::note::{Checkpoint, VerifierKey};
 use crate::trust_domain::TrustDomain;
 
@@ -21,8 +21,8 @@ pub struct Trust {
     pub witness_policy: String,
     /// Checkpoints seen before; every set must be consistent with them.
     pub checkpoints: Vec<Checkpoint>,
-    /// The auditor's public key, as its 32 bytes: plans name it, and its signatures are checked there.
-    pub auditor_key: Digest,
+    /// The auditor's key: the plan must name it.
+    pub auditor_key: PublicKey,
     /// Made by the auditor, or by the hand that also runs the log.
     pub made_by: MadeBy,
     /// Whether simulated logs are accepted.
@@ -74,7 +74,7 @@ impl Trust {
             log_keys,
             witness_policy: members.text("witness_policy")?,
             checkpoints,
-            auditor_key: members.digest("auditor_key")?,
+            auditor_key: take_key(&mut members, "auditor_key")?,
             made_by,
             accept_simulated,
         };
@@ -117,7 +117,7 @@ impl Trust {
             ("log_keys", Value::Array(self.log_keys.iter().map(|key| json::text(key.vkey())).collect())),
             ("witness_policy", json::text(&self.witness_policy)),
             ("checkpoints", Value::Array(self.checkpoints.iter().map(checkpoint_value).collect())),
-            ("auditor_key", json::hex(&self.auditor_key)),
+            ("auditor_key", json::text(self.auditor_key.hex())),
             ("made_by", json::text(made_by)),
             ("simulated", json::text(if self.accept_simulated { "accept" } else { "refuse" })),
         ])

@@ -161,7 +161,7 @@ fn commitment(
     if trust.origin != plan.origin {
         bail!("the plan is for the log {:?}, the trust file for {:?}", plan.origin, trust.origin);
     }
-    if trust.auditor_key.as_bytes() != plan.plan.auditor_key.as_bytes() {
+    if trust.auditor_key != plan.plan.auditor_key {
         bail!(
             "the trust file names another auditor key than the plan: no set of this plan would verify with it"
         );
@@ -174,7 +174,6 @@ fn commitment(
         plan_hash: plan.hash,
         commitment: draw::commitment(nonce),
         checkpoint: checkpoint.clone(),
-        predecessor: None,
     };
     SignedAct::sign(Body::Commitment(commitment), &plan.origin, key, clock)
 }

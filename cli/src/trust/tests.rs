@@ -17,7 +17,7 @@ fn trust() -> Trust {
         witness_policy: Trust::no_witnesses(&key),
         log_keys: vec![key],
         checkpoints: Vec::new(),
-        auditor_key: Digest(*SecretKey::from_seed(&[4; 32]).unwrap().public().as_bytes()),
+        auditor_key: *SecretKey::from_seed(&[4; 32]).unwrap().public(),
         made_by: MadeBy::Auditor,
         accept_simulated: false,
     }

@@ -223,17 +223,14 @@ fn seal(
 
 /// No set leaves that the verifiers' own code does not find sound.
 fn self_check(state: &State, files: &Files, plan_hash: Digest) -> Result<(), StateError> {
-    let auditor_key = {
-        let book = state.book();
-        book.authority.ceremony(&plan_hash).map(|ceremony| Digest(*ceremony.plan.auditor_key.as_bytes()))
-    };
+    let auditor_key = state.book().authority.ceremony(&plan_hash).map(|ceremony| ceremony.plan.auditor_key);
     let trust = Trust {
         trust_domain: state.trust_domain().to_owned(),
         origin: state.origin().to_owned(),
         log_keys: vec![state.log_key().clone()],
         witness_policy: Trust::no_witnesses(state.log_key()),
         checkpoints: Vec::new(),
-        auditor_key: auditor_key.unwrap_or(Digest::ZERO),
+        auditor_key: auditor_key.ok_or_else(|| refused("the plan is not in the log"))?,
         made_by: MadeBy::SameHand,
         accept_simulated: true,
     };

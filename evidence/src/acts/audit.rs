@@ -1,6 +1,6 @@
 //! Acts of the audit stream, but for the plan.
 
-use super::roster::{checkpoint_of, checkpoint_value, optional, take_checkpoint};
+use super::roster::{checkpoint_of, checkpoint_value, optional};
 use crate::ids::{Digest, Name};
 use crate::json::{self, JsonError, Members, Value, object};
 use crate::leaf::Stream;
@@ -96,19 +96,19 @@ pub struct Commitment {
     pub plan_hash: Digest,
     /// SHA-256 of label and nonce.
     pub commitment: Digest,
-    /// The checkpoint the auditor pinned then.
+    /// The checkpoint the auditor pinned then. There is no `predecessor`: succession is a later release.
     pub checkpoint: Checkpoint,
-    /// And the predecessor log's, after a succession.
-    pub predecessor: Option<Checkpoint>,
 }
 
 impl Commitment {
     pub(super) fn take(members: &mut Members) -> Result<Self, JsonError> {
+        if !members.array("predecessor")?.is_empty() {
+            return Err(members.problem("predecessor", "must be empty in this release"));
+        }
         Ok(Self {
             plan_hash: members.digest("plan_hash")?,
             commitment: members.digest("commitment")?,
             checkpoint: checkpoint_of(members.object("checkpoint")?)?,
-            predecessor: take_checkpoint(members, "predecessor")?,
         })
     }
 
@@ -117,7 +117,7 @@ impl Commitment {
             ("plan_hash", json::hex(&self.plan_hash)),
             ("commitment", json::hex(&self.commitment)),
             ("checkpoint", checkpoint_value(&self.checkpoint)),
-            ("predecessor", optional(self.predecessor.as_ref().map(checkpoint_value))),
+            ("predecessor", optional(None)),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use super::Role;
 use crate::ids::{self, DeviceId, Digest, InstanceId, Name, PersonId};
 use crate::json::{self, JsonError, Members, Value, object};
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, SIGNATURE_BYTES};
 use crate::note::{Checkpoint, VerifierKey};
 use crate::time::Timestamp;
 
@@ -11,6 +11,12 @@ use crate::time::Timestamp;
 pub(crate) fn take_key(members: &mut Members, name: &str) -> Result<PublicKey, JsonError> {
     let bytes = members.digest(name)?;
     PublicKey::from_slice(bytes.as_bytes()).map_err(|error| members.problem(name, error.to_string()))
+}
+
+/// Takes a signature's 64 bytes.
+fn take_signature(members: &mut Members, name: &str) -> Result<Vec<u8>, JsonError> {
+    let bytes = members.base64(name)?;
+    if bytes.len() == SIGNATURE_BYTES { Ok(bytes) } else { Err(members.problem(name, "must be 64 bytes")) }
 }
 
 /// An array of no or one value.
@@ -256,8 +262,8 @@ impl Enrolment {
             attestation_key: take_key(members, "attestation_key")?,
             token_hash: members.digest("token_hash")?,
             transcript: members.base64("transcript")?,
-            sig_ed25519: members.base64("sig_ed25519")?,
-            sig_p256: members.base64("sig_p256")?,
+            sig_ed25519: take_signature(members, "sig_ed25519")?,
+            sig_p256: take_signature(members, "sig_p256")?,
             certificate: members.digest("certificate")?,
         })
     }

@@ -31,7 +31,7 @@ pub(super) fn plan(found: &mut Found, files: &Files) -> Verdict {
     if logged != 1 {
         return Err(format!("{PLAN} is the payload of {logged} plan entries, expected exactly one"));
     }
-    if plan.auditor_key.as_bytes() != trust.auditor_key.as_bytes() {
+    if plan.auditor_key != trust.auditor_key {
         return Err("the plan names another auditor key than the trust file".into());
     }
     Ok(format!("plan {}…, {} controls, {} days", short(&hash), plan.controls.len(), plan.days.len()))

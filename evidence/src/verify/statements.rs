@@ -111,6 +111,13 @@ fn statement(
     if proof.index != index {
         return Err(fail(format!("the proof is about index {}", proof.index)));
     }
+    let origin = found.manifest.as_ref().map(|manifest| manifest.origin.as_str());
+    if let Some(anchor) = &statement.anchor
+        && Some(anchor.origin.as_str()) == origin
+        && anchor.size > index
+    {
+        return Err(fail(format!("its anchor of size {} is younger than its own leaf", anchor.size)));
+    }
     if leaf.kind != statement.kind() {
         return Err(fail(format!("was logged as kind {}", leaf.kind)));
     }
@@ -120,6 +127,14 @@ fn statement(
     merkle::verify_inclusion(index, head.size, &leaf.hash(), &proof.hashes, &head.root)
         .map_err(|error| fail(error.to_string()))?;
     Ok(Logged { index, received: leaf.received, leaf: leaf.hash(), envelope: envelope.hash(), statement })
+}
+
+/// The lowest sequence a statement speaks for: a destroyed gap stands for the lost ones.
+fn first_sequence(statement: &Statement) -> u64 {
+    match statement.body {
+        Body::Gap(Gap::Destroyed { first, .. }) => first,
+        _ => statement.sequence,
+    }
 }
 
 /// When an attestation was made, as judging takes it.
@@ -141,10 +156,7 @@ fn unit_chains(found: &Found, unit: &UnitView, logged: &BTreeMap<u64, Logged>) -
     for chain in chains.values() {
         let mut before: Option<&Logged> = None;
         for (sequence, statement) in chain {
-            let missing_from = match &statement.statement.body {
-                Body::Gap(Gap::Destroyed { first, .. }) => *first,
-                _ => *sequence,
-            };
+            let missing_from = first_sequence(&statement.statement);
             match before {
                 Some(before) => {
                     if missing_from != before.statement.sequence.saturating_add(1) {
@@ -198,8 +210,9 @@ fn across(found: &Found, logged: &BTreeMap<u64, Logged>) -> Result<(), String> {
         let mut before: Option<&Logged> = None;
         for statement in chain.values() {
             if let Some(before) = before {
-                if before.index >= statement.index {
-                    return Err(format!("{instance}: indexes do not ascend with the sequence"));
+                let from = first_sequence(&statement.statement);
+                if before.index >= statement.index || from <= before.statement.sequence {
+                    return Err(format!("{instance}: index and sequence do not ascend together"));
                 }
                 let (old, new) = (&before.statement.anchor, &statement.statement.anchor);
                 match (old, new) {
@@ -209,7 +222,7 @@ fn across(found: &Found, logged: &BTreeMap<u64, Logged>) -> Result<(), String> {
                     }
                     _ => {}
                 }
-                let adjoins = statement.statement.sequence == before.statement.sequence.saturating_add(1);
+                let adjoins = from == before.statement.sequence.saturating_add(1);
                 if adjoins && statement.statement.previous != before.envelope {
                     return Err(format!(
                         "{instance}: sequence {} breaks the chain",

@@ -144,6 +144,8 @@ def _signatures():
         "signer reveal": lambda _key: SmallOrderKey(),
         "trust": _with(auditor_key=IDENTITY.hex()),
     })
+    yield _case("signature-of-who-may-not", [6], {"signer policy": lambda _key: Signer("auditor", flipped)})
+    yield _case("key-off-the-curve", [6], {"act person": _with(key=(b"\x02" + bytes(31)).hex())})
     for act in ("person", "token", "enrolment", "policy", "plan", "commitment", "freeze", "reveal", "draw"):
         yield _case("stranger-signs-" + act, [8], {"signer " + act: lambda _key: Key("stranger")})
     for act, key in (
@@ -168,6 +170,12 @@ def _genesis():
     def again(log, _audit, _device):
         log._genesis()
     yield _case("genesis-twice", [7], None, {"before plan": again})
+
+    def again_and_stranger(log, _audit, _device):
+        log.keys["admin"] = Key("stranger")
+        log.person("auditor", "auditor")
+        log._genesis()
+    yield _case("genesis-twice-after-a-stranger", [7], None, {"before plan": again_and_stranger})
     yield _case("admin-is-operations", [8], {"act genesis": lambda act: {
         **act, "admin": {**act["admin"], "key": Key("operations").hex}}, "signer person": lambda _key: Key("operations"),
         "signer token": lambda _key: Key("operations")})
@@ -187,6 +195,11 @@ def _roster():
         audit.reveal_of = log.act("reveal", {"plan_hash": "ab" * 32, "nonce": "ab" * 32}, "auditor")
     yield _case("reveal-of-no-plan", [8], None, {"after draw": commit_nothing})
 
+    def freeze_nothing(log, _audit, _device):
+        log.act("freeze", {"plan_hash": "ab" * 32, "roster_entries": 1, "roster_head": "ab" * 32,
+                           "populations": [], "heads": log.heads()}, "operations")
+    yield _case("freeze-of-no-plan", [8], None, {"after plan": freeze_nothing})
+
     for name, members in (
         ("expired", {"expires_at": "1"}), ("other-class", {"class": "server"}), ("other-group", {"group": "field"}),
         ("other-token", {"token_hash": "ab" * 32}),
@@ -205,7 +218,7 @@ def _roster():
     yield _case("instance-enrolled-twice", [9], {"act enrolment": _again("instance")}, steps)
     yield _case("device-enrolled-twice", [9], {"act enrolment": _again("device")}, {
         "after plan": lambda log, _audit, _device: log.enrol("laptop-2", "laptop")})
-    yield _case("enrolment-predecessor", [9], {"act enrolment": _with(
+    yield _case("enrolment-predecessor", [6], {"act enrolment": _with(
         predecessor=[{"instance": "i-" + "a" * 26, "sequence": 0, "hash": "ab" * 32}])})
     yield _case("enrolment-level", [6], {"act enrolment": _with(key_level="k3")})
     yield _case("enrolment-key", [9, 16], {"act enrolment": _with(attestation_key=Key("stranger").hex)})
@@ -235,6 +248,11 @@ def _ceremony():
     yield _case("reveal-twice", [11], None, {"after reveal": lambda _log, audit, _device: audit.reveal()})
     yield _case("reveal-early", [11], None, {
         "before statement": _once(lambda audit: audit.reveal()), "reveal": nothing})
+    yield _case("export-before-draw", [11], None, {"after reveal": lambda log, audit, _device: log.act("export", {
+        "plan_hash": audit.plan_hash, "manifest_sha256": "ab" * 32, "tsr_sha256": "00" * 32,
+        "checkpoint": {"size": 1, "root": "ab" * 32}, "heads": log.heads()}, "operations")})
+    yield _case("commitment-predecessor", [6], {"act commitment": lambda act: {
+        **act, "predecessor": [act["checkpoint"]]}})
     yield _case("reveal-never", [11], None, {"reveal": nothing})
     yield _case("freeze-twice", [11], None, {"after reveal": lambda _log, audit, _device: audit.freeze()})
     yield _case("draw-twice", [11], None, {"after draw": lambda _log, audit, _device: audit.draw()})
@@ -316,6 +334,7 @@ def _statements():
             device.anchor = waiting.pop(0) if waiting else device.anchor
         return {"before statement": step}
     yield _case("anchor-gone", [16], None, anchors(4, None, 4, 4))
+    yield _case("anchor-younger-than-its-leaf", [16], None, anchors(4, 99, 99, 99))
     yield _case("anchor-shrinks", [16], None, anchors(5, 4, 5, 5))
 
 

@@ -215,7 +215,7 @@ class Log:
         anchor = b""
         if device.anchor is not None:
             size = device.anchor
-            anchor = blob(4, blob(1, self.origin) + num(2, size) + blob(3, self.tree.root(0, size)))
+            anchor = blob(4, blob(1, self.origin) + num(2, size) + blob(3, self.tree.root(0, min(size, self.size))))
         payload = blob(1, instance_bytes(device.name)) + num(2, sequence) + blob(3, previous) + anchor + body
         payload = self.hooks.bend("statement %s/%d" % (device.name, sequence), payload)
         signature = device.key.sign(pae(STATEMENT_TYPE, payload))

@@ -36,6 +36,8 @@ def check_ceremony(run):
     if order != sorted(order):
         raise Bad("plan, commitment, freeze, reveal and draw are not in this order")
     commitment, freeze, reveal, draw = found
+    if any(e.index < draw.index for e in run.streams[3] if e.kind == (3, 7) and e.act["plan_hash"] == run.plan_hash):
+        raise Bad("an export of this plan comes before its draw")
     nonce = bytes.fromhex(reveal.act["nonce"])
     if sha256_hex(sampling.NONCE_LABEL + nonce) != commitment.act["commitment"]:
         raise Bad("the nonce revealed is not the one committed to")

@@ -13,6 +13,7 @@ _OPERATIONS = {(1, 1), (1, 4), (3, 3), (3, 5), (3, 7)}
 _ADMIN = {(1, 2), (1, 3)}
 _ADMIN_OR_ANALYST = {(1, 6), (1, 8), (2, 1), (3, 1)}
 _AUDITOR = {(3, 2), (3, 4)}
+_OF_A_PLAN = {(3, 2), (3, 3), (3, 4), (3, 5), (3, 7)}
 
 
 def check_streams(run):
@@ -150,6 +151,8 @@ def check_authority(run):
             enrolled.add(act["device"])
         elif kind in ((1, 6), (1, 8)) and act["device"] not in enrolled:
             raise Bad("%s: names a device that is not enrolled" % where)
+        elif kind in _OF_A_PLAN and act["plan_hash"] not in plans:
+            raise Bad("%s: names a plan that is not logged" % where)
         elif kind == (3, 1):
             plans[sha256_hex(entry.body)] = act
     return "%d people, %d plans" % (len(persons.used), len(plans))
@@ -202,8 +205,6 @@ def check_enrolments(run):
                 raise Bad("%s: token was admitted before" % where)
             tokens[act["token_hash"]] = act
         elif entry.kind == (1, 4):
-            if act["predecessor"]:
-                raise Bad("%s: enrolment has a predecessor" % where)
             token = tokens.get(act["token_hash"])
             if token is None:
                 raise Bad("%s: token was not admitted" % where)

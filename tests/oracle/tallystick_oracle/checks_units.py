@@ -94,6 +94,9 @@ class _Statements:
         device = next((d for d in self.devices.values() if d.instance == statement.instance), None)
         if device is None:
             raise Bad("%s: instance is not enrolled" % where)
+        anchor = statement.anchor
+        if anchor and anchor["origin"] == self.run.origin and anchor["size"] > index:
+            raise Bad("%s: anchor is younger than the leaf" % where)
         if device.enrolled >= index:
             raise Bad("%s: statement is older than the enrolment" % where)
         if statement.attestation and statement.attestation["device"] != device.device:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .canonical import Bad, decimal, tobase64, unbase64
 from .merkle import PROOF_HASHES_MAX
-from .signatures import ed25519_holds, sha256
+from .signatures import ed25519_holds, key_allowed, sha256
 
 NOTE_BYTES_MAX = 65536
 SIGNATURES_MAX = 64
@@ -41,6 +41,8 @@ def parse_vkey(text):
     raw = unbase64(match.group(3), "vkey", 33)
     if raw[0] != 1:
         raise Bad("vkey is not Ed25519")
+    if not key_allowed(raw[1:]):
+        raise Bad("vkey is not a point, not canonical or weak")
     key = NoteKey.of(match.group(1), raw[1:])
     if key.id.hex() != match.group(2):
         raise Bad("vkey's key id is wrong")

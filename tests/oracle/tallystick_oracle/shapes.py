@@ -5,9 +5,10 @@ from .canonical import Bad
 from .conditions import check_condition
 from .notes import parse_vkey
 from .schema import CONTROLS
-from .signatures import point_allowed
+from .signatures import key_allowed
 
 CLASSES = ("laptop", "desktop", "server", "vm", "container")
+CONTROLS_MAX = 64
 DAYS_MAX = 400
 SAMPLE_MAX = 10000
 
@@ -35,7 +36,7 @@ def _is_vkey(value):
 
 
 def _is_key(value):
-    return canonical.is_hex(value, 64) and point_allowed(bytes.fromhex(value))
+    return canonical.is_hex(value, 64) and key_allowed(bytes.fromhex(value))
 
 
 def _is_signature(value):
@@ -98,7 +99,7 @@ engagement = _shape(lambda v: canonical.is_random_id(v, "e"), "an engagement")
 day = _shape(canonical.is_day, "a day")
 vkey = _shape(_is_vkey, "a vkey")
 base64 = _shape(_is_base64, "base64")
-key = _shape(_is_key, "a public key, canonical and not weak")
+key = _shape(_is_key, "a public key, canonical and strong")
 signature = _shape(_is_signature, "base64 of 64 bytes")
 flag = one_of(0, 1)
 size = integer(0)
@@ -132,13 +133,12 @@ def _controls(value, where):
 
 
 def _name_list(value, where):
-    listed(name, 1)(value, where)
+    listed(name, 1, CONTROLS_MAX)(value, where)
     ascending(value, where)
 
 
 _optional_h32 = listed(h32, 0, 1)
 _cas = members(agents=h32, people=h32, servers=h32)
-_predecessor_instance = listed(members(instance=instance, sequence=size, hash=h32), 0, 1)
 _predecessor_log = listed(checkpoint, 0, 1)
 _PLAN = {
     "engagement": engagement, "auditor_key": key, "unit": one_of("device-day"), "controls": _name_list,
@@ -166,7 +166,7 @@ ACTS = {
     (1, 4): ("enrolment", {
         "device": device, "instance": instance, "class": device_class, "group": name, "key_level": one_of("k0"),
         "attestation_key": key, "token_hash": h32, "transcript": base64, "sig_ed25519": signature,
-        "sig_p256": signature, "certificate": h32, "predecessor": _predecessor_instance,
+        "sig_p256": signature, "certificate": h32, "predecessor": none,
     }),
     (1, 6): ("retire", {"device": device, "effective_at": time, "detail": _optional_h32}),
     (1, 8): ("class", {"device": device, "class": device_class, "effective_at": time}),

@@ -12,6 +12,7 @@ ACT_TYPE = "application/vnd.tallystick.act.v1+json"
 STATEMENT_TYPE = "application/vnd.tallystick.attestation.v1+protobuf"
 
 _FIELD_PRIME = 2**255 - 19
+_CURVE_D = -121665 * pow(121666, -1, _FIELD_PRIME)
 _GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 _REFUSED_POINTS = frozenset(
     bytes.fromhex(line)
@@ -57,6 +58,14 @@ def point_allowed(encoded):
     """Whether 32 bytes pass rules 2 and 3 of section 2."""
     y = int.from_bytes(encoded, "little") & (2**255 - 1)
     return y < _FIELD_PRIME and encoded not in _REFUSED_POINTS
+
+
+def key_allowed(encoded):
+    """Whether 32 bytes may be a signing key: rules 2 and 3 of section 2, and a point of the curve."""
+    y = int.from_bytes(encoded, "little") & (2**255 - 1)
+    # x^2 = (y^2 - 1) / (d y^2 + 1) must be a square: Euler's criterion, a quotient being as square as the product.
+    product = (y * y - 1) * (_CURVE_D * y * y + 1)
+    return point_allowed(encoded) and pow(product, (_FIELD_PRIME - 1) // 2, _FIELD_PRIME) == 1
 
 
 def ed25519_holds(key, signature, message):

@@ -54,7 +54,7 @@ fn trust() -> Trust {
         witness_policy: Trust::no_witnesses(&log_key),
         log_keys: vec![log_key],
         checkpoints: vec![at(7, 7), at(9, 9), at(8, 8)],
-        auditor_key: Digest(*key(1).public().as_bytes()),
+        auditor_key: *key(1).public(),
         made_by: MadeBy::Auditor,
         accept_simulated: false,
     }
@@ -97,7 +97,7 @@ fn what_the_log_would_refuse_is_refused_before_it_leaves() {
     let unpinned = Trust { checkpoints: Vec::new(), ..trust() };
     let error = commitment(&plan, &[6; 32], &unpinned, &key(1), &At(5)).unwrap_err().to_string();
     assert!(error.contains("trust pin"), "{error}");
-    let others = Trust { auditor_key: Digest(*key(2).public().as_bytes()), ..trust() };
+    let others = Trust { auditor_key: *key(2).public(), ..trust() };
     commitment(&plan, &[6; 32], &others, &key(1), &At(5)).unwrap_err();
 }
 
