@@ -1,0 +1,172 @@
+//! The two verifiers over the hand-made sets of `tests/oracle/make_set.py`: each must say what the makers meant.
+//!
+//! `expected.json` names for every set the checks that must fail and those that may fail besides, because they need a
+//! failed one. Nothing else may fail; what must fail fails, or is not run because a lower one failed.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot read")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use evidence::verify::{Outcome, Report, verify};
+use serde_json::Value;
+
+/// Fewer sets than this, and the makers lost some.
+const SETS_MIN: usize = 340;
+/// Fewer sound ones than this, likewise.
+const GOOD_MIN: usize = 13;
+/// The checks that some set must fail.
+const CHECKS: std::ops::RangeInclusive<u8> = 1..=20;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
+}
+
+/// What a set must give.
+struct Expected {
+    sound: bool,
+    failed: BTreeSet<u8>,
+    may_fail: BTreeSet<u8>,
+}
+
+fn numbers(row: &Value, key: &str) -> BTreeSet<u8> {
+    let list = row[key].as_array().expect("a list of checks");
+    list.iter().map(|n| n.as_u64().and_then(|n| u8::try_from(n).ok()).expect("a check's number")).collect()
+}
+
+/// Makes every set below `out` and tells what each must give, by name.
+fn make(out: &Path) -> BTreeMap<String, Expected> {
+    let maker = root().join("tests/oracle/make_set.py");
+    let made = Command::new("python3").arg("-B").arg(&maker).arg(out).output();
+    let made = made.expect("python3 must run: install Python 3.11 or newer");
+    assert!(
+        made.status.success(),
+        "{} failed; it needs the packages of tests/oracle/requirements.txt: python3 -m pip install -r \
+         tests/oracle/requirements.txt\n{}",
+        maker.display(),
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let text = fs::read_to_string(out.join("expected.json")).expect("expected.json is written");
+    let rows: BTreeMap<String, Value> = serde_json::from_str(&text).expect("expected.json is JSON");
+    let sets: BTreeMap<String, Expected> = rows
+        .into_iter()
+        .map(|(name, row)| {
+            let sound = row["exit"].as_u64().expect("an exit code") == 0;
+            let failed = numbers(&row, "failed");
+            assert_eq!(sound, failed.is_empty(), "{name} contradicts itself");
+            (name, Expected { sound, failed, may_fail: numbers(&row, "also") })
+        })
+        .collect();
+    assert!(sets.len() >= SETS_MIN, "only {} sets were made", sets.len());
+    assert!(sets.values().filter(|set| set.sound).count() >= GOOD_MIN, "too few sound sets were made");
+    sets
+}
+
+fn trust_file(out: &Path, name: &str) -> PathBuf {
+    out.join(format!("{name}.trust.json"))
+}
+
+fn report(out: &Path, name: &str) -> Report {
+    let (files, irregular) = verifier::read_set(&out.join(name)).expect("the set is readable");
+    let trust = fs::read(trust_file(out, name)).expect("the trust file is readable");
+    verify(&files, &irregular, &trust)
+}
+
+/// What is wrong with a report, line by line.
+fn complaints(name: &str, expected: &Expected, report: &Report) -> Vec<String> {
+    let mut found = Vec::new();
+    if report.is_sound() != expected.sound {
+        found.push(format!("{name}: sound is {}", report.is_sound()));
+    }
+    for check in &report.checks {
+        let must = expected.failed.contains(&check.number);
+        let may = must || expected.may_fail.contains(&check.number);
+        let wrong = match &check.outcome {
+            Outcome::Passed(_) => must,
+            Outcome::Failed(_) => !may,
+            Outcome::NotRun(_) if must => report.failed().iter().all(|failed| *failed > check.number),
+            Outcome::NotRun(_) => expected.sound && check.number <= *CHECKS.end(),
+        };
+        if wrong {
+            found.push(format!("{name}: check {} {:?}", check.number, check.outcome));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_hand_made_set_gives_what_it_must() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sets = make(folder.path());
+    let mut found = Vec::new();
+    let mut reached = BTreeSet::new();
+    for (name, expected) in &sets {
+        let report = report(folder.path(), name);
+        reached.extend(report.failed());
+        found.extend(complaints(name, expected, &report));
+    }
+    assert!(found.is_empty(), "{} disagreements:\n{}", found.len(), found.join("\n"));
+    assert_eq!(reached, CHECKS.collect(), "every check is failed by some set");
+    the_program(folder.path());
+}
+
+/// Builds the program from the sources at hand, since cargo builds no other package's binaries for a test.
+fn program() -> PathBuf {
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "-p", "verifier", "--bin", "tallystick-verify", "--locked", "--offline"])
+        .args(["--message-format", "json"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    String::from_utf8_lossy(&build.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|line| line["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .expect("cargo names the program it built")
+}
+
+/// Exit codes and both outputs of the real process.
+fn the_program(out: &Path) {
+    let program = program();
+    let run = |set: &Path, trust: &Path, more: &[&str]| -> Output {
+        let mut command = Command::new(&program);
+        command.arg(set).arg("--trust").arg(trust).args(more);
+        command.output().expect("the program runs")
+    };
+    let text = |output: &Output| String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let (good, trust) = (out.join("good-small"), trust_file(out, "good-small"));
+
+    let sound = run(&good, &trust, &[]);
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound));
+    let lines = text(&sound);
+    assert!(lines.starts_with("[ok]       1 files"), "{lines}");
+    assert!(lines.contains("[not run] 21 completeness  needs the public tree"), "{lines}");
+    assert!(lines.trim_end().lines().last().is_some_and(|line| line.starts_with("The set is sound")));
+
+    let bad = run(&out.join("bad-draw-swapped"), &trust_file(out, "bad-draw-swapped"), &["--json"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let value: Value = serde_json::from_str(&text(&bad)).expect("one JSON object");
+    assert_eq!(value["sound"], Value::Bool(false));
+    let checks = value["checks"].as_array().expect("checks");
+    assert_eq!(checks.len(), 24);
+    let failed: Vec<_> = checks.iter().filter(|row| row["result"] == "failed").collect();
+    assert_eq!(failed.iter().filter_map(|row| row["number"].as_u64()).collect::<Vec<_>>(), [14]);
+
+    let unreadable = out.join("nowhere");
+    for (set, trust, more) in [
+        (&unreadable, &trust, &[][..]),
+        (&trust, &trust, &[]),
+        (&good, &unreadable, &[]),
+        (&good, &trust, &["--what"]),
+    ] {
+        let output = run(set, trust, more);
+        assert_eq!(output.status.code(), Some(2), "{} {more:?}", set.display());
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{}", set.display());
+    }
+    let bare = Command::new(&program).arg(&good).output().expect("the program runs");
+    assert_eq!(bare.status.code(), Some(2));
+}
