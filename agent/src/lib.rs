@@ -11,18 +11,25 @@ pub mod clock;
 pub mod config;
 pub mod device;
 pub mod disk;
+pub mod enrol;
 pub mod health;
 pub mod host;
 pub mod identity;
 pub mod observe;
 pub mod observe_cli;
 pub mod record;
+pub mod run;
 pub mod schedule;
 pub mod session;
 pub mod spool;
 pub mod state;
 pub mod status;
+pub mod upload;
 
+#[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
+mod fake_collector;
 #[cfg(test)]
 mod fake_log;
 #[cfg(test)]

@@ -17,12 +17,12 @@ use evidence::time::Timestamp;
 
 /// Kills of one run of the test.
 const KILLS: u32 = 40;
-/// Small, so that segments end and vanish often.
+/// Small, so that segments end and vanish often; but a history that holds everything, as every statement is looked for.
 const LIMITS: Limits = Limits {
     bytes_max: 1 << 20,
     reserve_bytes: 1 << 16,
     segment_bytes_max: 2000,
-    history_bytes_max: 1 << 20,
+    history_bytes_max: 1 << 25,
 };
 
 fn key() -> SecretKey {
@@ -115,7 +115,9 @@ fn main() {
         for sequence in 0..next {
             let bytes = spool.kept().get(&sequence).map(|kept| kept.envelope.clone());
             let bytes = bytes.or_else(|| history.get(&sequence).map(|sent| sent.envelope.clone()));
-            let bytes = bytes.unwrap_or_else(|| panic!("{sequence} is gone"));
+            let bytes = bytes.unwrap_or_else(|| {
+                panic!("{sequence} of {next} is gone after kill {kill}; history {:?}", history.keys())
+            });
             let envelope = Envelope::parse(&bytes).unwrap();
             let statement = envelope.open(&owner().key).unwrap();
             assert_eq!(statement.sequence, sequence);

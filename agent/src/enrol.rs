@@ -1,0 +1,318 @@
+//! Enrolment: a token once, two keys made here, and a place in the log.
+//!
+//! Everything that must be the same at every try is made and kept before the first one: the enrolment id, both keys
+//! and the facts. So a device whose answer was lost asks again and gets the answer it missed, instead of becoming
+//! two devices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::{Pin, TlsKey, Token};
+use evidence::enrolment::Transcript;
+use evidence::ids::{Digest, InstanceId};
+use evidence::json;
+use evidence::keys::SecretKey;
+use evidence::time::Clock;
+use evidence::trust_domain::TrustDomain;
+use proto::enrol_reply::Step as Reply;
+use proto::enrol_request::Step as Request;
+use rpc::connect::{Address, ConnectError, connect};
+use rpc::v1::enrolment_client::EnrolmentClient;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use zeroize::Zeroizing;
+
+use crate::anchor::Anchor;
+use crate::disk::Folder;
+use crate::identity::{
+    ATTESTATION_KEY_FILE, IDENTITY_FILE, Identity, StoredIdentity, TLS_KEY_FILE, base64_of,
+    read_attestation_key, read_tls_key,
+};
+use crate::spool::{Limits, Spool, SpoolError};
+use crate::state::{OPEN_MODE, StateDirectory, StateError};
+
+/// What is kept between tries.
+const PENDING_FILE: &str = "pending.json";
+/// Largest message taken from a collector, in bytes.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Longest wait for one answer.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Why a device did not enrol.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The spool of the new instance.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Already enrolled somewhere else.
+    #[error("this device is already enrolled with {with} as {device}: use another --state directory")]
+    Elsewhere {
+        /// Where it enrolled.
+        with: String,
+        /// As whom.
+        device: String,
+    },
+    /// An enrolment with another collector was begun and not finished.
+    #[error("an enrolment with {with} was begun here and may be half done: finish it with --server {with}")]
+    Begun {
+        /// Where it was begun.
+        with: String,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// A key could not be made.
+    #[error("cannot make a key: {0}")]
+    Key(String),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The TLS configuration.
+    #[error(transparent)]
+    Tls(#[from] certs::TlsError),
+    /// The collector refused, in its own words.
+    #[error("the collector refused: {0}")]
+    Refused(String),
+    /// No answer in time.
+    #[error("the collector did not answer within {} seconds: try again, nothing is lost", ANSWER_WAIT_MAX.as_secs())]
+    Silent,
+    /// An answer that cannot be right.
+    #[error("the collector's answer is not usable: {0}")]
+    Answer(String),
+}
+
+impl From<tonic::Status> for EnrolError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(crate::session::printable(&format!("{}: {}", status.code(), status.message())))
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The collector's enrolment listener.
+    pub server: Address,
+    /// Its listener for agents.
+    pub agents: Address,
+    /// The token.
+    pub token: Token,
+}
+
+/// Kept from before the first try until the identity is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pending {
+    enrolment_id: String,
+    server: String,
+    detail: String,
+    detail_salt: String,
+}
+
+/// The same thing at every try.
+struct Prepared {
+    enrolment_id: [u8; 16],
+    detail: Vec<u8>,
+    detail_salt: [u8; 32],
+    attestation: SecretKey,
+    tls: TlsKey,
+}
+
+/// Enrols, or finishes an enrolment whose answer was lost. When this device is enrolled with the same collector
+/// already, nothing is sent and the identity is returned.
+pub async fn enrol(
+    state: &StateDirectory,
+    wanted: &Wanted,
+    host_name: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<Identity, EnrolError> {
+    state.create()?;
+    let _lock = state.lock()?;
+    match Identity::read(state) {
+        Ok(identity) => {
+            if identity.stored.enrol_address != wanted.server.to_string() {
+                let with = identity.stored.enrol_address.clone();
+                return Err(EnrolError::Elsewhere { with, device: identity.device.to_string() });
+            }
+            ensure_spool(state, &identity)?;
+            return Ok(identity);
+        }
+        Err(StateError::NotEnrolled { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let prepared = prepare(state, &wanted.server, host_name)?;
+    let tls = certs::enrolment_client(wanted.token.pin, Arc::new(certs::SystemClock(clock)))?;
+    let connection = connect(&wanted.server, tls).await?;
+    let mut client = EnrolmentClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let (sender, queue) = mpsc::channel(2);
+    let begin = proto::EnrolBegin { enrolment_id: prepared.enrolment_id.to_vec() };
+    // The queue holds both messages of this stream, so neither sending can wait.
+    send(&sender, Request::Begin(begin)).await;
+    let replies = timeout(ANSWER_WAIT_MAX, client.enrol(ReceiverStream::new(queue)));
+    let mut replies = replies.await.map_err(|_| EnrolError::Silent)??.into_inner();
+    let Reply::Nonce(nonce) = next(&mut replies).await? else {
+        return Err(EnrolError::Answer("it began with something else than a nonce".into()));
+    };
+    let trust_domain: TrustDomain =
+        nonce.trust_domain.parse().map_err(|error| EnrolError::Answer(format!("trust domain: {error}")))?;
+    let finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
+    send(&sender, Request::Finish(finish)).await;
+    let Reply::Enrolled(enrolled) = next(&mut replies).await? else {
+        return Err(EnrolError::Answer("it ended with a second nonce".into()));
+    };
+    let identity = accept(&prepared, wanted, &trust_domain, enrolled)?;
+    ensure_spool(state, &identity)?;
+    // The last write: from here on the device is enrolled.
+    state.write_json(IDENTITY_FILE, &identity.stored)?;
+    state.remove_secret(PENDING_FILE)?;
+    Ok(identity)
+}
+
+async fn send(sender: &mpsc::Sender<proto::EnrolRequest>, step: Request) {
+    // A closed stream says why when its answer is read.
+    let _closed_or_sent = sender.send(proto::EnrolRequest { step: Some(step) }).await;
+}
+
+async fn next(replies: &mut tonic::Streaming<proto::EnrolReply>) -> Result<Reply, EnrolError> {
+    let reply = timeout(ANSWER_WAIT_MAX, replies.message()).await.map_err(|_| EnrolError::Silent)??;
+    reply
+        .and_then(|reply| reply.step)
+        .ok_or_else(|| EnrolError::Answer("the stream ended before the enrolment was finished".into()))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], EnrolError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(EnrolError::Random)?;
+    Ok(bytes)
+}
+
+/// Makes and keeps whatever is missing of the things that must not change between tries.
+fn prepare(state: &StateDirectory, server: &Address, host_name: &str) -> Result<Prepared, EnrolError> {
+    let damaged = |name: &str, problem: String| StateError::Damaged {
+        path: state.keys().join(name).display().to_string(),
+        problem,
+    };
+    let attestation = if let Some(key) = read_attestation_key(state)? {
+        key
+    } else {
+        let seed = Zeroizing::new(random::<32>()?);
+        let key = SecretKey::from_seed(&seed).map_err(|error| EnrolError::Key(error.to_string()))?;
+        state.write_new_secret(ATTESTATION_KEY_FILE, seed.as_slice())?;
+        key
+    };
+    let tls = if let Some(key) = read_tls_key(state)? {
+        key
+    } else {
+        let key = TlsKey::generate().map_err(|error| EnrolError::Key(error.to_string()))?;
+        state.write_new_secret(TLS_KEY_FILE, key.to_pem().as_bytes())?;
+        key
+    };
+    let pending = if let Some(bytes) = state.read_secret(PENDING_FILE)? {
+        let pending: Pending = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged(PENDING_FILE, format!("{error}; remove it to begin anew")))?;
+        if pending.server != server.to_string() {
+            return Err(EnrolError::Begun { with: pending.server });
+        }
+        pending
+    } else {
+        let detail = json::object([("host_name", json::text(cut(host_name)))]);
+        let pending = Pending {
+            enrolment_id: data_encoding::HEXLOWER.encode(&random::<16>()?),
+            server: server.to_string(),
+            detail: detail.encode(),
+            detail_salt: data_encoding::HEXLOWER.encode(&random::<32>()?),
+        };
+        let bytes = serde_json::to_vec(&pending).map_err(|error| damaged(PENDING_FILE, error.to_string()))?;
+        state.write_new_secret(PENDING_FILE, &bytes)?;
+        pending
+    };
+    let enrolment_id =
+        hex(&pending.enrolment_id).ok_or_else(|| damaged(PENDING_FILE, "enrolment_id".into()))?;
+    let detail_salt = hex(&pending.detail_salt).ok_or_else(|| damaged(PENDING_FILE, "detail_salt".into()))?;
+    Ok(Prepared { enrolment_id, detail: pending.detail.into_bytes(), detail_salt, attestation, tls })
+}
+
+/// A name as canonical JSON takes it, at most 255 characters.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(255).collect()
+}
+
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
+fn finish(
+    prepared: &Prepared,
+    wanted: &Wanted,
+    trust_domain: &TrustDomain,
+    nonce: &[u8],
+    exporter: [u8; 32],
+) -> Result<proto::EnrolFinish, EnrolError> {
+    let nonce = nonce.try_into().map_err(|_| EnrolError::Answer("its nonce is not 32 bytes".into()))?;
+    let transcript = Transcript {
+        trust_domain: trust_domain.clone(),
+        enrolment_id: prepared.enrolment_id,
+        nonce,
+        exporter,
+        token_hash: wanted.token.secret.hash(),
+        tls_key: prepared.tls.public().clone(),
+        attestation_key: *prepared.attestation.public(),
+        facts_commitment: Digest::of_parts(&[&prepared.detail_salt, &prepared.detail]),
+    };
+    let bytes = transcript.encode();
+    let sig_p256 = prepared.tls.sign(&bytes).map_err(|error| EnrolError::Key(error.to_string()))?;
+    Ok(proto::EnrolFinish {
+        token_secret: wanted.token.secret.as_bytes().to_vec(),
+        tls_spki: prepared.tls.public().spki_der().to_vec(),
+        attestation_key: prepared.attestation.public().as_bytes().to_vec(),
+        detail: prepared.detail.clone(),
+        detail_salt: prepared.detail_salt.to_vec(),
+        sig_ed25519: prepared.attestation.sign(&bytes).to_vec(),
+        sig_p256: sig_p256.to_vec(),
+    })
+}
+
+/// Checks the answer and makes it the identity: what is pinned here is believed from now on.
+fn accept(
+    prepared: &Prepared,
+    wanted: &Wanted,
+    trust_domain: &TrustDomain,
+    enrolled: proto::Enrolled,
+) -> Result<Identity, EnrolError> {
+    let instance = InstanceId::from_slice(&enrolled.instance)
+        .map_err(|error| EnrolError::Answer(format!("instance: {error}")))?;
+    let stored = StoredIdentity {
+        device: enrolled.device,
+        instance: instance.to_string(),
+        trust_domain: trust_domain.as_str().to_owned(),
+        origin: enrolled.origin,
+        log_vkeys: enrolled.log_vkeys,
+        witness_policy: enrolled.witness_policy,
+        enrol_address: wanted.server.to_string(),
+        agents_address: wanted.agents.to_string(),
+        enrolment_index: enrolled.enrolment_index,
+        attestation_key: prepared.attestation.public().hex(),
+        certificate: base64_of(&enrolled.certificate),
+        chain: enrolled.chain.iter().map(|der| base64_of(der)).collect(),
+        checkpoint: enrolled.checkpoint,
+    };
+    let identity = Identity::parse(stored).map_err(EnrolError::Answer)?;
+    // The token pinned the root: whoever answered must be of that installation.
+    if identity.root().and_then(Pin::of) != Some(wanted.token.pin) {
+        return Err(EnrolError::Answer("its root certificate is not the one the token pins".into()));
+    }
+    Anchor::from_note(identity.log.clone(), &identity.stored.checkpoint)
+        .map_err(|error| EnrolError::Answer(crate::Causes(&error).to_string()))?;
+    Ok(identity)
+}
+
+fn ensure_spool(state: &StateDirectory, identity: &Identity) -> Result<(), EnrolError> {
+    match Spool::create(Folder::new(state.spool(), OPEN_MODE), identity.owner, Limits::default()) {
+        Ok(_) | Err(SpoolError::Exists) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,230 @@
+//! Enrolment and the stream over real connections, against [`FakeCollector`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use evidence::envelope::Envelope;
+use evidence::ids::Digest;
+use tokio_util::sync::CancellationToken;
+
+use crate::attest::Observed;
+use crate::clock::SystemClock;
+use crate::device::Device;
+use crate::disk::Folder;
+use crate::enrol::{EnrolError, Wanted, enrol};
+use crate::fake_collector::FakeCollector;
+use crate::health::Health;
+use crate::identity::Identity;
+use crate::run::{Agent, Look};
+use crate::spool::{History, Limits, Sent, Spool};
+use crate::state::{OPEN_MODE, StateDirectory, StateError};
+use crate::status::Status;
+use crate::upload::Ended;
+
+const LONG: Duration = Duration::from_secs(30);
+
+struct World {
+    collector: Arc<FakeCollector>,
+    enrol: String,
+    agents: String,
+    folder: tempfile::TempDir,
+}
+
+fn look() -> Look {
+    Arc::new(|| {
+        let outcome = proto::observation::Outcome::Unavailable(proto::Unavailable {
+            reason: proto::Reason::Container.into(),
+            question: String::new(),
+        });
+        Ok(Observed {
+            observations: vec![proto::Observation {
+                control: "disk-encryption".into(),
+                probe_version: 1,
+                outcome: Some(outcome),
+            }],
+            asset: None,
+            answers_digest: Digest::of(b"answers"),
+            catalogue_digest: Digest::of(b"catalogue"),
+        })
+    })
+}
+
+impl World {
+    async fn new() -> Self {
+        let (collector, enrol, agents) = FakeCollector::start().await;
+        Self { collector, enrol, agents, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn state(&self) -> StateDirectory {
+        StateDirectory::new(self.folder.path().join("state"))
+    }
+
+    async fn enrol(&self) -> Result<Identity, EnrolError> {
+        let wanted = Wanted {
+            server: self.enrol.parse().unwrap(),
+            agents: self.agents.parse().unwrap(),
+            token: self.collector.token.clone(),
+        };
+        enrol(&self.state(), &wanted, "host", Arc::new(SystemClock)).await
+    }
+
+    async fn enrolled() -> Self {
+        let world = Self::new().await;
+        world.enrol().await.unwrap();
+        world
+    }
+
+    fn agent(&self, cancel: &CancellationToken) -> Agent {
+        let device = Device::open(&self.state(), Limits::default()).unwrap();
+        Agent::new(device, look(), Arc::new(SystemClock), cancel.clone())
+    }
+
+    /// Every statement and how far it has come.
+    fn stages(&self) -> Vec<(u64, &'static str)> {
+        let identity = Identity::read(&self.state()).unwrap();
+        let folder = Folder::new(self.state().spool(), OPEN_MODE);
+        let contents = Spool::inspect(&folder, &identity.owner).unwrap();
+        let mut stages: Vec<_> = self.history().keys().map(|sequence| (*sequence, "proved")).collect();
+        stages.extend(
+            contents.kept.iter().map(|(sequence, kept)| {
+                (*sequence, if kept.receipt.is_some() { "stored" } else { "waiting" })
+            }),
+        );
+        stages
+    }
+
+    fn history(&self) -> BTreeMap<u64, Sent> {
+        History::read(&Folder::new(self.state().spool(), OPEN_MODE)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_got_by_asking_again() {
+    let world = World::new().await;
+    world.collector.lose_answers.store(2, Ordering::SeqCst);
+    assert!(matches!(world.enrol().await, Err(EnrolError::Refused(_))));
+    assert!(matches!(Identity::read(&world.state()), Err(StateError::NotEnrolled { .. })));
+    assert!(world.enrol().await.is_err());
+    let identity = world.enrol().await.unwrap();
+    assert_eq!(world.collector.enrolled.lock().unwrap().len(), 1, "one enrolment, whatever was lost");
+    let again = world.enrol().await.unwrap();
+    assert_eq!(again.stored, identity.stored);
+    let files: Vec<_> = std::fs::read_dir(world.state().keys())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files.len(), 2, "{files:?}");
+}
+
+#[tokio::test]
+async fn another_collector_is_not_mixed_in() {
+    let world = World::new().await;
+    let other = World::new().await;
+    let wanted = |world: &World, token: &World| Wanted {
+        server: world.enrol.parse().unwrap(),
+        agents: world.agents.parse().unwrap(),
+        token: token.collector.token.clone(),
+    };
+    // A token of another installation pins another root: the server is not even spoken to.
+    let error =
+        enrol(&world.state(), &wanted(&world, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(error, EnrolError::Connect(_)), "{error:?}");
+    assert!(world.collector.enrolled.lock().unwrap().is_empty());
+    let error =
+        enrol(&world.state(), &wanted(&other, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(error, EnrolError::Begun { .. }), "{error:?}");
+    world.enrol().await.unwrap();
+    let error =
+        enrol(&world.state(), &wanted(&other, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(error, EnrolError::Elsewhere { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn once_is_stored_proved_and_shown() {
+    let world = World::enrolled().await;
+    let once = world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    assert_eq!((once.sequence, once.ended), (Some(0), Some(Ended::Reached)));
+    assert_eq!(world.stages(), [(0, "proved")]);
+    let once = world.agent(&CancellationToken::new()).once(false, LONG).await.unwrap();
+    assert_eq!((once.sequence, once.ended), (Some(1), Some(Ended::Reached)));
+    assert_eq!(world.history()[&0].receipt.index, 3);
+    // The second statement names the checkpoint that came with the first one's answer.
+    let device = Device::open(&world.state(), Limits::default()).unwrap();
+    let second = world.history().remove(&1).map(|sent| sent.envelope);
+    let second = second.unwrap_or_else(|| device.spool.kept()[&1].envelope.clone());
+    let second = Envelope::parse(&second).unwrap().open(&device.identity.owner.key).unwrap();
+    assert_eq!(second.anchor.unwrap().size, 4);
+    drop(device);
+    let identity = Identity::read(&world.state()).unwrap();
+    let status = Status::read(&world.state(), identity).unwrap();
+    assert!(!status.needs_attention());
+    assert!(status.words().contains("2 made"), "{}", status.words());
+}
+
+#[tokio::test]
+async fn what_could_not_be_sent_is_sent_later() {
+    let world = World::enrolled().await;
+    world.collector.break_after.store(0, Ordering::SeqCst);
+    let broken = world.agent(&CancellationToken::new()).once(false, LONG).await.unwrap();
+    assert_eq!((broken.sequence, broken.ended), (Some(0), Some(Ended::Closed)));
+    assert_eq!(world.stages(), [(0, "waiting")]);
+    let once = world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    assert_eq!((once.sequence, once.ended), (Some(1), Some(Ended::Reached)));
+    assert_eq!(world.collector.log.lock().unwrap().next, 2, "each is in the log once");
+}
+
+#[tokio::test]
+async fn a_refused_statement_is_kept_and_reported() {
+    let world = World::enrolled().await;
+    *world.collector.refuse.lock().unwrap() = Some(proto::RefusedReason::Retired);
+    let once = world.agent(&CancellationToken::new()).once(false, LONG).await.unwrap();
+    assert_eq!((once.sequence, once.ended), (Some(0), Some(Ended::Refused)));
+    assert_eq!(world.stages(), [(0, "waiting")]);
+    assert_eq!(Health::read(&world.state()).refused.unwrap().reason, "retired");
+    let identity = Identity::read(&world.state()).unwrap();
+    assert!(Status::read(&world.state(), identity).unwrap().needs_attention());
+    *world.collector.refuse.lock().unwrap() = None;
+    world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    assert_eq!(Health::read(&world.state()).refused, None);
+}
+
+#[tokio::test]
+async fn run_attests_at_the_start_and_stops_when_told() {
+    let world = World::enrolled().await;
+    let cancel = CancellationToken::new();
+    let agent = Arc::new(world.agent(&cancel));
+    let running = tokio::spawn({
+        let agent = Arc::clone(&agent);
+        async move { agent.run(360).await }
+    });
+    tokio::time::timeout(LONG, async {
+        while world.stages() != [(0, "proved")] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    cancel.cancel();
+    tokio::time::timeout(LONG, running).await.unwrap().unwrap();
+    drop(agent);
+    // The same facts again, right after: nothing new is said.
+    let cancel = CancellationToken::new();
+    let agent = world.agent(&cancel);
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cancel.cancel();
+    };
+    tokio::join!(agent.run(360), stop);
+    assert_eq!(world.stages().len(), 1);
+    assert!(world.collector.streams.load(Ordering::SeqCst) >= 2);
+}
+
+#[test]
+fn without_an_enrolment_nothing_opens() {
+    let state = StateDirectory::new(Path::new("/nonexistent/tallystick"));
+    let Err(error) = Device::open(&state, Limits::default()) else { panic!("it opened") };
+    assert!(error.to_string().contains("not enrolled"), "{error}");
+}
