@@ -1,38 +1,358 @@
 //! The command line.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use evidence::json::{self, Value};
+use rpc::connect::Address;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::device::Device;
+use crate::enrol::{Wanted, enrol};
+use crate::identity::Identity;
+use crate::look::live_look;
 use crate::observe_cli::{ProbeArgs, QuestionsArgs, RecordArgs, ReplayArgs};
+use crate::run::Agent;
+use crate::state::{STATE_DIRECTORY, StateDirectory};
+use crate::status::Status;
+use crate::upload::Ended;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// The answer is no.
+pub const NO: u8 = 1;
+/// Wrong usage, or it could not be done.
+pub const COULD_NOT_DO: u8 = 2;
+/// Most bytes of a token file: a token has 110.
+const TOKEN_BYTES_MAX: u64 = 4096;
+/// The environment variable of a token.
+const TOKEN_VARIABLE: &str = "TALLYSTICK_TOKEN";
 
 /// Observes this device and reports signed evidence.
 #[derive(Debug, Parser)]
-#[command(name = "tallystick-agent", version)]
+#[command(
+    name = "tallystick-agent",
+    version,
+    after_help = "Exit codes: 0 done; 1 the answer is no (see each command); 2 wrong usage, or it could not be done."
+)]
 pub struct Cli {
+    /// Where identity, keys and statements lie.
+    #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIRECTORY)]
+    state: PathBuf,
+    /// The configuration file [default: agent.toml in the state directory, if there is one].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(alias = "enrol")]
+    Enroll(EnrolArgs),
+    Run(RunArgs),
+    Once(OnceArgs),
+    Status(StatusArgs),
+    Sent(SentArgs),
     Probe(ProbeArgs),
     Questions(QuestionsArgs),
     Record(RecordArgs),
     Replay(ReplayArgs),
 }
 
+/// Enrol this device with a one-time token (also spelled `enrol`). Run again after a failure: it goes on where it was.
+///
+/// The token is read from --token-file, from the environment variable TALLYSTICK_TOKEN, or from standard input.
+/// Exit codes: 0 enrolled, or enrolled before with the same collector; 2 not enrolled.
+#[derive(Debug, Args)]
+struct EnrolArgs {
+    /// The collector's enrolment listener. Its certificate must be for this host.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Address,
+    /// The collector's listener for agents [default: the same host, and the port after the one of --server].
+    #[arg(long, value_name = "HOST:PORT")]
+    agents: Option<Address>,
+    /// A file that holds the token; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Observe, sign and send by the schedule until SIGTERM or SIGINT. Exit codes: 0 stopped; 2 could not start.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Write the log as JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Observe, sign and send once, and wait until the collector has it.
+///
+/// Exit codes: 0 stored (with --until-proved: proved); 1 the statement is kept here, but was refused or not stored
+/// (proved) in time; 2 it could not be made or sent.
+#[derive(Debug, Args)]
+struct OnceArgs {
+    /// Wait until the log's inclusion proof was verified here.
+    #[arg(long)]
+    until_proved: bool,
+    /// Longest wait in seconds.
+    #[arg(long, alias = "wait-seconds", value_name = "N", default_value_t = 60)]
+    timeout_seconds: u64,
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show who this device is, what waits and how the exchange goes. Needs no root.
+///
+/// Exit codes: 0 all is well; 1 something needs a person; 2 it could not be read.
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show every statement made about this machine, in words. Needs no root.
+///
+/// Statements that wait or are stored are shown all; of those that are proved the newest are kept, up to 8 MiB
+/// (several thousand). Exit codes: 0 shown; 2 they could not be read.
+#[derive(Debug, Args)]
+struct SentArgs {
+    /// Print JSON for machines, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Cli {
-    /// Runs the command.
-    ///
-    /// # Errors
-    /// When it could not be done; the chain says why.
-    pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+    /// Runs the command and gives its exit code. An error is exit code 2; its chain says why.
+    pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<u8> {
+        let state = StateDirectory::new(&self.state);
         match &self.command {
-            Command::Probe(args) => args.run(out),
-            Command::Questions(args) => args.run(out),
-            Command::Record(args) => args.run(out),
-            Command::Replay(args) => args.run(out),
+            Command::Enroll(args) => args.run(&state, out),
+            Command::Run(args) => {
+                log_to_stderr(args.json, "info");
+                self.daemon(&state)
+            }
+            Command::Once(args) => {
+                log_to_stderr(false, "error");
+                self.once(&state, args, out)
+            }
+            Command::Status(args) => args.run(&state, out),
+            Command::Sent(args) => args.run(&state, out),
+            Command::Probe(args) => args.run(out).map(|()| DONE),
+            Command::Questions(args) => args.run(out).map(|()| DONE),
+            Command::Record(args) => args.run(out).map(|()| DONE),
+            Command::Replay(args) => args.run(out).map(|()| DONE),
         }
     }
+
+    fn config(&self, state: &StateDirectory) -> anyhow::Result<Config> {
+        let default = state.file("agent.toml");
+        let path = self.config.as_ref().unwrap_or(&default);
+        Ok(Config::read(path, self.config.is_some())?)
+    }
+
+    fn agent(&self, state: &StateDirectory, cancel: &CancellationToken) -> anyhow::Result<(Agent, Config)> {
+        let config = self.config(state)?;
+        let device = Device::open(state, config.limits)?;
+        Ok((Agent::new(device, live_look(), Arc::new(SystemClock), cancel.clone()), config))
+    }
+
+    fn daemon(&self, state: &StateDirectory) -> anyhow::Result<u8> {
+        let cancel = CancellationToken::new();
+        let (agent, config) = self.agent(state, &cancel)?;
+        runtime()?.block_on(async {
+            let stop = stop_signal()?;
+            tokio::spawn(async move {
+                stop.await;
+                tracing::info!("Stopping.");
+                cancel.cancel();
+            });
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %state.path().display(), "Running.");
+            agent.run(config.interval_minutes).await;
+            Ok(DONE)
+        })
+    }
+
+    fn once(&self, state: &StateDirectory, args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
+        let (agent, _) = self.agent(state, &CancellationToken::new())?;
+        let wait = Duration::from_secs(args.timeout_seconds);
+        let (once, receipt) = runtime()?.block_on(async {
+            let once = agent.once(args.until_proved, wait).await?;
+            let device = agent.device().lock().await;
+            let receipt = once.sequence.and_then(|sequence| match device.spool.kept().get(&sequence) {
+                Some(kept) => kept.receipt,
+                None => device.spool.history().ok()?.get(&sequence).map(|sent| sent.receipt),
+            });
+            anyhow::Ok((once, receipt))
+        })?;
+        let word = match (once.sequence, once.ended) {
+            (None, _) => "not made: the spool is full",
+            (Some(_), Some(Ended::Reached)) if args.until_proved => "proved",
+            (Some(_), Some(Ended::Reached)) => "stored",
+            (Some(_), Some(Ended::Refused)) => "refused",
+            (Some(_), _) if receipt.is_some() => "stored, not proved in time",
+            (Some(_), _) => "kept, not stored in time",
+        };
+        let done = once.sequence.is_some() && once.ended == Some(Ended::Reached);
+        let index = receipt.map(|receipt| json::count(receipt.index));
+        let sequence = once.sequence.map(json::count);
+        if args.json {
+            let value = json::object([
+                ("sequence", Value::Array(sequence.into_iter().collect())),
+                ("result", json::text(word)),
+                ("index", Value::Array(index.into_iter().collect())),
+            ]);
+            writeln!(out, "{}", value.encode())?;
+        } else {
+            let number = once.sequence.map_or_else(String::new, |sequence| format!("statement {sequence}: "));
+            let index = receipt.map_or_else(String::new, |receipt| format!(" (entry {})", receipt.index));
+            writeln!(out, "{number}{word}{index}")?;
+        }
+        Ok(if done { DONE } else { NO })
+    }
+}
+
+impl EnrolArgs {
+    fn run(&self, state: &StateDirectory, out: &mut dyn Write) -> anyhow::Result<u8> {
+        let token = self.token()?;
+        let token = token.parse::<certs::Token>().context("the token cannot be used")?;
+        let agents = match &self.agents {
+            Some(agents) => agents.clone(),
+            None => next_port(&self.server)?,
+        };
+        let wanted = Wanted { server: self.server.clone(), agents, token };
+        let host_name = sysinfo::System::host_name().unwrap_or_default();
+        let identity = runtime()?.block_on(enrol(state, &wanted, &host_name, Arc::new(SystemClock)))?;
+        let stored = &identity.stored;
+        if self.json {
+            let value = json::object([
+                ("device", json::text(&stored.device)),
+                ("instance", json::text(&stored.instance)),
+                ("trust_domain", json::text(&stored.trust_domain)),
+                ("origin", json::text(&stored.origin)),
+                ("enrolment_index", json::count(stored.enrolment_index)),
+                ("agents_address", json::text(&stored.agents_address)),
+            ]);
+            writeln!(out, "{}", value.encode())?;
+        } else {
+            writeln!(
+                out,
+                "enrolled as {} with {} (entry {})",
+                stored.device, stored.origin, stored.enrolment_index
+            )?;
+        }
+        Ok(DONE)
+    }
+
+    /// The token's text: never from the command line, which every user of the machine can read.
+    fn token(&self) -> anyhow::Result<Zeroizing<String>> {
+        let mut text = Zeroizing::new(String::new());
+        match &self.token_file {
+            Some(path) if path.as_os_str() != "-" => {
+                let file =
+                    std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+                file.take(TOKEN_BYTES_MAX)
+                    .read_to_string(&mut text)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+            }
+            None if std::env::var_os(TOKEN_VARIABLE).is_some() => {
+                let value = std::env::var(TOKEN_VARIABLE);
+                text = Zeroizing::new(value.with_context(|| format!("{TOKEN_VARIABLE} is not text"))?);
+            }
+            Some(_) | None => {
+                std::io::stdin()
+                    .take(TOKEN_BYTES_MAX)
+                    .read_to_string(&mut text)
+                    .context("cannot read the token from standard input")?;
+            }
+        }
+        Ok(text)
+    }
+}
+
+fn next_port(server: &Address) -> anyhow::Result<Address> {
+    let text = server.to_string();
+    let (host, port) = text.rsplit_once(':').context("the address has no port")?;
+    let Some(port) = port.parse::<u16>().ok().and_then(|port| port.checked_add(1)) else {
+        bail!("there is no port after {port}: give --agents HOST:PORT");
+    };
+    Ok(format!("{host}:{port}").parse()?)
+}
+
+impl StatusArgs {
+    fn run(&self, state: &StateDirectory, out: &mut dyn Write) -> anyhow::Result<u8> {
+        let status = Status::read(state, Identity::read(state)?)?;
+        if self.json {
+            writeln!(out, "{}", status.json().encode())?;
+        } else {
+            write!(out, "{}", status.words())?;
+        }
+        Ok(if status.needs_attention() { NO } else { DONE })
+    }
+}
+
+impl SentArgs {
+    fn run(&self, state: &StateDirectory, out: &mut dyn Write) -> anyhow::Result<u8> {
+        for line in crate::sent::lines(state, &Identity::read(state)?)? {
+            if self.json {
+                writeln!(out, "{}", line.json().encode())?;
+            } else {
+                write!(out, "{}", line.words())?;
+            }
+        }
+        Ok(DONE)
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn log_to_stderr(as_json: bool, level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TALLYSTICK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second initialisation, as in tests, keeps the first.
+    let _first_stays = if as_json { builder.json().try_init() } else { builder.try_init() };
+}
+
+/// Completes when the system asks this program to stop.
+#[cfg(unix)]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Completes when the system asks this program to stop.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without the signal the program runs until it is killed, which the spool survives.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }

@@ -1,18 +1,16 @@
-//! Binary of `agent`.
+//! `tallystick-agent`.
 
-use std::{io::Write, process::ExitCode};
+use std::io::Write as _;
+use std::process::ExitCode;
 
-use agent::cli::Cli;
+use agent::cli::{COULD_NOT_DO, Cli};
 use clap::Parser as _;
-
-/// The command could not be done.
-const COULD_NOT_DO: u8 = 2;
 
 fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
-    let done = Cli::parse().run(&mut out).and_then(|()| Ok(out.flush()?));
+    let done = Cli::parse().run(&mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Nothing can be reported when even standard error is closed.
             let _closed = writeln!(std::io::stderr(), "tallystick-agent: {error:#}");

@@ -24,8 +24,8 @@ pub const WINDOW_STATEMENTS_MAX: usize = 32;
 pub const WINDOW_BYTES_MAX: usize = 256 * 1024;
 /// Most sequences a Hello names as stored and not proved; the rest is asked for on a later stream.
 pub const HELLO_UNPROVED_MAX: usize = 4096;
-/// Most times a collector may ask to begin again on one stream.
-pub const REWINDS_MAX: u32 = 8;
+/// Most times in a row, with nothing stored between, a collector may ask to begin again on one stream.
+pub const REWINDS_MAX: u32 = 16;
 /// Longest pause a collector can ask for, in milliseconds: 15 minutes.
 pub const PAUSE_MS_MAX: u32 = 15 * 60 * 1000;
 
@@ -132,13 +132,21 @@ pub struct Session {
     /// Sent and not answered, in order, with their length in bytes.
     in_flight: VecDeque<(u64, usize)>,
     rewinds: u32,
+    /// Where the collector wants to begin again, once everything in flight is answered.
+    rewind_to: Option<u64>,
     /// Sequences whose proof did not hold once on this stream.
     doubted: BTreeMap<u64, u32>,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { phase: Phase::Silent, in_flight: VecDeque::new(), rewinds: 0, doubted: BTreeMap::new() }
+        Self {
+            phase: Phase::Silent,
+            in_flight: VecDeque::new(),
+            rewinds: 0,
+            rewind_to: None,
+            doubted: BTreeMap::new(),
+        }
     }
 }
 
@@ -161,6 +169,10 @@ impl Session {
     }
 
     fn next_envelope<D: Disk>(&mut self, spool: &Spool<D>, mut cursor: u64, expected: u64) -> Next {
+        // Whatever is in flight is answered first: only then is it clear from where to begin again.
+        if self.rewind_to.is_some() {
+            return Next::Idle;
+        }
         let in_flight: usize = self.in_flight.iter().map(|(_, bytes)| *bytes).sum();
         if self.in_flight.len() >= WINDOW_STATEMENTS_MAX || in_flight >= WINDOW_BYTES_MAX {
             return Next::Idle;
@@ -257,19 +269,31 @@ impl Session {
         self.open_at(welcome.next_sequence, spool)
     }
 
+    /// `Expect` is the answer to one envelope: a skip, or a writer that could not take it. Those behind it are
+    /// answered too, mostly likewise; the lowest sequence named is where to begin again.
     fn rewind<D: Disk>(&mut self, expected: u64, spool: &mut Spool<D>) -> Result<(), SessionError> {
         if !self.is_open() {
             return if self.phase == Phase::Stopped {
                 Ok(())
             } else {
-                Err(SessionError::Protocol("no welcome"))
+                Err(SessionError::Protocol("it answered before it greeted"))
             };
         }
+        self.in_flight.pop_front();
+        self.rewind_to = Some(self.rewind_to.map_or(expected, |before| before.min(expected)));
+        self.begin_again(spool)
+    }
+
+    /// Begins again where the collector wants, when nothing is in flight any more.
+    fn begin_again<D: Disk>(&mut self, spool: &mut Spool<D>) -> Result<(), SessionError> {
+        if !self.in_flight.is_empty() {
+            return Ok(());
+        }
+        let Some(expected) = self.rewind_to.take() else { return Ok(()) };
         self.rewinds = self.rewinds.saturating_add(1);
         if self.rewinds > REWINDS_MAX {
             return Err(SessionError::Protocol("it asked to begin again too often"));
         }
-        self.in_flight.clear();
         self.open_at(expected, spool)
     }
 
@@ -302,11 +326,15 @@ impl Session {
             .map_err(|_| SessionError::Protocol("a salt is not 32 bytes"))?;
         self.in_flight.pop_front();
         let receipt = Receipt { index: stored.index, received: Timestamp(stored.received_ms), salt };
+        if spool.kept().get(&stored.sequence).is_some_and(|kept| kept.receipt.is_none()) {
+            self.rewinds = 0;
+        }
         spool.mark_stored(stored.sequence, receipt);
         if let Phase::Open { cursor, expected } = self.phase {
             let expected = expected.max(stored.sequence.saturating_add(1));
             self.phase = Phase::Open { cursor, expected };
         }
+        self.begin_again(spool)?;
         Ok(Event::Stored(stored.sequence, receipt))
     }
 

@@ -397,6 +397,11 @@ impl<D: Disk> Spool<D> {
         &self.state.kept
     }
 
+    /// The newest proved statements.
+    pub fn history(&self) -> io::Result<BTreeMap<u64, Sent>> {
+        History::read(&self.disk)
+    }
+
     /// Sequences that were made and are not there.
     pub fn lost(&self) -> &BTreeSet<u64> {
         &self.state.lost

@@ -26,6 +26,8 @@ const SEND_QUEUE: usize = 64;
 const ANSWER_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Between two heartbeats on a quiet stream.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(5);
+/// Between two notes of when the collector last answered, in milliseconds.
+const HEALTH_INTERVAL_MS: u64 = 60_000;
 /// After a refusal nothing is sent for so long: it takes a person to change the answer.
 const REFUSED_WAIT: Duration = Duration::from_hours(1);
 /// A stream that lasted so long was a good one: the next try comes soon.
@@ -201,6 +203,7 @@ impl Uploader {
         health: &mut Health,
     ) -> Result<Ended, UploadError> {
         let mut paused_until: Option<Instant> = None;
+        let mut first = true;
         let mut heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
         let mut deadline = Instant::now() + ANSWER_WAIT_MAX;
         loop {
@@ -218,14 +221,24 @@ impl Uploader {
             tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
                 message = inbound.message() => {
-                    let Some(message) = message? else { return Ok(Ended::Closed) };
+                    let message = match message {
+                        // A collector that stops, or finds a stream old, says so: that is no problem of anybody's.
+                        Err(status) if status.code() == tonic::Code::Unavailable && session.is_open() => {
+                            tracing::info!(reason = status.message(), "The collector closed the stream.");
+                            None
+                        }
+                        message => message?,
+                    };
+                    let Some(message) = message else { return Ok(Ended::Closed) };
                     deadline = Instant::now() + ANSWER_WAIT_MAX;
                     let event = {
                         let device = &mut *self.device.lock().await;
                         session.receive(message, &mut device.spool, &mut device.anchor)?
                     };
-                    if health.answered_ms.is_none_or(|ms| self.clock.now().ms().abs_diff(ms) > 60_000) {
-                        health.answered_ms = Some(self.clock.now().ms());
+                    let now = self.clock.now().ms();
+                    let stale = health.answered_ms.is_none_or(|ms| now.abs_diff(ms) > HEALTH_INTERVAL_MS);
+                    if std::mem::take(&mut first) || stale {
+                        health.answered_ms = Some(now);
                         Self::keep(health, &*self.device.lock().await);
                     }
                     match self.note(event, health).await {

@@ -287,10 +287,38 @@ fn expect_rewinds_and_not_for_ever() {
     device.hear(say(In::Welcome(proto::Welcome { schema_max: 1, next_sequence: 0 }))).unwrap();
     for _ in 0..REWINDS_MAX {
         while device.next() != Next::Idle {}
-        device.hear(say(In::Expect(proto::Expect { sequence: 1 }))).unwrap();
+        for _ in 0..3 {
+            device.hear(say(In::Expect(proto::Expect { sequence: 0 }))).unwrap();
+        }
     }
     assert!(matches!(device.next(), Next::Send(Item::Envelope(_))));
-    assert!(device.hear(say(In::Expect(proto::Expect { sequence: 1 }))).is_err());
+    assert!(device.hear(say(In::Expect(proto::Expect { sequence: 0 }))).is_err());
+}
+
+#[test]
+fn a_busy_writer_gets_everything_again_in_order() {
+    let mut log = FakeLog::new(0);
+    let mut device = Device::new(&log, 5);
+    let Next::Send(hello) = device.next() else { panic!() };
+    log.answer(hello).into_iter().for_each(|answer| drop(device.hear(answer).unwrap()));
+    let mut flying = Vec::new();
+    while let Next::Send(Item::Envelope(bytes)) = device.next() {
+        flying.push(bytes);
+    }
+    assert_eq!(flying.len(), 5);
+    // The writer takes 0, has no room for 1, and finds the others out of order.
+    for answer in log.answer(Item::Envelope(flying[0].clone())) {
+        device.hear(answer).unwrap();
+    }
+    for _ in 1..5 {
+        assert_eq!(device.next(), Next::Idle, "answers are owed for what is in flight");
+        device.hear(say(In::SlowDown(proto::SlowDown { ms: 500 }))).unwrap();
+        device.hear(say(In::Expect(proto::Expect { sequence: 1 }))).unwrap();
+    }
+    device.talk(&mut log).unwrap();
+    assert_eq!(device.sent, [1, 2, 3, 4]);
+    assert_eq!(log.next, 5);
+    assert!(device.spool.kept().values().all(|kept| kept.receipt.is_some()));
 }
 
 #[test]
