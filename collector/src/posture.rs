@@ -1,27 +1,31 @@
-//! Today's posture: the state of every device in service, as of now.
+//! Posture: the state of every device in service, as of now or of a day that is over.
 
 use evidence::ids::{DeviceId, Name};
 use evidence::judge::Day;
-use evidence::time::Timestamp;
+use evidence::time::{DAY_MS, DayLabel, Timestamp};
 use proto::{DeviceRow, PostureReply, PostureRow};
 
 use crate::judging::{attestations, because, state_of};
 use crate::ledger::ReadError;
 use crate::state::State;
 
-/// The state of every (device in service, control of the policy in force) today, or those asked for.
+/// The state of every (device in service, control of the policy in force) on a UTC day, or those asked for. Without a
+/// day: today, as of now.
 pub fn posture(
     state: &State,
+    label: Option<DayLabel>,
     device: Option<DeviceId>,
     control: Option<&Name>,
 ) -> Result<PostureReply, ReadError> {
     let now = state.clock.now();
-    let label = now.day();
-    // Today is not over: it is judged as a day that ends with the next entry of the log.
-    let day = Day {
-        start: label.start_utc(),
-        end: Timestamp(now.0.saturating_add(1)),
-        freeze_index: Some(state.ledger.size()),
+    let label = label.unwrap_or_else(|| now.day());
+    let start = label.start_utc();
+    let end = Timestamp(start.0.saturating_add(DAY_MS));
+    let day = if now < end {
+        // A day that is not over is judged as one that ends with the next entry of the log.
+        Day { start, end: Timestamp(now.0.saturating_add(1)), freeze_index: Some(state.ledger.size()) }
+    } else {
+        Day { start, end, freeze_index: None }
     };
     let book = state.book();
     let authority = &book.authority;
@@ -35,15 +39,15 @@ pub fn posture(
     let Some(policy) = policy else { return Ok(reply) };
     for (id, record) in authority.roster().devices().filter(|(id, _)| device.is_none_or(|only| only == **id))
     {
-        let Some((class, group)) = record.at(now) else { continue };
+        let Some(span) = record.spans_within(day.start, day.end).pop() else { continue };
         let read = attestations(&state.ledger, &book.evidence, id, &day)?;
         for rule in policy.policy.controls.iter().filter(|rule| control.is_none_or(|only| *only == rule.id)) {
             let unit = state_of(authority, Some(record), &read, &day, &rule.id);
             let decided = unit.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
             reply.rows.push(PostureRow {
                 device: id.to_string(),
-                class: class.to_string(),
-                group: group.to_string(),
+                class: span.class.to_string(),
+                group: span.group.to_string(),
                 control: rule.id.to_string(),
                 state: unit.state.as_str().to_owned(),
                 because: because(authority, &unit, &read, &rule.id),

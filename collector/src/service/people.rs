@@ -174,8 +174,13 @@ impl People for PeopleService {
             "" => None,
             text => Some(text.parse().map_err(|_| Status::invalid_argument("control must be a control id"))?),
         };
-        let reply = tokio::task::block_in_place(|| posture::posture(&self.state, device, control.as_ref()))
-            .map_err(|error| status(&error.into()))?;
+        let day = match request.day.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| Status::invalid_argument("day must be YYYY-MM-DD"))?),
+        };
+        let reply =
+            tokio::task::block_in_place(|| posture::posture(&self.state, day, device, control.as_ref()))
+                .map_err(|error| status(&error.into()))?;
         Ok(Response::new(reply))
     }
 
