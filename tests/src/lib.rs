@@ -1,3 +1,22 @@
-//! What tests of whole processes share.
+//! What the tests of whole processes share: a world of real programs on loopback, devices that can misbehave, a load
+//! that remembers every answer, and a reader of what was kept.
+//!
+//! Nothing here trusts the programs under test: what was stored is read from the journal's bytes as docs/FORMAT.md
+//! section 13 describes them, and roots are computed here.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops at what it cannot do, and prints what it counted"
+)]
+
+pub mod device;
+pub mod figures;
+pub mod journal_file;
+pub mod kept;
 pub mod ledger;
+pub mod load;
+pub mod process;
+pub mod world;

@@ -1,0 +1,4 @@
+//! `tallystick-verify`.
+fn main() -> std::process::ExitCode {
+    verifier::main()
+}

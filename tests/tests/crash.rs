@@ -1,0 +1,115 @@
+//! The collector is killed at each point of the order of commitments and at random moments, under load, again and again
+//! on one data directory: whatever was acknowledged is kept, once, unchanged and in order, and every checkpoint that
+//! was ever received is a prefix of the log.
+
+#![expect(clippy::print_stdout, reason = "a test prints what it counted")]
+
+use std::time::{Duration, Instant};
+
+use collector::failpoints::POINTS;
+use serde_json::json;
+use tests::device::Device;
+use tests::load::{Load, Record};
+use tests::world::{Settings, World, random};
+use tests::{figures, kept, programs};
+
+/// Devices of the load.
+const DEVICES: usize = 6;
+/// Statements that must be acknowledged after each restart before the next crash.
+const BETWEEN: usize = 60;
+/// Random kills of every day, and of the long form.
+const KILLS: usize = 10;
+const KILLS_LONG: usize = 100;
+/// Longest time from a start to its random kill, milliseconds: some come before the collector is ready.
+const LIFE_MS_MAX: u64 = 1_500;
+
+/// Small segments, so that their ends are met; frequent checkpoints, so that many are received.
+fn world() -> World {
+    let settings =
+        Settings { segment_bytes: 96 << 10, checkpoint_interval_ms: 50, ..Settings::default() };
+    World::with(programs!(), &settings)
+}
+
+async fn devices(world: &World) -> Vec<Device> {
+    let mut devices = Vec::new();
+    for _ in 0..DEVICES {
+        devices.push(Device::enrol(world, &world.token()).await);
+    }
+    devices
+}
+
+/// Restarts, lets the load come to rest, checks everything, and reports under `name`.
+async fn finish(name: &str, world: &World, load: Load, kills: usize) {
+    let running = world.serve();
+    load.up();
+    load.reaches(load.acknowledged() + BETWEEN).await;
+    let record: Record = load.end().await;
+    assert_eq!(record.wrong, Vec::<String>::new(), "answers that are not as promised");
+    let consistent = kept::consistent(&mut world.admin.connect().await, &record).await;
+    assert_eq!(consistent, record.checkpoints.len());
+    running.stop();
+    let report = world.fsck();
+    assert_eq!(report["sound"], true, "{report}");
+    let counts = kept::count(world, &record);
+    assert_eq!(report["entries"], counts.entries, "fsck and the second reader");
+    let mut figures = counts.json();
+    figures["kills"] = json!(kills);
+    figures["repeated_with_the_same_answer"] = json!(record.repeated);
+    figures["proofs_verified"] = json!(record.proved);
+    figures["segments"] = report["segments"].clone();
+    println!(
+        "{name}: {kills} kills, acknowledged {}, found {}, lost {}, duplicated {}",
+        counts.acknowledged, counts.found, counts.lost, counts.duplicated
+    );
+    figures::report(name, figures);
+    counts.assert_kept();
+    assert!(counts.acknowledged >= BETWEEN * (kills + 1) / 2, "hardly any load: {counts:?}");
+    assert!(record.checkpoints.len() > 1, "hardly any checkpoints");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_each_point_of_the_order_of_commitments() {
+    let world = world();
+    let running = world.serve();
+    let load = Load::start(devices(&world).await);
+    running.stop();
+    for (round, point) in POINTS.iter().enumerate() {
+        // Not always the first time the point is reached; segments end seldom.
+        let nth = if point.starts_with("segment") { 1 } else { 2 + round };
+        let mut running = world.spawn(&[("TALLYSTICK_FAILPOINT", &format!("{point}:{nth}"))]);
+        world.wait_ready(&mut running);
+        let before = load.acknowledged();
+        load.up();
+        running.wait_killed();
+        load.down();
+        println!("{point}:{nth}: {} acknowledged before the kill", load.acknowledged() - before);
+    }
+    finish("crash_at_failpoints", &world, load, POINTS.len()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_random_moments() {
+    let kills = if figures::long() { KILLS_LONG } else { KILLS };
+    let world = world();
+    let running = world.serve();
+    let load = Load::start(devices(&world).await);
+    running.stop();
+    let mut before_ready = 0;
+    for _ in 0..kills {
+        let life = Duration::from_millis(u64::from_le_bytes(random()) % LIFE_MS_MAX);
+        let until = Instant::now() + life;
+        let mut running = world.spawn(&[]);
+        if world.wait_ready_or_ended(&mut running, until) {
+            load.up();
+            tokio::time::sleep_until(until.into()).await;
+        } else {
+            before_ready += 1;
+        }
+        let ended = running.ended();
+        assert!(ended.is_none(), "it ended by itself with {ended:?}:\n{}", running.said());
+        running.kill();
+        load.down();
+    }
+    println!("{before_ready} of {kills} kills came before the collector was ready");
+    finish("crash_at_random", &world, load, kills).await;
+}
