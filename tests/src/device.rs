@@ -88,7 +88,9 @@ pub enum NotEnrolled {
 impl Device {
     /// Enrols a new device.
     pub async fn enrol(world: &World, token: &Token) -> Self {
-        Self::try_enrol(world, token, Keys::new()).await.unwrap_or_else(|error| panic!("not enrolled: {error:?}"))
+        Self::try_enrol(world, token, Keys::new())
+            .await
+            .unwrap_or_else(|error| panic!("not enrolled: {error:?}"))
     }
 
     /// Tries to enrol with these keys.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-use crate::device::{Device, Submit};
+use crate::device::Device;
 use crate::process::PATIENCE;
 use crate::world::ORIGIN;
 
@@ -119,7 +119,10 @@ impl Load {
     pub async fn end(self) -> Record {
         self.phase.send_replace(Phase::Ending);
         for task in self.tasks {
-            tokio::time::timeout(PATIENCE, task).await.expect("the load ends").expect("a device does not panic");
+            tokio::time::timeout(PATIENCE, task)
+                .await
+                .expect("the load ends")
+                .expect("a device does not panic");
         }
         std::mem::take(&mut lock(&self.record))
     }
@@ -153,7 +156,8 @@ impl From<Status> for Over {
 impl Driver {
     async fn run(mut self, mut phase: watch::Receiver<Phase>) {
         loop {
-            let now = *phase.wait_for(|phase| *phase != Phase::Down).await.expect("the load outlives its devices");
+            let now =
+                *phase.wait_for(|phase| *phase != Phase::Down).await.expect("the load outlives its devices");
             if now == Phase::Ending && self.waiting.is_empty() && self.unproved.is_empty() {
                 return;
             }
@@ -210,19 +214,14 @@ impl Driver {
                 In::Stored(stored) => self.stored(&stored)?,
                 In::Checkpoint(checkpoint) => self.checkpoint(&checkpoint),
                 In::Proved(proved) => self.proved(&proved),
-                In::SlowDown(_) | In::Expect(_) => return self.begin_again(&submit),
+                // The collector is busy: a new stream begins at the oldest statement without an answer.
+                In::SlowDown(_) | In::Expect(_) => return Err(Over),
                 other => {
                     self.wrong(format!("{other:?}"));
                     return Err(Over);
                 }
             }
         }
-    }
-
-    /// The collector is busy: a new stream begins at the oldest statement without an answer.
-    #[expect(clippy::unused_self, reason = "a step of the stream like the others")]
-    fn begin_again(&self, _submit: &Submit) -> Result<(), Over> {
-        Err(Over)
     }
 
     fn answer(&self, envelope: &Envelope, stored: &proto::Stored) -> Acknowledged {

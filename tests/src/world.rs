@@ -189,7 +189,8 @@ impl World {
             ["admin", "analyst", "auditor"].map(|name| Person::new(folder.path(), name));
         let data = settings.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let made = run(programs.collector, Self::init_line(&folder, &data, &admin, settings)).json();
-        let address = |name: &str| made[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let address =
+            |name: &str| made[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
         let world = Self {
             programs,
             data,
@@ -375,8 +376,9 @@ fn free_ports() -> u16 {
     wait_for("three free ports in a row", || {
         let span = PORTS.end - PORTS.start - 3;
         let first = PORTS.start + u16::from_le_bytes(random()) % span;
-        let bound: Vec<_> =
-            (first..first + 3).map_while(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).collect();
+        let bound: Vec<_> = (first..first + 3)
+            .map_while(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+            .collect();
         (bound.len() == 3).then_some(first)
     })
 }
