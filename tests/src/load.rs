@@ -291,9 +291,11 @@ impl Driver {
         let Some((index, leaf)) = self.unproved.remove(&proved.sequence) else { return };
         let verified = TlogProof::parse(proved.tlog_proof.as_bytes())
             .map_err(|error| error.to_string())
-            .and_then(|proof| match proof.index == index {
-                true => proof.verify(&leaf, &self.device.log_keys).map_err(|error| error.to_string()),
-                false => Err(format!("index {} instead of {index}", proof.index)),
+            .and_then(|proof| {
+                if proof.index != index {
+                    return Err(format!("index {} instead of {index}", proof.index));
+                }
+                proof.verify(&leaf, &self.device.log_keys).map_err(|error| error.to_string())
             });
         match verified {
             Ok(_) => lock(&self.record).proved += 1,

@@ -35,7 +35,7 @@ macro_rules! programs {
         $crate::process::Programs {
             agent: "",
             collector: env!("CARGO_BIN_EXE_collector"),
-            cli: "",
+            cli: env!("CARGO_BIN_EXE_cli"),
             verify: env!("CARGO_BIN_EXE_verify"),
         }
     };
