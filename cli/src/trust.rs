@@ -148,7 +148,7 @@ impl PinArgs {
     fn new_trust(&self, profile: &Profile, auditor_key: PublicKey) -> Trust {
         let mut witness_policy = String::new();
         for key in &profile.log_keys {
-            witness_policy.push_str(&format!("log {}\n", key.vkey()));
+            witness_policy += &["log ", &key.vkey(), "\n"].concat();
         }
         witness_policy.push_str("quorum none\n");
         Trust {
