@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use hyper_util::rt::TokioIo;
-use proto::{CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply};
+use proto::{
+    CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply, RenewUserReply, RenewUserRequest,
+};
 use rpc::v1::admin_client::AdminClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -76,6 +78,26 @@ impl Admin {
             Self::Here(node) => {
                 let service = AdminService::new(Arc::clone(&node.state), Arc::clone(&node.identities));
                 let answer = service.user(request).await;
+                drop(service);
+                close(node).await?;
+                Ok(answer?)
+            }
+        }
+    }
+}
+
+impl Admin {
+    /// A fresh certificate for a person on the roster.
+    pub(crate) async fn renew_user(self, tls_spki: Vec<u8>) -> anyhow::Result<RenewUserReply> {
+        let request = RenewUserRequest { tls_spki };
+        match self {
+            Self::Socket(mut client) => {
+                let answer = client.renew_user(request).await;
+                Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
+            }
+            Self::Here(node) => {
+                let service = AdminService::new(Arc::clone(&node.state), Arc::clone(&node.identities));
+                let answer = service.renew(&request);
                 drop(service);
                 close(node).await?;
                 Ok(answer?)

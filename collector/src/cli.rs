@@ -143,6 +143,20 @@ struct TokenArguments {
 enum UserCommand {
     /// Admit a person's key with a role and write their connection profile.
     Create(UserArguments),
+    /// Write a fresh connection profile for a person already admitted: certificates of people live for 12 hours.
+    Renew(RenewArguments),
+}
+
+#[derive(Debug, Args)]
+struct RenewArguments {
+    #[command(flatten)]
+    directory: Directory,
+    /// The person's public key file.
+    #[arg(long = "public-key", value_name = "FILE")]
+    public_key: PathBuf,
+    /// The connection profile to write; an older one is replaced.
+    #[arg(long, value_name = "FILE")]
+    profile_out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -206,6 +220,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Serve(directory) => serve(&directory).await.map(|()| true),
         Command::Token(TokenCommand::Create(arguments)) => token(arguments, out).await.map(|()| true),
         Command::User(UserCommand::Create(arguments)) => user(arguments, out).await.map(|()| true),
+        Command::User(UserCommand::Renew(arguments)) => renew(arguments, out).await.map(|()| true),
         Command::Fsck(arguments) => run_fsck(&arguments, out),
     }
 }
@@ -384,6 +399,22 @@ async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<
         arguments.role,
         arguments.profile_out.display()
     );
+    answer(out, arguments.directory.json, &value, &text)
+}
+
+async fn renew(arguments: RenewArguments, out: &mut impl Write) -> anyhow::Result<()> {
+    let public = public_key(&arguments.public_key)?;
+    let config = Config::read(&arguments.directory.dir.join("collector.toml"))?;
+    let admin = Admin::at(&arguments.directory.dir).await?;
+    let reply = admin.renew_user(public.tls.spki_der().to_vec()).await?;
+    let person: PersonId = reply.person.parse().context("the server named no person")?;
+    let role: acts::Role = reply.role.parse().context("the server named no role")?;
+    let trust_domain = config.trust_domain.parse().context("trust_domain")?;
+    let log_key = admin_log_key(&arguments.directory.dir)?;
+    let profile = profile(&config, person, role, reply.chain, &trust_domain, log_key)?;
+    write_profile(&arguments.profile_out, &profile)?;
+    let value = object([("person", json::text(person.to_string())), ("role", json::text(role.as_str()))]);
+    let text = format!("Fresh profile for {person} ({role}): {}", arguments.profile_out.display());
     answer(out, arguments.directory.json, &value, &text)
 }
 

@@ -8,7 +8,9 @@ use evidence::enrolment::TlsPublicKey;
 use evidence::ids::PersonId;
 use evidence::leaf::Kind;
 use evidence::time::Timestamp;
-use proto::{CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply};
+use proto::{
+    CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply, RenewUserReply, RenewUserRequest,
+};
 use rpc::v1::admin_server::Admin;
 use tonic::{Request, Response, Status};
 
@@ -51,6 +53,22 @@ impl AdminService {
         let role = certificate_role(person.role);
         let chain = person_chain(&self.identities, role, person.person, &tls_key, self.state.clock.now())?;
         Ok(CreateUserReply { entry: Some(reply(&entry)), chain, person: person.person.to_string() })
+    }
+
+    /// Issues a fresh certificate to a person on the roster. Nothing is logged: key and role stay what the roster says.
+    pub fn renew(&self, request: &RenewUserRequest) -> Result<RenewUserReply, StateError> {
+        let tls_key = TlsPublicKey::from_spki_der(&request.tls_spki)
+            .map_err(|error| StateError::Invalid(error.to_string()))?;
+        let (person, role) = {
+            let book = self.state.book();
+            let found = book.authority.roster().persons().find(|person| person.tls_key == tls_key.id());
+            found.map(|person| (person.person, person.role)).ok_or_else(|| {
+                StateError::Refused("nobody on the roster has this key: `user create` admits it".into())
+            })?
+        };
+        let now = self.state.clock.now();
+        let chain = person_chain(&self.identities, certificate_role(role), person, &tls_key, now)?;
+        Ok(RenewUserReply { chain, person: person.to_string(), role: role.as_str().to_owned() })
     }
 }
 
@@ -112,5 +130,12 @@ impl Admin for AdminService {
     ) -> Result<Response<CreateUserReply>, Status> {
         let answer = self.user(request.into_inner()).await.map_err(|error| status(&error))?;
         Ok(Response::new(answer))
+    }
+
+    async fn renew_user(
+        &self,
+        request: Request<RenewUserRequest>,
+    ) -> Result<Response<RenewUserReply>, Status> {
+        Ok(Response::new(self.renew(request.get_ref()).map_err(|error| status(&error))?))
     }
 }
