@@ -23,6 +23,8 @@ use crate::pure::Pure;
 use crate::table::{Column, Table, clean};
 
 mod ceremony;
+#[cfg(test)]
+pub(crate) use ceremony::tests::write_samples;
 mod export;
 mod plan;
 

@@ -99,10 +99,23 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(EXIT_NO),
         Err(error) => {
-            drop(writeln!(io::stderr(), "error: {error:#}"));
+            drop(writeln!(io::stderr(), "error: {}", sentence(&error)));
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// The error with its causes. One that repeats its cause in its own words is followed by what is new only.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut causes = error.chain().map(ToString::to_string);
+    let mut text = causes.next().unwrap_or_default();
+    for cause in causes.filter(|cause| !cause.is_empty()) {
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn run(line: &Line, clock: Arc<dyn Clock>, out: &mut dyn Write) -> anyhow::Result<Outcome> {

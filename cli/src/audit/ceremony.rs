@@ -32,10 +32,10 @@ const FROZEN: &str = "frozen";
 /// Where a signed act goes: a file, the log, or both.
 #[derive(Debug, Args)]
 pub(crate) struct Destination {
-    /// New act file; anyone may carry it in (`tallystick audit carry`)
-    #[arg(long, value_name = "FILE", required_unless_present = "carry")]
+    /// New act file, made without a connection; anyone may carry it in (`tallystick audit carry`)
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Carry it to the log now (needs --profile; the key is also the connection's)
+    /// With --out, also carry it to the log now. Without --out that is what happens
     #[arg(long)]
     carry: bool,
 }
@@ -86,13 +86,13 @@ impl RevealArgs {
         let nonce = read_nonce(&self.nonce)?;
         let key = context.options.read_key()?.signing;
         let signed = reveal(&plan, &nonce, &key, context.clock.as_ref())?;
-        if self.destination.carry {
+        if self.destination.carries() {
             // A log that is not frozen refuses the reveal, but whoever runs it has then read the nonce.
             let mut caller = context.options.connect(context.clock.clone()).await?;
             is_frozen(&plan.hash, &answer(caller.people.plans(PlansRequest {})).await?.rows)?;
         }
         self.destination.deliver(context, &signed, "reveal").await?;
-        if !self.destination.carry && !context.options.json {
+        if !self.destination.carries() && !context.options.json {
             writeln!(
                 context.out,
                 "It holds the nonce: hand it over only once `tallystick audit list` shows the plan as {FROZEN}."
@@ -103,6 +103,11 @@ impl RevealArgs {
 }
 
 impl Destination {
+    /// Whether the act is carried now: an act that is not kept as a file has nowhere else to go.
+    const fn carries(&self) -> bool {
+        self.carry || self.out.is_none()
+    }
+
     async fn deliver(&self, context: &mut Context<'_>, signed: &SignedAct, what: &str) -> anyhow::Result<()> {
         if let Some(path) = &self.out {
             signed.write(path)?;
@@ -110,7 +115,7 @@ impl Destination {
                 writeln!(context.out, "The {what} is written to {}.", path.display())?;
             }
         }
-        let entry = if self.carry {
+        let entry = if self.carries() {
             let mut caller = context.options.connect(context.clock.clone()).await?;
             Some(signed.carry(&mut caller, None).await?)
         } else {
@@ -203,4 +208,4 @@ fn is_frozen(plan_hash: &Digest, rows: &[PlanRow]) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

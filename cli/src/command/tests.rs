@@ -21,6 +21,14 @@ fn answer(arguments: &[&str]) -> Result<(Outcome, String), String> {
 }
 
 #[test]
+fn an_error_says_each_cause_once() {
+    let cause = anyhow::anyhow!("line 1").context("not JSON: line 1").context("x is not an act file");
+    assert_eq!(sentence(&cause), "x is not an act file: not JSON: line 1");
+    let cause = anyhow::anyhow!("refused").context("no connection");
+    assert_eq!(sentence(&cause), "no connection: refused");
+}
+
+#[test]
 fn the_command_line_is_sound() {
     Line::command().debug_assert();
 }
@@ -87,9 +95,21 @@ fn a_key_is_made_and_a_nonce_is_made() {
 }
 
 #[test]
-fn a_commitment_goes_somewhere() {
-    let error = answer(&["audit", "commit", "--plan", "p", "--nonce", "n", "--trust", "t"]).unwrap_err();
-    assert!(error.contains("--out"), "{error}");
+fn a_commitment_is_made_without_a_connection_and_carried_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    answer(&["key", "new", "--out", &at("a.key")]).unwrap();
+    answer(&["audit", "nonce", "--out", &at("nonce")]).unwrap();
+    crate::audit::write_samples(&at("a.key"), &at("plan.json"), &at("trust.json"));
+    let (plan, nonce, trust, key, out) =
+        (at("plan.json"), at("nonce"), at("trust.json"), at("a.key"), at("commit.act.json"));
+    let line = ["audit", "commit", "--plan", &plan, "--nonce", &nonce, "--trust", &trust, "--key", &key];
+    let error = answer(&line).unwrap_err();
+    assert!(error.contains("--profile"), "{error}");
+    let (_, text) = answer(&[line.as_slice(), &["--out", &out]].concat()).unwrap();
+    assert!(text.contains("commit.act.json"), "{text}");
+    let signed = crate::act::SignedAct::read(std::path::Path::new(&out)).unwrap();
+    assert_eq!(signed.kind, evidence::leaf::Kind::COMMITMENT);
 }
 
 #[test]

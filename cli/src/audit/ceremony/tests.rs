@@ -60,6 +60,17 @@ fn trust() -> Trust {
     }
 }
 
+/// A plan and a trust file for the auditor of a key file.
+pub(crate) fn write_samples(key_file: &str, plan_file: &str, trust_file: &str) {
+    let secret = std::fs::read(key_file).unwrap();
+    let auditor = certs::PersonKey::parse(&secret).unwrap().signing;
+    let plan = Plan { auditor_key: *auditor.public(), ..plan_for(ORIGIN).plan };
+    let signed = SignedAct::sign(Body::Plan(Box::new(plan)), ORIGIN, &key(8), &At(1)).unwrap();
+    std::fs::write(plan_file, &signed.payload).unwrap();
+    let trust = Trust { auditor_key: *auditor.public(), ..trust() };
+    std::fs::write(trust_file, trust.encode()).unwrap();
+}
+
 #[test]
 fn a_commitment_binds_plan_nonce_and_the_newest_pinned_checkpoint() {
     let plan = plan_for(ORIGIN);
