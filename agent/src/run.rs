@@ -37,8 +37,8 @@ pub enum RunError {
     /// The system does not say when it was started.
     #[error("cannot read when this machine was started: {0}")]
     Boot(String),
-    /// The exchange.
-    #[error(transparent)]
+    /// The exchange. The statement waits in the spool.
+    #[error("the statement is kept here and goes with the next connection; this one failed")]
     Upload(#[from] UploadError),
 }
 

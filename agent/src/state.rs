@@ -146,6 +146,7 @@ impl StateDirectory {
             .write(true)
             .open(&path)
             .map_err(|source| fail("open", &path, source))?;
+        set_mode(&path, OPEN_MODE)?;
         let mut tries = 0;
         loop {
             match file.try_lock() {
@@ -252,6 +253,20 @@ fn make_folder(path: &Path, mode: u32) -> Result<(), StateError> {
         .create(path)
         .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)))
         .map_err(|source| fail("create", path, source))
+}
+
+/// Whatever the umask says: `status` of anybody must be able to look at the lock.
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> Result<(), StateError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|source| fail("set the mode of", path, source))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
+fn set_mode(_path: &Path, _mode: u32) -> Result<(), StateError> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
