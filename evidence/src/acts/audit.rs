@@ -220,7 +220,7 @@ pub struct DrawnControl {
     pub control: Name,
     /// The seed.
     pub seed: Digest,
-    /// SHA-256 of draw/<control>.json.
+    /// SHA-256 of `draw/<control>.json`.
     pub draw_sha256: Digest,
 }
 

@@ -1,4 +1,4 @@
-//! results/<control>.json: the whole population's states, beside which the sample can be laid.
+//! `results/<control>.json`: the whole population's states, beside which the sample can be laid.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct UnitRow {
     pub because: String,
 }
 
-/// results/<control>.json.
+/// `results/<control>.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Results {
     /// The control.
