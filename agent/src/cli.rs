@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,20 @@ pub const COULD_NOT_DO: u8 = 2;
 const TOKEN_BYTES_MAX: u64 = 4096;
 /// The environment variable of a token.
 const TOKEN_VARIABLE: &str = "TALLYSTICK_TOKEN";
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let done = Cli::parse().run(&mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Nothing can be reported when even standard error is closed.
+            let _closed = writeln!(std::io::stderr(), "tallystick-agent: {error:#}");
+            ExitCode::from(COULD_NOT_DO)
+        }
+    }
+}
 
 /// Observes this device and reports signed evidence.
 #[derive(Debug, Parser)]

@@ -33,7 +33,7 @@ pub struct Programs {
 macro_rules! programs {
     () => {
         $crate::process::Programs {
-            agent: "",
+            agent: env!("CARGO_BIN_EXE_agent"),
             collector: env!("CARGO_BIN_EXE_collector"),
             cli: env!("CARGO_BIN_EXE_cli"),
             verify: env!("CARGO_BIN_EXE_verify"),

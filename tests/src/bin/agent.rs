@@ -1,0 +1,4 @@
+//! `tallystick-agent`.
+fn main() -> std::process::ExitCode {
+    agent::cli::main()
+}
