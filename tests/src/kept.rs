@@ -8,7 +8,6 @@ use evidence::leaf::{Leaf, commitment};
 use evidence::merkle::verify_consistency;
 use evidence::note::{Checkpoint, Note};
 use evidence::time::Timestamp;
-use serde_json::json;
 
 use crate::journal_file::{Journal, Roots};
 use crate::load::Record;
@@ -36,21 +35,20 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// As figures.
-    pub fn json(&self) -> serde_json::Value {
-        json!({
-            "acknowledged": self.acknowledged, "found": self.found, "lost": self.lost, "duplicated": self.duplicated,
-            "out_of_order": self.out_of_order, "checkpoints": self.checkpoints, "not_prefix": self.not_prefix,
-            "entries": self.entries,
-        })
-    }
-
     /// Fails unless all is kept.
     #[track_caller]
     pub fn assert_kept(&self) {
         let bad = [self.lost, self.duplicated, self.out_of_order, self.not_prefix];
         assert_eq!(bad, [0; 4], "lost, duplicated, out of order, no prefix: {self:?}");
         assert_eq!(self.found, self.acknowledged, "{self:?}");
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { acknowledged, found, lost, duplicated, out_of_order, checkpoints, not_prefix, .. } = self;
+        write!(f, "acknowledged {acknowledged}, found {found}, lost {lost}, duplicated {duplicated}, ")?;
+        write!(f, "out of order {out_of_order}; of {checkpoints} checkpoints {not_prefix} are no prefix")
     }
 }
 

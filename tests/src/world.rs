@@ -256,6 +256,44 @@ impl World {
         built
     }
 
+    /// Runs `tallystick` as a person.
+    #[track_caller]
+    pub fn cli(&self, person: &Person, command: &[&str]) -> Ran {
+        let mut built = Command::new(self.programs.cli);
+        built.args(command).arg("--key").arg(&person.key).arg("--profile").arg(&person.profile);
+        run_command(built)
+    }
+
+    /// Runs `tallystick-agent` with a state directory in the world's folder.
+    #[track_caller]
+    pub fn agent(&self, state: &str, command: &[&str]) -> Ran {
+        let mut built = Command::new(self.programs.agent);
+        built.arg("--state").arg(self.file(state)).args(command);
+        run_command(built)
+    }
+
+    /// Enrols a real agent; gives its answer.
+    #[track_caller]
+    pub fn enrol_agent(&self, state: &str, token: &Token) -> serde_json::Value {
+        self.try_enrol_agent(state, &token.text()).json()
+    }
+
+    /// Tries to enrol a real agent with a token's text.
+    #[track_caller]
+    pub fn try_enrol_agent(&self, state: &str, token: &str) -> Ran {
+        let file = self.file(&format!("{state}.token"));
+        write_secret(&file, token.as_bytes());
+        let (enrol, agents) = (self.enrol.to_string(), self.agents.to_string());
+        let file = file.display().to_string();
+        let line = ["enroll", "--json", "--server", &enrol, "--agents", &agents, "--token-file", &file];
+        self.agent(state, &line)
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// A one-time token for a laptop, made with the server up or down.
     #[track_caller]
     pub fn token(&self) -> Token {

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use collector::failpoints::POINTS;
 use evidence::ids::Digest;
-use serde_json::json;
 use tests::device::Device;
 use tests::load::{Load, Record};
 use tests::world::{Settings, World, random};
@@ -59,16 +58,11 @@ async fn finish(name: &str, world: &World, load: Load, kills: usize) {
     assert_eq!(report["sound"], true, "{report}");
     let counts = kept::count(world, &record);
     assert_eq!(report["entries"], counts.entries, "fsck and the second reader");
-    let mut figures = counts.json();
-    figures["kills"] = json!(kills);
-    figures["repeated_with_the_same_answer"] = json!(record.repeated);
-    figures["proofs_verified"] = json!(record.proved);
-    figures["segments"] = report["segments"].clone();
+    figures::report(name, format_args!("{kills} kills: {counts}"));
     println!(
-        "{name}: {kills} kills, acknowledged {}, found {}, lost {}, duplicated {}",
-        counts.acknowledged, counts.found, counts.lost, counts.duplicated
+        "{} entries in {} segments; {} repeated and answered as before, {} proofs verified, {consistent} consistent",
+        counts.entries, report["segments"], record.repeated, record.proved
     );
-    figures::report(name, figures);
     counts.assert_kept();
     assert!(counts.acknowledged >= BETWEEN * (kills + 1) / 2, "hardly any load: {counts:?}");
     assert!(record.checkpoints.len() > 1, "hardly any checkpoints");
@@ -95,7 +89,7 @@ async fn at_each_point_of_the_order_of_commitments() {
         load.down();
         println!("{point}:{nth}: {} acknowledged before the kill", load.acknowledged() - before);
     }
-    finish("crash_at_failpoints", &world, load, POINTS.len()).await;
+    finish("collector killed at each failpoint under load", &world, load, POINTS.len()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,5 +116,5 @@ async fn at_random_moments() {
         load.down();
     }
     println!("{before_ready} of {kills} kills came before the collector was ready");
-    finish("crash_at_random", &world, load, kills).await;
+    finish("collector killed at random moments under load", &world, load, kills).await;
 }
