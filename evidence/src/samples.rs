@@ -1,5 +1,7 @@
 //! Statements for tests: one that uses every field, and arbitrary ones.
 
+pub(crate) mod acts;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
