@@ -282,7 +282,7 @@ impl Log {
                 self.now += 1;
             }
             Err(error) => {
-                assert_eq!(self.authority, before, "refused ({error}), and yet it changed something")
+                assert_eq!(self.authority, before, "refused ({error}), and yet it changed something");
             }
         }
         done
