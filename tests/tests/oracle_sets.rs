@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use evidence::set::{MANIFEST, Manifest};
 use evidence::verify::{Outcome, Report, verify};
 use serde_json::Value;
 
@@ -17,6 +18,10 @@ use serde_json::Value;
 const SETS_MIN: usize = 340;
 /// Fewer sound ones than this, likewise.
 const GOOD_MIN: usize = 13;
+/// Damaged copies of each of three sets.
+const DAMAGED_ROUNDS: usize = 150;
+/// So many different checks must have met the damage.
+const REACHED_MIN: usize = 10;
 /// The checks that some set must fail.
 const CHECKS: std::ops::RangeInclusive<u8> = 1..=20;
 
@@ -110,6 +115,62 @@ fn every_hand_made_set_gives_what_it_must() {
     assert!(found.is_empty(), "{} disagreements:\n{}", found.len(), found.join("\n"));
     assert_eq!(reached, CHECKS.collect(), "every check is failed by some set");
     the_program(folder.path());
+}
+
+/// One change of a file, drawn from `chance`: a flipped bit, a cut, a part twice, a byte more.
+fn damaged(bytes: &[u8], chance: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    let (a, b) = (chance(bytes.len() + 1), chance(bytes.len() + 1));
+    let (low, high) = (a.min(b), a.max(b));
+    match chance(4) {
+        0 if low < bytes.len() => out[low] ^= 1 << chance(8),
+        1 => out.truncate(low),
+        2 => drop(out.splice(low..low, bytes[low..high].to_vec())),
+        _ => out.insert(low, b"0\"\n{"[chance(4)]),
+    }
+    out
+}
+
+#[test]
+fn no_damage_is_sound_or_a_panic() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    make(folder.path());
+    // xorshift64, seeded: the same damage in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut chance = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).expect("below a usize")
+    };
+    let mut reached = BTreeSet::new();
+    for name in ["good-minimal", "good-small", "good-two-log-keys"] {
+        let (good, irregular) = verifier::read_set(&folder.path().join(name)).expect("the set is readable");
+        let trust = fs::read(trust_file(folder.path(), name)).expect("the trust file is readable");
+        assert!(verify(&good, &irregular, &trust).is_sound());
+        let paths: Vec<&String> = good.keys().collect();
+        for round in 0..DAMAGED_ROUNDS {
+            let path = paths[chance(paths.len())];
+            let bytes = damaged(&good[path], &mut chance);
+            if bytes == good[path] {
+                continue;
+            }
+            let mut files = good.clone();
+            files.insert(path.clone(), bytes);
+            // Half of the damage is listed anew, so that it gets past the first check.
+            if round % 2 == 0 && files[MANIFEST] == good[MANIFEST] {
+                let old = Manifest::parse(&files[MANIFEST]).expect("the manifest is sound");
+                let mut listed = files.clone();
+                listed.retain(|path, _| old.files.iter().any(|file| file.path == *path));
+                let new = Manifest::over(&old.origin, old.checkpoint, old.plan_hash, &listed);
+                files.insert(MANIFEST.to_owned(), new.encode());
+            }
+            let report = verify(&files, &irregular, &trust);
+            assert!(!report.is_sound(), "{name}: damaged {path} is sound");
+            reached.extend(report.failed());
+        }
+    }
+    assert!(reached.len() >= REACHED_MIN, "damage reached only {reached:?}");
 }
 
 /// Builds the program from the sources at hand, since cargo builds no other package's binaries for a test.
