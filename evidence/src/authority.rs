@@ -48,7 +48,7 @@ pub enum AuthorityError {
     #[error("key {0} is not admitted to this log: an admin adds persons with `user create`")]
     Stranger(Digest),
     /// An admitted person without the right.
-    #[error("a {role} may not sign {act}: it takes {needed}")]
+    #[error("the role {role} may not sign {act}: it takes {needed}")]
     Role {
         /// The signer's role.
         role: Role,

@@ -73,6 +73,7 @@ impl Ingest for IngestService {
             unproved: BTreeMap::new(),
             checkpoints: self.state.ledger.checkpoints(),
             anchor_size: 0,
+            greeted: false,
         };
         let cancel = self.cancel.clone();
         tokio::spawn(async move { session.run(incoming, cancel).await });
@@ -91,6 +92,8 @@ struct Session {
     checkpoints: watch::Receiver<Option<Arc<Published>>>,
     /// Size of the newest checkpoint the agent has.
     anchor_size: u64,
+    /// The newest checkpoint at the stream's beginning was sent.
+    greeted: bool,
 }
 
 enum Waiting {
@@ -262,10 +265,11 @@ impl Session {
         let Some(published) = self.checkpoints.borrow_and_update().clone() else { return Ok(()) };
         let size = published.checkpoint.size;
         let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
-        let greeting = self.anchor_size == 0 || !covered.is_empty();
-        if size <= self.anchor_size && covered.is_empty() || !greeting {
+        // Beside proofs, a checkpoint is worth sending when a stream begins: it is the next statement's anchor.
+        if covered.is_empty() && self.greeted {
             return Ok(());
         }
+        self.greeted = true;
         if size > self.anchor_size {
             let from = self.anchor_size;
             let proof = match self.state.ledger.consistency(from, size) {
