@@ -71,7 +71,18 @@ pub enum EnrolError {
     Key(String),
     /// No connection.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(ConnectError),
+    /// A server that does not show the token's root.
+    #[error(
+        "{server} is not the collector this token is for, or somebody is in between: check --server, and that the \
+         token was made by that collector"
+    )]
+    WrongServer {
+        /// Where it was tried.
+        server: Address,
+        /// What TLS said.
+        source: ConnectError,
+    },
     /// The TLS configuration.
     #[error(transparent)]
     Tls(#[from] certs::TlsError),
@@ -146,7 +157,7 @@ pub async fn enrol(
     }
     let prepared = prepare(state, &wanted.server, host_name)?;
     let tls = certs::enrolment_client(wanted.token.pin, Arc::new(certs::SystemClock(clock)))?;
-    let connection = connect(&wanted.server, tls).await?;
+    let connection = connect(&wanted.server, tls).await.map_err(no_connection)?;
     let mut client = EnrolmentClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (sender, queue) = mpsc::channel(2);
     let begin = proto::EnrolBegin { enrolment_id: prepared.enrolment_id.to_vec() };
@@ -170,6 +181,13 @@ pub async fn enrol(
     state.write_json(IDENTITY_FILE, &identity.stored)?;
     state.remove_secret(PENDING_FILE)?;
     Ok(identity)
+}
+
+fn no_connection(source: ConnectError) -> EnrolError {
+    match &source {
+        ConnectError::Tls { address, .. } => EnrolError::WrongServer { server: address.clone(), source },
+        _ => EnrolError::Connect(source),
+    }
 }
 
 async fn send(sender: &mpsc::Sender<proto::EnrolRequest>, step: Request) {

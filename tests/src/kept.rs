@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
-use evidence::leaf::{Leaf, commitment};
+use evidence::leaf::{Kind, Leaf, commitment};
 use evidence::merkle::verify_consistency;
 use evidence::note::{Checkpoint, Note};
 use evidence::time::Timestamp;
@@ -154,4 +154,25 @@ pub async fn consistent(caller: &mut Caller, record: &Record) -> usize {
             .unwrap_or_else(|error| panic!("from {} to {}: {error}", checkpoint.size, newest.size));
     }
     record.checkpoints.len()
+}
+
+/// How many entries of a kind are kept.
+pub fn entries_of(world: &World, kind: Kind) -> usize {
+    let journal = Journal::read(&world.data);
+    journal.entries.iter().filter(|entry| Leaf::parse(&entry.leaf).expect("a leaf").kind == kind).count()
+}
+
+/// The device statements that are kept, in the order of the log.
+pub fn envelopes(world: &World) -> Vec<Envelope> {
+    let entries = Journal::read(&world.data).entries;
+    let device = entries.into_iter().filter(|entry| {
+        matches!(Leaf::parse(&entry.leaf).expect("a leaf").kind, Kind::ATTESTATION | Kind::GAP)
+    });
+    device.map(|entry| Envelope::parse(&entry.payload).expect("an envelope")).collect()
+}
+
+/// Instance and sequence of each of them.
+pub fn statements(world: &World) -> Vec<(InstanceId, u64)> {
+    let claimed = envelopes(world).into_iter().map(|envelope| envelope.claimed().expect("a statement"));
+    claimed.map(|statement| (statement.instance, statement.sequence)).collect()
 }

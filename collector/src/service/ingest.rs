@@ -15,7 +15,7 @@ use rpc::v1::ingest_server::Ingest;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::status;
 use crate::admit::{Refusal, admit};
@@ -107,6 +107,14 @@ enum End {
     Told(Status),
 }
 
+/// A message that is too long or no message is the agent's fault, and it is told; a lost connection is nobody's.
+fn unreadable(status: Status) -> End {
+    match status.code() {
+        Code::OutOfRange | Code::Internal => End::Told(Status::new(status.code(), status.message())),
+        _ => End::Quiet,
+    }
+}
+
 impl Session {
     async fn run(mut self, mut incoming: Streaming<FromAgent>, cancel: CancellationToken) {
         let end = self.serve(&mut incoming, &cancel).await;
@@ -122,7 +130,7 @@ impl Session {
         incoming: &mut Streaming<FromAgent>,
         cancel: &CancellationToken,
     ) -> Result<(), End> {
-        let first = incoming.message().await.map_err(|_| End::Quiet)?.and_then(|message| message.item);
+        let first = incoming.message().await.map_err(unreadable)?.and_then(|message| message.item);
         let Some(Incoming::Hello(hello)) = first else {
             return Err(End::Told(Status::invalid_argument("the first message must be hello")));
         };
@@ -149,7 +157,7 @@ impl Session {
                     }
                 }
                 message = incoming.message(), if open && self.pending.len() < PENDING_MAX => {
-                    match message.map_err(|_| End::Quiet)?.and_then(|message| message.item) {
+                    match message.map_err(unreadable)?.and_then(|message| message.item) {
                         Some(Incoming::Envelope(bytes)) => self.envelope(&bytes),
                         Some(Incoming::Heartbeat(_)) => {}
                         Some(Incoming::Hello(_)) => {
