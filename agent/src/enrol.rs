@@ -80,8 +80,8 @@ pub enum EnrolError {
     WrongServer {
         /// Where it was tried.
         server: Address,
-        /// What TLS said.
-        source: ConnectError,
+        /// What TLS said. Boxed, as it repeats the address.
+        source: Box<ConnectError>,
     },
     /// The TLS configuration.
     #[error(transparent)]
@@ -185,7 +185,9 @@ pub async fn enrol(
 
 fn no_connection(source: ConnectError) -> EnrolError {
     match &source {
-        ConnectError::Tls { address, .. } => EnrolError::WrongServer { server: address.clone(), source },
+        ConnectError::Tls { address, .. } => {
+            EnrolError::WrongServer { server: address.clone(), source: Box::new(source) }
+        }
         _ => EnrolError::Connect(source),
     }
 }

@@ -40,6 +40,8 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Free space below which nothing is taken in, bytes.
     pub free_bytes_min: u64,
+    /// Space that is given back on a full disk, bytes.
+    pub ballast_bytes: u64,
     /// Time between checkpoints, milliseconds.
     pub checkpoint_interval_ms: u64,
     /// Where the data directory lies, if not beside everything else.
@@ -53,6 +55,7 @@ impl Default for Settings {
         Self {
             segment_bytes: 8 << 20,
             free_bytes_min: 1 << 20,
+            ballast_bytes: 1 << 20,
             checkpoint_interval_ms: 100,
             data: None,
             any_ports: false,
@@ -219,7 +222,7 @@ impl World {
             ("--profile-out", admin.profile.display().to_string()),
             ("--high-water", file("high-water")),
             ("--segment-bytes", settings.segment_bytes.to_string()),
-            ("--ballast-bytes", "1048576".to_owned()),
+            ("--ballast-bytes", settings.ballast_bytes.to_string()),
             ("--free-bytes-min", settings.free_bytes_min.to_string()),
         ];
         let pairs = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);

@@ -1,11 +1,6 @@
 //! Bad input gets a clear error, and nothing is lost: each test counts what was kept.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test stops at what it cannot do"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -88,10 +83,10 @@ fn an_unknown_key_of_the_agents_configuration_is_named_and_the_spool_is_kept() {
         assert!(said.contains(&part), "{part} is not in: {said}");
     }
     fs::remove_file(&path).expect("the configuration");
-    let _running = world.serve();
+    let running = world.serve();
     let once = world.agent("agent", &["once", "--json", "--until-proved"]).json();
     assert_eq!((&once["sequence"], &once["result"]), (&serde_json::json!([1]), &"proved".into()), "{once}");
-    drop(_running);
+    running.stop();
     assert_eq!(statements(&world).len(), 2, "the statement made while the collector was down, and the next");
 }
 

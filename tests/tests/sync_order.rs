@@ -108,7 +108,7 @@ fn events<'a>(calls: impl Iterator<Item = &'a Call>, journal: &str, connection: 
                 push(ended(|bytes| bytes > 0), 1, Event::Received);
             }
             "write" | "sendto" | "writev" | "sendmsg" if of_connection => {
-                push(Some(call.begun), 0, Event::Answer)
+                push(Some(call.begun), 0, Event::Answer);
             }
             "write" | "pwrite64" | "writev" | "pwritev" if of_journal => {
                 push(Some(call.begun), 0, Event::JournalWrite);
@@ -153,9 +153,9 @@ fn check(events: &[Event]) -> (usize, Vec<Vec<Event>>) {
                     }
                 }
                 if next.is_none() {
-                    good += 1
+                    good += 1;
                 } else {
-                    bad.push(between.clone())
+                    bad.push(between.clone());
                 }
                 *between = vec![Event::Answer];
             }

@@ -54,7 +54,9 @@ pub enum OpenError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The index, in a way that a rebuild does not cure.
-    #[error("{0}. If the disk is full, delete the file `ballast` in the data directory and start again")]
+    #[error(
+        "the index cannot be opened; if the disk is full, delete the file `ballast` in the data directory and start again"
+    )]
     Store(#[from] StoreError),
     /// The journal's records contradict each other.
     #[error(
