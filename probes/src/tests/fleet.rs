@@ -1,4 +1,5 @@
 //! All machines of `recordings/`, by file name.
+#![expect(clippy::disallowed_methods, reason = "tests read the recorded machines from their folder")]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
