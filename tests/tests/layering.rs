@@ -138,5 +138,5 @@ fn the_trees_are_really_read() {
     for name in ["cc", "ring", "rustls", "tokio", "tonic"] {
         assert!(agent.contains(name) && collector.contains(name), "{name} was looked for under this name");
     }
-    assert!(collector.contains("sled") && agent.contains("sysinfo") && agent.contains("notify"));
+    assert!(collector.contains("sled") && agent.contains("sysinfo") && agent.contains("tokio-rustls"));
 }
