@@ -27,6 +27,8 @@ pub struct Memory {
     pub pss_kib: u64,
     /// Pages nobody shares that it wrote to.
     pub private_dirty_kib: u64,
+    /// Most that was ever resident.
+    pub peak_rss_kib: u64,
 }
 
 /// CPU time of a process since its start, seconds.
@@ -59,17 +61,18 @@ impl Process {
 
     /// Memory now.
     pub fn memory(&self) -> anyhow::Result<Memory> {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let field = |name: &str| {
+        let field = |file: &str, name: &str| {
+            let path = format!("/proc/{}/{file}", self.child.id());
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
             let line = text.lines().find_map(|line| line.strip_prefix(name));
             let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
             kib.with_context(|| format!("{path} has no {name}"))
         };
         Ok(Memory {
-            rss_kib: field("Rss:")?,
-            pss_kib: field("Pss:")?,
-            private_dirty_kib: field("Private_Dirty:")?,
+            rss_kib: field("smaps_rollup", "Rss:")?,
+            pss_kib: field("smaps_rollup", "Pss:")?,
+            private_dirty_kib: field("smaps_rollup", "Private_Dirty:")?,
+            peak_rss_kib: field("status", "VmHWM:")?,
         })
     }
 
