@@ -3,8 +3,10 @@
 //! Order and repetition are the sequencer's to judge; here are form, signature, identity and anchor.
 
 use evidence::envelope::{Envelope, EnvelopeError};
-use evidence::ids::DeviceId;
+use evidence::ids::{DeviceId, InstanceId};
+use evidence::keys::PublicKey;
 use evidence::roster::Roster;
+use evidence::statement::Statement;
 use evidence::time::Timestamp;
 use proto::RefusedReason;
 
@@ -13,8 +15,28 @@ use proto::RefusedReason;
 pub struct Admitted {
     /// The envelope.
     pub envelope: Envelope,
-    /// Its sequence.
-    pub sequence: u64,
+    /// What it says.
+    pub statement: Statement,
+}
+
+/// What the roster says of an instance: a copy, so that nothing is locked while its signature is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The device it belongs to.
+    pub device: DeviceId,
+    /// The key it signs with.
+    pub key: PublicKey,
+    /// Whether its device is in service now.
+    pub in_service: bool,
+}
+
+impl Standing {
+    /// The standing of an instance at `now`; none if it is not enrolled.
+    pub fn of(roster: &Roster, instance: &InstanceId, now: Timestamp) -> Option<Self> {
+        let instance = roster.instance(instance)?;
+        let in_service = roster.device(&instance.device).is_some_and(|device| device.at(now).is_some());
+        Some(Self { device: instance.device, key: instance.key, in_service })
+    }
 }
 
 /// Why an envelope was refused, with what the device is told.
@@ -28,12 +50,11 @@ pub struct Refusal {
     pub detail: String,
 }
 
-/// Admits envelope bytes sent over a connection of device `peer`. `origin` is this log.
+/// Admits envelope bytes sent over a connection of device `peer`. `origin` is this log; `standing` looks an instance up.
 pub fn admit(
     bytes: &[u8],
     peer: &DeviceId,
-    roster: &Roster,
-    now: Timestamp,
+    standing: impl FnOnce(&InstanceId) -> Option<Standing>,
     origin: &str,
     log_size: u64,
 ) -> Result<Admitted, Refusal> {
@@ -45,28 +66,28 @@ pub fn admit(
         }
         Err(error) => return refuse(0, RefusedReason::Malformed, error.to_string()),
     };
-    let claimed = match envelope.claimed() {
+    let statement = match envelope.claimed() {
         Ok(statement) => statement,
         Err(error) => return refuse(0, RefusedReason::Malformed, error.to_string()),
     };
-    let sequence = claimed.sequence;
-    let Some(instance) = roster.instance(&claimed.instance) else {
-        let detail = format!("instance {} is not enrolled here: enrol this device", claimed.instance);
+    let sequence = statement.sequence;
+    let Some(standing) = standing(&statement.instance) else {
+        let detail = format!("instance {} is not enrolled here: enrol this device", statement.instance);
         return refuse(sequence, RefusedReason::UnknownInstance, detail);
     };
-    if instance.device != *peer {
+    if standing.device != *peer {
         let detail = "the certificate of this connection belongs to another device than the statement";
         return refuse(sequence, RefusedReason::WrongDevice, detail.into());
     }
-    let statement = match envelope.open(&instance.key) {
-        Ok(statement) => statement,
-        Err(error) => return refuse(sequence, RefusedReason::Signature, error.to_string()),
-    };
-    if statement.attestation().is_some_and(|attestation| attestation.device != instance.device) {
+    // From here on the statement is no longer a claim.
+    if let Err(error) = envelope.verify(&standing.key) {
+        return refuse(sequence, RefusedReason::Signature, error.to_string());
+    }
+    if statement.attestation().is_some_and(|attestation| attestation.device != standing.device) {
         let detail = "the statement names another device than its instance's";
         return refuse(sequence, RefusedReason::WrongDevice, detail.into());
     }
-    if roster.device(peer).is_none_or(|device| device.at(now).is_none()) {
+    if !standing.in_service {
         let detail = "this device is not in service: it was retired";
         return refuse(sequence, RefusedReason::Retired, detail.into());
     }
@@ -77,5 +98,5 @@ pub fn admit(
             "the anchor is not a checkpoint of this log; if this collector was restored, run `recover`";
         return refuse(sequence, RefusedReason::Anchor, detail.into());
     }
-    Ok(Admitted { envelope, sequence })
+    Ok(Admitted { envelope, statement })
 }

@@ -30,7 +30,7 @@ use evidence::envelope::Envelope;
 use evidence::ids::Digest;
 use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Leaf, SALT_BYTES, Stream};
-use evidence::statement::StatementError;
+use evidence::statement::{Statement, StatementError};
 use evidence::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
 
@@ -141,9 +141,13 @@ pub struct Device {
 impl Device {
     /// The statement of an envelope that was admitted: this checks its form, not its signature.
     pub fn new(envelope: &Envelope) -> Result<Self, StatementError> {
-        let statement = envelope.claimed()?;
-        let link = DeviceLink::of(&statement, envelope);
-        Ok(Self { kind: statement.kind(), link, payload: envelope.bytes().to_vec() })
+        Ok(Self::of(&envelope.claimed()?, envelope))
+    }
+
+    /// As [`Device::new`], for a caller that has read the statement.
+    pub fn of(statement: &Statement, envelope: &Envelope) -> Self {
+        let link = DeviceLink::of(statement, envelope);
+        Self { kind: statement.kind(), link, payload: envelope.bytes().to_vec() }
     }
 }
 

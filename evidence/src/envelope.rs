@@ -93,12 +93,17 @@ impl Envelope {
         Statement::parse(&self.payload)
     }
 
-    /// The statement, once `key` signed it.
-    pub fn open(&self, key: &PublicKey) -> Result<Statement, EnvelopeError> {
+    /// Checks that `key` signed it: for a caller that has the statement from [`Envelope::claimed`] already.
+    pub fn verify(&self, key: &PublicKey) -> Result<(), EnvelopeError> {
         if self.keyid != key.id() {
             return Err(EnvelopeError::OtherKey { found: self.keyid, expected: key.id() });
         }
-        key.verify(&pae(STATEMENT_TYPE, &self.payload), &self.signature)?;
+        Ok(key.verify(&pae(STATEMENT_TYPE, &self.payload), &self.signature)?)
+    }
+
+    /// The statement, once `key` signed it.
+    pub fn open(&self, key: &PublicKey) -> Result<Statement, EnvelopeError> {
+        self.verify(key)?;
         Ok(Statement::parse(&self.payload)?)
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::status;
-use crate::admit::{Refusal, admit};
+use crate::admit::{Admitted, Refusal, Standing, admit};
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::Published;
 use crate::listen::PeerInfo;
@@ -209,26 +209,17 @@ impl Session {
     }
 
     fn admit(&self, bytes: &[u8]) -> Result<(u64, oneshot::Receiver<DeviceAnswer>), Vec<Outgoing>> {
-        let admitted = {
-            let book = self.state.book();
-            let now = self.state.clock.now();
-            admit(
-                bytes,
-                &self.device,
-                book.authority.roster(),
-                now,
-                self.state.origin(),
-                self.state.ledger.size(),
-            )
-        };
-        let admitted = admitted.map_err(|refusal| {
+        let now = self.state.clock.now();
+        // The book is locked for the look-up alone: the writer waits for its readers.
+        let standing =
+            |instance: &InstanceId| Standing::of(self.state.book().authority.roster(), instance, now);
+        let admitted = admit(bytes, &self.device, standing, self.state.origin(), self.state.ledger.size());
+        let Admitted { envelope, statement } = admitted.map_err(|refusal| {
             tracing::warn!(device = %self.device, sequence = refusal.sequence, reason = ?refusal.reason, "Statement refused.");
             vec![refused(refusal)]
         })?;
-        let sequence = admitted.sequence;
-        let device = Device::new(&admitted.envelope).map_err(|error| {
-            vec![refused(Refusal { sequence, reason: RefusedReason::Malformed, detail: error.to_string() })]
-        })?;
+        let sequence = statement.sequence;
+        let device = Device::of(&statement, &envelope);
         let answer = self.state.sequencer.submit(device).map_err(|error| busy(sequence, &error))?;
         Ok((sequence, answer))
     }
