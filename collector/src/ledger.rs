@@ -197,11 +197,22 @@ impl Ledger {
 
     /// Inclusion proof of an entry in the tree of the first `size`, hashes from leaf to root.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, ReadError> {
-        self.check_sizes(index, size)?;
-        if index >= size {
-            return Err(ReadError::Sizes { from: index, to: size, size: self.size() });
+        Ok(self.inclusions(&[index], size)?.into_iter().next().unwrap_or_default())
+    }
+
+    /// The same for several entries, in their order, with the work they share done once.
+    pub fn inclusions(&self, indexes: &[u64], size: u64) -> Result<Vec<Vec<Digest>>, ReadError> {
+        let tiles = self.tiles();
+        let mut inclusions = log::Inclusions::new(&tiles, size);
+        let mut proofs = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            self.check_sizes(*index, size)?;
+            if *index >= size {
+                return Err(ReadError::Sizes { from: *index, to: size, size: self.size() });
+            }
+            proofs.push(inclusions.proof(*index).map_err(crate::index::tile_error)?);
         }
-        Ok(log::inclusion(&self.tiles(), index, size).map_err(crate::index::tile_error)?)
+        Ok(proofs)
     }
 
     /// Consistency proof between the trees of the first `from` and the first `to` entries.

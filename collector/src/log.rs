@@ -4,7 +4,7 @@
 //! one tile per four levels and a commit rewrites one short row per level it touches. Only complete nodes are kept.
 //! Checking proofs is `evidence::merkle`, code of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use evidence::ids::Digest;
 use evidence::merkle::{empty_root, node_hash};
@@ -129,23 +129,53 @@ pub fn root_at<T: Tiles>(tiles: &T, size: u64) -> Result<Digest, ProofError<T::E
 
 /// Inclusion proof of the leaf at `index` in the tree of `size` leaves, from leaf to root.
 pub fn inclusion<T: Tiles>(tiles: &T, index: u64, size: u64) -> Result<Vec<Digest>, ProofError<T::Error>> {
-    if index >= size {
-        return Err(ProofError::Order { index_or_from: index, size });
+    Inclusions::new(tiles, size).proof(index)
+}
+
+/// Inclusion proofs in one tree. Leaves near each other share most of their proofs, so what was computed is kept: at
+/// most one hash per level for each proof asked for.
+pub struct Inclusions<'a, T> {
+    tiles: &'a T,
+    size: u64,
+    /// (low, high) → root over the leaves low..high.
+    subtrees: HashMap<(u64, u64), Digest>,
+}
+
+impl<'a, T: Tiles> Inclusions<'a, T> {
+    /// Proofs in the tree of `size` leaves.
+    pub fn new(tiles: &'a T, size: u64) -> Self {
+        Self { tiles, size, subtrees: HashMap::new() }
     }
-    let (mut low, mut high) = (0, size);
-    let mut proof = Vec::new();
-    while high - low > 1 {
-        let middle = low + split(high - low);
-        if index < middle {
-            proof.push(subtree(tiles, middle, high)?);
-            high = middle;
-        } else {
-            proof.push(subtree(tiles, low, middle)?);
-            low = middle;
+
+    /// The proof of the leaf at `index`, from leaf to root.
+    pub fn proof(&mut self, index: u64) -> Result<Vec<Digest>, ProofError<T::Error>> {
+        if index >= self.size {
+            return Err(ProofError::Order { index_or_from: index, size: self.size });
         }
+        let (mut low, mut high) = (0, self.size);
+        let mut proof = Vec::new();
+        while high - low > 1 {
+            let middle = low + split(high - low);
+            if index < middle {
+                proof.push(self.subtree(middle, high)?);
+                high = middle;
+            } else {
+                proof.push(self.subtree(low, middle)?);
+                low = middle;
+            }
+        }
+        proof.reverse();
+        Ok(proof)
     }
-    proof.reverse();
-    Ok(proof)
+
+    fn subtree(&mut self, low: u64, high: u64) -> Result<Digest, ProofError<T::Error>> {
+        if let Some(known) = self.subtrees.get(&(low, high)) {
+            return Ok(*known);
+        }
+        let root = subtree(self.tiles, low, high)?;
+        self.subtrees.insert((low, high), root);
+        Ok(root)
+    }
 }
 
 /// Proof that the tree of `from` leaves is a prefix of the tree of `to`. From 0 it is empty.

@@ -121,9 +121,11 @@ fn every_proof_up_to_70_equals_the_definition() {
     let (_, map, leaves) = grown(70);
     for size in 1..=70_u64 {
         let part = &leaves[..usize::try_from(size).unwrap()];
+        let mut shared = Inclusions::new(&map, size);
         for other in 0..size {
             let place = usize::try_from(other).unwrap();
             assert_eq!(inclusion(&map, other, size).unwrap(), naive_path(place, part));
+            assert_eq!(shared.proof(other).unwrap(), naive_path(place, part), "after others");
             let expected = if other == 0 { Vec::new() } else { naive_subproof(place, part, true) };
             assert_eq!(consistency(&map, other, size).unwrap(), expected, "{other} to {size}");
         }

@@ -33,6 +33,8 @@ const ANSWERS_MAX: usize = 64;
 const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 /// Statements stored and not yet proved that one stream keeps in mind; the agent names older ones at its next Hello.
 const UNPROVED_MAX: usize = 4_096;
+/// Proofs computed together: enough to share the work, little memory while they are sent.
+const PROOFS_AT_ONCE: usize = 256;
 /// What an agent is asked to wait when the writer's queue is full.
 const BUSY_WAIT_MS: u32 = 500;
 /// What an agent is asked to wait when the disk is full.
@@ -285,14 +287,18 @@ impl Session {
         }
         let note = Note::parse(published.note.as_bytes())
             .map_err(|_| End::Told(Status::internal("the newest checkpoint cannot be read")))?;
-        for (index, sequence) in covered {
-            let hashes = match self.state.ledger.inclusion(index, size) {
-                Ok(hashes) => hashes,
+        for some in covered.chunks(PROOFS_AT_ONCE) {
+            let indexes: Vec<u64> = some.iter().map(|(index, _)| *index).collect();
+            let proofs = match self.state.ledger.inclusions(&indexes, size) {
+                Ok(proofs) => proofs,
                 Err(error) => return Err(End::Told(status(&error.into()))),
             };
-            let proof = TlogProof { extra: None, index, hashes, note: note.clone() };
-            self.unproved.remove(&index);
-            self.send(Outgoing::Proved(Proved { sequence, tlog_proof: proof.encode() })).await?;
+            for ((index, sequence), hashes) in some.iter().zip(proofs) {
+                let proof = TlogProof { extra: None, index: *index, hashes, note: note.clone() };
+                self.unproved.remove(index);
+                self.send(Outgoing::Proved(Proved { sequence: *sequence, tlog_proof: proof.encode() }))
+                    .await?;
+            }
         }
         Ok(())
     }
