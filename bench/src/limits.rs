@@ -67,6 +67,14 @@ pub fn verify_rate(signed: &[Signed], threads: usize, duration: Duration) -> any
 
 /// Milliseconds of each of `times` syncs: overwrite 4 KiB of a preallocated file in `directory`, then `fdatasync`.
 pub fn sync_ms(directory: &Path, times: usize) -> anyhow::Result<Vec<f64>> {
+    // A thread of its own: one that has just used a core for long is woken late by a scheduler that is fair.
+    std::thread::scope(|scope| {
+        let measuring = scope.spawn(|| overwrites(directory, times));
+        measuring.join().map_err(|_| anyhow::anyhow!("the syncs were interrupted"))?
+    })
+}
+
+fn overwrites(directory: &Path, times: usize) -> anyhow::Result<Vec<f64>> {
     let path = directory.join("sync.probe");
     let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
     file.write_all_at(&vec![0x55; PAGE_BYTES * PAGES], 0)?;
