@@ -1,5 +1,5 @@
-//! A second reader of the journal, written from docs/FORMAT.md section 13: what is kept, without the program that kept
-//! it.
+//! A second reader of the journal, written from docs/FORMAT.md section 13: what is kept, without the program
+//! that kept it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,8 @@ impl Journal {
         let mut at = HEADER;
         loop {
             let Some((kind, body, next)) = record(bytes, at) else {
-                // Length 0 ends a segment; what is cut short is an unacknowledged group, in the newest one only.
+                // Length 0 ends a segment; what is cut short is an unacknowledged group, in the newest one
+                // only.
                 let ended = bytes.get(at..at + 4).is_none_or(|length| length == [0; 4]);
                 assert!(ended || newest, "segment {number} is damaged at {at}");
                 waiting.clear();

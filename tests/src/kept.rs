@@ -1,4 +1,5 @@
-//! Whether everything that was acknowledged is kept: once, unchanged, in order, under every checkpoint ever seen.
+//! Whether everything that was acknowledged is kept: once, unchanged, in order, under every checkpoint ever
+//! seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -144,7 +145,8 @@ fn not_prefixes(journal: &Journal, seen: &[Checkpoint]) -> usize {
     at.values().map(Vec::len).sum()
 }
 
-/// Asks a running collector to prove that every received checkpoint is a prefix of its newest; how many it proved.
+/// Asks a running collector to prove that every received checkpoint is a prefix of its newest; how many it
+/// proved.
 pub async fn consistent(caller: &mut Caller, record: &Record) -> usize {
     for checkpoint in record.checkpoints.values() {
         let (newest, reply) = caller.checkpoint(checkpoint.size).await;

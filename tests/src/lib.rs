@@ -1,8 +1,8 @@
-//! What the tests of whole processes share: a world of real programs on loopback, devices that can misbehave, a load
-//! that remembers every answer, and a reader of what was kept.
+//! What the tests of whole processes share: a world of real programs on loopback, devices that can misbehave,
+//! a load that remembers every answer, and a reader of what was kept.
 //!
-//! Nothing here trusts the programs under test: what was stored is read from the journal's bytes as docs/FORMAT.md
-//! section 13 describes them, and roots are computed here.
+//! Nothing here trusts the programs under test: what was stored is read from the journal's bytes as
+//! docs/FORMAT.md section 13 describes them, and roots are computed here.
 
 #![expect(
     clippy::expect_used,

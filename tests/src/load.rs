@@ -1,4 +1,5 @@
-//! Devices that submit without rest, come back whenever the collector does, and remember every answer they got.
+//! Devices that submit without rest, come back whenever the collector does, and remember every answer they
+//! got.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,7 +116,8 @@ impl Load {
         assert!(in_time.is_ok(), "{} acknowledged, waited for {acknowledged}", self.acknowledged());
     }
 
-    /// Lets what is on its way be answered, ends every stream, and gives what was recorded. The collector must be up.
+    /// Lets what is on its way be answered, ends every stream, and gives what was recorded. The collector
+    /// must be up.
     pub async fn end(self) -> Record {
         self.phase.send_replace(Phase::Ending);
         for task in self.tasks {

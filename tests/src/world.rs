@@ -1,4 +1,5 @@
-//! An installation in a temporary folder: keys of three people, a data directory, and a server when it is wanted.
+//! An installation in a temporary folder: keys of three people, a data directory, and a server when it is
+//! wanted.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -27,8 +28,8 @@ use crate::process::{Programs, Ran, Running, run, run_command, wait_for};
 pub const TRUST_DOMAIN: &str = "evidence.example.com";
 /// Origin of its log.
 pub const ORIGIN: &str = "evidence.example.com/log/main";
-/// Ports are taken from here, below those that the system gives to outgoing connections: a server that was killed must
-/// find its ports free.
+/// Ports are taken from here, below those that the system gives to outgoing connections: a server that was
+/// killed must find its ports free.
 const PORTS: std::ops::Range<u16> = 12_000..31_000;
 /// Between two looks at a server that starts.
 const GLANCE: Duration = Duration::from_millis(10);

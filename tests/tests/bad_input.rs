@@ -42,7 +42,7 @@ fn refusal(answer: Result<Device, NotEnrolled>) -> (Code, String) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------- configuration
+// --------------------------------------------------------------------------------------- configuration
 
 #[test]
 fn an_unknown_key_of_the_configuration_is_named_with_its_file_and_line() {
@@ -111,7 +111,7 @@ fn a_second_server_and_a_second_init_are_refused() {
     assert_eq!(world.fsck()["sound"], true);
 }
 
-// ------------------------------------------------------------------------------------------- enrolment and tokens
+// -------------------------------------------------------------------------------- enrolment and tokens
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_and_authorities_that_are_not_good() {
@@ -252,7 +252,7 @@ async fn collector_entry(world: &World, act: Vec<u8>) -> Result<(), collector::s
     answer.map(|_| ())
 }
 
-// ----------------------------------------------------------------------------------------------------- statements
+// ------------------------------------------------------------------------------------------ statements
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_that_are_not_what_they_should_be() {
@@ -334,7 +334,8 @@ async fn sequences_that_are_replayed_skipped_and_forked() {
         }
     }
 
-    // Forked: other bytes for a used sequence, the next one after another predecessor, and a first one with a predecessor.
+    // Forked: other bytes for a used sequence, the next one after another predecessor, and a first one with a
+    // predecessor.
     for (sequence, previous) in
         [(0, Digest::ZERO), (1, Digest::of(b"x")), (2, Digest::of(b"x")), (0, zero.hash())]
     {
@@ -418,7 +419,7 @@ async fn a_retired_device_is_refused_and_keeps_what_it_has() {
     assert_eq!(statements(&world).len(), 1);
 }
 
-// ---------------------------------------------------------------------------------------------------------- roles
+// ----------------------------------------------------------------------------------------------- roles
 
 async fn call(people: &mut PeopleClient<Channel>, call: Call) -> Result<(), Status> {
     let plan = || proto::PlanRef { plan_hash: vec![7; 32] };

@@ -1,6 +1,6 @@
-//! The collector is killed at each point of the order of commitments and at random moments, under load, again and again
-//! on one data directory: whatever was acknowledged is kept, once, unchanged and in order, and every checkpoint that
-//! was ever received is a prefix of the log.
+//! The collector is killed at each point of the order of commitments and at random moments, under load, again
+//! and again on one data directory: whatever was acknowledged is kept, once, unchanged and in order, and
+//! every checkpoint that was ever received is a prefix of the log.
 
 #![expect(
     clippy::expect_used,
@@ -9,7 +9,7 @@
     reason = "a test stops at what it cannot do, and prints what it counted"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use collector::failpoints::POINTS;
 use evidence::ids::Digest;
@@ -25,13 +25,22 @@ const BETWEEN: usize = 60;
 /// Random kills of every day, and of the long form.
 const KILLS: usize = 10;
 const KILLS_LONG: usize = 100;
-/// Longest time from a start to its random kill, milliseconds: some come before the collector is ready.
-const LIFE_MS_MAX: u64 = 1_500;
+/// Longest time under load before a random kill, milliseconds.
+const LIFE_MS_MAX: u64 = 800;
+/// After so many kills under load comes one during a start.
+const START_EVERY: usize = 5;
+/// Longest time from a start to such a kill, milliseconds.
+const START_MS_MAX: u64 = 300;
 
 /// Small segments, so that their ends are met; frequent checkpoints, so that many are received.
 fn world() -> World {
     let settings = Settings { segment_bytes: 96 << 10, checkpoint_interval_ms: 50, ..Settings::default() };
     World::with(programs!(), &settings)
+}
+
+/// A random moment.
+fn at_most(ms: u64) -> Duration {
+    Duration::from_millis(u64::from_le_bytes(random()) % ms)
 }
 
 async fn devices(world: &World) -> Vec<Device> {
@@ -44,7 +53,8 @@ async fn devices(world: &World) -> Vec<Device> {
 
 /// Restarts, lets the load come to rest, checks everything, and reports under `name`.
 ///
-/// At the end the count itself is tried: an answer that was never given and a root that never was must be noticed.
+/// At the end the count itself is tried: an answer that was never given and a root that never was must be
+/// noticed.
 async fn finish(name: &str, world: &World, load: Load, kills: usize) {
     let running = world.serve();
     load.up();
@@ -60,7 +70,7 @@ async fn finish(name: &str, world: &World, load: Load, kills: usize) {
     assert_eq!(report["entries"], counts.entries, "fsck and the second reader");
     figures::report(name, format_args!("{kills} kills: {counts}"));
     println!(
-        "{} entries in {} segments; {} repeated and answered as before, {} proofs verified, {consistent} consistent",
+        "{} entries, {} segments; {} answered twice alike, {} proofs and {consistent} checkpoints verified",
         counts.entries, report["segments"], record.repeated, record.proved
     );
     counts.assert_kept();
@@ -99,22 +109,23 @@ async fn at_random_moments() {
     let running = world.serve();
     let load = Load::start(devices(&world).await);
     running.stop();
-    let mut before_ready = 0;
-    for _ in 0..kills {
-        let life = Duration::from_millis(u64::from_le_bytes(random()) % LIFE_MS_MAX);
-        let until = Instant::now() + life;
-        let mut running = world.spawn(&[]);
-        if world.wait_ready_or_ended(&mut running, until) {
-            load.up();
-            tokio::time::sleep_until(until.into()).await;
-        } else {
-            before_ready += 1;
+    let mut at_start = 0;
+    for kill in 1..=kills {
+        if kill % START_EVERY == 0 {
+            // While it recovers from the last kill.
+            let running = world.spawn(&[]);
+            tokio::time::sleep(at_most(START_MS_MAX)).await;
+            running.kill();
+            at_start += 1;
         }
+        let mut running = world.serve();
+        load.up();
+        tokio::time::sleep(at_most(LIFE_MS_MAX)).await;
         let ended = running.ended();
         assert!(ended.is_none(), "it ended by itself with {ended:?}:\n{}", running.said());
         running.kill();
         load.down();
     }
-    println!("{before_ready} of {kills} kills came before the collector was ready");
+    println!("besides {kills} kills under load, {at_start} during a start");
     finish("collector killed at random moments under load", &world, load, kills).await;
 }

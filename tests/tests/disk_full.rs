@@ -1,7 +1,9 @@
-//! A full disk: nothing that was acknowledged is lost, the agent keeps everything, and ingest goes on once there is room.
+//! A full disk: nothing that was acknowledged is lost, the agent keeps everything, and ingest goes on once
+//! there is room.
 //!
-//! The data directory lies on a small file system of its own. Where this user may not mount one, the collector's own
-//! limit on free space stands in for the first half, and the second, a disk with no byte left, is printed as not run.
+//! The data directory lies on a small file system of its own. Where this user may not mount one, the
+//! collector's own limit on free space stands in for the first half, and the second, a disk with no byte
+//! left, is printed as not run.
 
 #![expect(
     clippy::expect_used,
@@ -90,7 +92,8 @@ fn status(world: &World) -> Value {
     serde_json::from_str(status.out.trim()).expect("JSON")
 }
 
-/// A device that submits while there is no room: told to wait and to send again from there, as often as it tries.
+/// A device that submits while there is no room: told to wait and to send again from there, as often as it
+/// tries.
 async fn no_room(world: &World, device: &mut Device) {
     let (mut submit, welcome) = device.greet().await;
     let waiting = evidence::envelope::Envelope::sign(&device.next(), &device.key);
@@ -191,8 +194,8 @@ async fn nothing_is_lost_when_the_disk_is_full() {
     kept::count(&world, &record).assert_kept();
 }
 
-/// Without the limit the disk fills to its last byte under load: the collector may refuse or end, and after there is room
-/// again everything acknowledged is there.
+/// Without the limit the disk fills to its last byte under load: the collector may refuse or end, and after
+/// there is room again everything acknowledged is there.
 async fn no_byte_left(
     world: &World,
     disk: &Disk,

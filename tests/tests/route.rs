@@ -1,4 +1,5 @@
-//! The whole job with real processes, from `init` to both verifiers, and every single change of the set refused by both.
+//! The whole job with real processes, from `init` to both verifiers, and every single change of the set
+//! refused by both.
 
 #![expect(
     clippy::expect_used,
@@ -176,7 +177,8 @@ async fn from_init_to_both_verifiers() {
     changes_on_disk(&world, &set, &verifiers);
 }
 
-/// Two exports at one checkpoint are equal but for three files; one at a later checkpoint shows the same sample.
+/// Two exports at one checkpoint are equal but for three files; one at a later checkpoint shows the same
+/// sample.
 fn two_exports(
     world: &World,
     running: tests::process::Running,

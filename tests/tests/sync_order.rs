@@ -1,8 +1,9 @@
 //! No Stored before the journal's `fdatasync`: the system calls of a running collector, as strace saw them.
 //!
-//! TLS hides what is written to the network, so the device sends one statement, waits for its Stored, and sends the next.
-//! Then every write to its connection is an answer to what was read before, and between that read and the write there
-//! must be, in this order: a write to the journal, and an `fdatasync` of it that returned 0.
+//! TLS hides what is written to the network, so the device sends one statement, waits for its Stored, and
+//! sends the next. Then every write to its connection is an answer to what was read before, and between that
+//! read and the write there must be, in this order: a write to the journal, and an `fdatasync` of it that
+//! returned 0.
 
 #![expect(
     clippy::expect_used,
@@ -46,8 +47,8 @@ enum Event {
     Answer,
 }
 
-/// Begin and end of a call. One line of `strace -f -ttt` holds both, or `<unfinished ...>` and a later one, of the same
-/// thread, `<... call resumed>`.
+/// Begin and end of a call. One line of `strace -f -ttt` holds both, or `<unfinished ...>` and a later one,
+/// of the same thread, `<... call resumed>`.
 #[derive(Debug)]
 struct Call {
     begun: usize,
@@ -130,7 +131,8 @@ fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64()
 }
 
-/// How many answers came after a whole sync of what was read before them, and what came before those that did not.
+/// How many answers came after a whole sync of what was read before them, and what came before those that did
+/// not.
 fn check(events: &[Event]) -> (usize, Vec<Vec<Event>>) {
     let (mut good, mut bad) = (0, Vec::new());
     let order = [Event::JournalWrite, Event::JournalWritten, Event::JournalSync, Event::JournalSynced];
