@@ -15,9 +15,9 @@
 //! 2. link appended to the chain, synced: the same;
 //! 3. `put` returns: the sequence is taken for good.
 //! 4. `stored` mark, not synced: when lost, the statement is sent again and the collector answers as before;
-//! 5. `proved`: first the history, then the mark, neither synced: when lost, the proof is asked for again;
-//! 6. history synced, then the chain is shortened and names the lowest sequence that still matters, then the oldest
-//!    segments without such a sequence are removed: whatever of them a crash leaves behind is ignored.
+//! 5. `proved`: first the history, synced, then the mark, not synced: when lost, the proof is asked for again;
+//! 6. the chain is shortened and names the lowest sequence that still matters, then the oldest segments without such
+//!    a sequence are removed: whatever of them a crash leaves behind is ignored.
 //!
 //! # Damage
 //!
@@ -321,6 +321,8 @@ impl<D: Disk> Spool<D> {
         self.state
             .history
             .add(&mut self.disk, &sent, self.limits.history_bytes_max)
+            // A power cut may keep the mark and lose what was written before it.
+            .and_then(|()| self.state.history.sync(&mut self.disk))
             .map_err(|source| SpoolError::Disk { what: "add to the history of what was sent", source })?;
         self.state.kept.remove(&sequence);
         self.append_mark(&Record::Proved { sequence });
@@ -475,8 +477,6 @@ impl<D: Disk> Spool<D> {
         if removable == 0 {
             return Ok(());
         }
-        let synced = self.state.history.sync(&mut self.disk);
-        self.watch(synced, "make the history durable")?;
         self.state.trim_links();
         let shortened = self.disk.replace(CHAIN, &self.state.chain_file());
         self.watch(shortened, "shorten the chain")?;

@@ -46,8 +46,10 @@ fn numbers(disk: &impl Disk) -> io::Result<Vec<u64>> {
 
 impl History {
     /// Finds the files. The next addition begins a new one, as the end of the newest may be torn.
+    /// What a process wrote that died since may not be durable either.
     pub(super) fn open(disk: &impl Disk) -> io::Result<Self> {
-        Ok(Self { files: numbers(disk)?, bytes: u64::MAX, unsynced: false })
+        let files = numbers(disk)?;
+        Ok(Self { unsynced: !files.is_empty(), files, bytes: u64::MAX })
     }
 
     pub(super) fn add(&mut self, disk: &mut impl Disk, record: &Record, bytes_max: u64) -> io::Result<()> {
@@ -70,6 +72,8 @@ impl History {
 
     /// Begins a file: with what the newest one holds if that leaves room, so that restarts do not shorten history.
     fn begin(&mut self, disk: &mut impl Disk, bytes_max: u64) -> io::Result<()> {
+        // `sync` knows of the newest file only.
+        self.sync(disk)?;
         let mut content = HISTORY_MAGIC.to_vec();
         let newest = self.files.last().copied();
         let mut merged = None;
@@ -96,7 +100,7 @@ impl History {
         Ok(())
     }
 
-    /// Makes what was added durable: before the statements' own files go.
+    /// Makes what was added durable: before a mark says so, and before the statements' own files go.
     pub(super) fn sync(&mut self, disk: &mut impl Disk) -> io::Result<()> {
         if self.unsynced
             && let Some(newest) = self.files.last()

@@ -130,6 +130,20 @@ fn only_what_is_stored_and_proved_leaves_and_history_shows_it() {
 }
 
 #[test]
+fn a_power_cut_that_keeps_the_mark_keeps_the_history() {
+    for permille in [0, 315, 1000] {
+        let (disk, made) = filled(4);
+        let mut spool = reopened(&disk);
+        prove(&mut spool, 3).unwrap();
+        // Makes everything before it in the segment durable, the mark too.
+        put(&mut spool, 4).unwrap();
+        disk.cut(permille);
+        let shown = reopened(&disk).history().unwrap();
+        assert_eq!(shown[&3].envelope, made[3].bytes(), "{permille}");
+    }
+}
+
+#[test]
 fn history_stays_within_its_bound_and_survives_restarts() {
     let (disk, _) = filled(0);
     for sequence in 0..60 {
