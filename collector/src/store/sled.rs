@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Row, Store, StoreError, check_values};
 
@@ -15,6 +16,11 @@ use super::{Row, Store, StoreError, check_values};
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// What sled says when another process holds its file.
 const LOCK_MESSAGE: &str = "could not acquire lock";
+/// How long a held lock is waited for: sled's threads, and the kernel after a kill, let it go a moment after their
+/// owner is gone. Whoever opens the store has the data directory's own lock, so nobody else will keep it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries for the lock.
+const LOCK_RETRY_EVERY: Duration = Duration::from_millis(20);
 
 /// A sled database at a path.
 pub struct SledStore {
@@ -26,12 +32,7 @@ pub struct SledStore {
 impl SledStore {
     /// Opens the store at `path`, making it if there is none: the caller knows whether there must be one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let config = ::sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .use_compression(false);
-        let tree = guarded(path, || config.open())?;
+        let tree = open_patiently(path)?;
         let system = |source: io::Error| StoreError::System { what: format!("{}: {source}", path.display()) };
         let file = File::open(path.join("db")).map_err(system)?;
         let store = Self { path: path.to_owned(), tree, file };
@@ -86,6 +87,23 @@ impl Store for SledStore {
     fn sync(&self) -> Result<(), StoreError> {
         guarded(&self.path, || self.tree.flush())?;
         self.file.sync_data().map_err(|source| StoreError::System { what: source.to_string() })
+    }
+}
+
+fn open_patiently(path: &Path) -> Result<::sled::Db, StoreError> {
+    let config = ::sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
+        .use_compression(false);
+    let begun = Instant::now();
+    loop {
+        match guarded(path, || config.open()) {
+            Err(StoreError::Locked { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_RETRY_EVERY);
+            }
+            opened => return opened,
+        }
     }
 }
 
