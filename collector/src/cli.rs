@@ -95,10 +95,11 @@ struct InitArguments {
     /// Where the admin's connection profile is written.
     #[arg(long, value_name = "FILE")]
     profile_out: PathBuf,
-    /// File of the high-water mark, on another file system: it notices when an old copy is restored.
+    /// File of the high-water mark, on another file system: it notices when an old copy is restored. This, or
+    /// --accept-rollback-blindness, is required.
     #[arg(long, value_name = "FILE")]
     high_water: Option<PathBuf>,
-    /// Run although nothing outside this file system remembers the log. Every sampling set prints it.
+    /// Run although nothing outside this file system remembers the log, for ever. Every sampling set prints it.
     #[arg(long)]
     accept_rollback_blindness: bool,
     /// Length of a journal segment, bytes.
@@ -250,12 +251,14 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         first => [0, 1, 2].map(|offset: u16| first.saturating_add(offset)),
     };
     let [enrol, agents, people] = ports.map(|port| SocketAddr::new(listen, port));
+    let high_water = arguments.high_water.as_deref().map(std::path::absolute).transpose();
+    let high_water = high_water.context("--high-water")?;
     let config = Config {
         origin: format!("{trust_domain}/log/{label}"),
         trust_domain,
         server_names,
         listen: Listen { enrol, agents, people },
-        high_water: arguments.high_water,
+        high_water,
         accept_rollback_blindness: arguments.accept_rollback_blindness,
         segment_bytes: arguments.segment_bytes,
         checkpoint_interval_ms: 1_000,
@@ -309,6 +312,9 @@ async fn serve(directory: &Directory) -> anyhow::Result<()> {
         .context("opening was interrupted")??;
     if let Some(why) = &node.report.rebuilt {
         tracing::warn!(why, "The index was rebuilt from the journal.");
+    }
+    if node.config.accept_rollback_blindness {
+        tracing::warn!("Rollback blindness is accepted: nothing need notice that an old copy was restored.");
     }
     let cancel = tokio_util::sync::CancellationToken::new();
     let stop = cancel.clone();

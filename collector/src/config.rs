@@ -38,10 +38,11 @@ pub struct Config {
     pub server_names: Vec<String>,
     /// Where each listener is bound.
     pub listen: Listen,
-    /// File of the high-water mark; on another file system it notices a restored backup.
+    /// File of the high-water mark, an absolute path on another file system: it notices a restored backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high_water: Option<PathBuf>,
-    /// Run although nothing outside this file system remembers the log. Every set prints it.
+    /// Run although nothing outside this file system remembers the log: only if the genesis says so too, from which
+    /// every set prints it.
     #[serde(default)]
     pub accept_rollback_blindness: bool,
     /// Length of a journal segment, bytes.

@@ -24,6 +24,7 @@ pub mod listen;
 pub mod log;
 pub mod node;
 pub mod posture;
+pub mod rollback;
 pub mod secrets;
 pub mod sequencer;
 pub mod serve;

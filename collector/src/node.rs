@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use evidence::acts::Genesis;
 use evidence::note::VerifierKey;
 use evidence::trust_domain::TrustDomain;
 
@@ -14,6 +15,7 @@ use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
+use crate::rollback::{RollbackError, require_mark};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::{SequencerThread, WriterOptions};
 use crate::state::{Book, ReplayError, State};
@@ -39,6 +41,9 @@ pub enum NodeError {
     /// The book.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// A restored old copy, or nothing that would notice one.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
     /// Something set is wrong.
     #[error("{0}")]
     Setting(String),
@@ -63,10 +68,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the collector at `path` and starts its writer. `progress` is told how many entries were read.
+    /// Opens the collector at `path` and starts its writer, unless this is an old copy of the log, or nothing would show
+    /// that it is. `progress` is told how many entries were read.
     pub fn open(path: &Path, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
+        require_mark(dir.path(), &config)?;
         let trust_domain: TrustDomain = config
             .trust_domain
             .parse()
@@ -80,12 +87,16 @@ impl Node {
         let book = Arc::new(RwLock::new(Book::replay(&config.origin, &ledger, progress)?));
         let verifier = VerifierKey::new(&config.origin, *log_key.public())
             .map_err(|error| NodeError::Setting(error.to_string()))?;
-        let genesis_fits =
-            book.read().unwrap_or_else(PoisonError::into_inner).authority.roster().genesis().is_some_and(
-                |genesis| genesis.log_key == verifier && genesis.operations_key == *operations.public(),
-            );
-        if !genesis_fits {
+        let genesis =
+            book.read().unwrap_or_else(PoisonError::into_inner).authority.roster().genesis().cloned();
+        let fits =
+            |genesis: &Genesis| genesis.log_key == verifier && genesis.operations_key == *operations.public();
+        let Some(genesis) = genesis.filter(fits) else {
             return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
+        };
+        // Sets print what the genesis says: an acceptance they do not print would be a secret one.
+        if config.accept_rollback_blindness && !genesis.accept_rollback_blindness {
+            return Err(RollbackError::AcceptedLater.into());
         }
         let clock = Arc::new(SystemClock);
         let mut writer =
@@ -93,6 +104,8 @@ impl Node {
         writer.accept_rollback_blindness = config.accept_rollback_blindness;
         writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
         writer.free_bytes_min = config.free_bytes_min;
+        // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
+        unstarted.check_high_water(&writer).map_err(RollbackError::OldCopy)?;
         let kept = Arc::clone(&book);
         writer.observer = Box::new(move |committed| {
             let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);

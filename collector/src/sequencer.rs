@@ -335,6 +335,13 @@ impl SequencerThread {
 }
 
 impl Unstarted {
+    /// Compares the journal's newest checkpoint with the high-water mark: why this copy of the log must not go on, if it
+    /// must not. [`Unstarted::start`] asks the same, and then signs nothing.
+    pub fn check_high_water(&self, options: &WriterOptions) -> Result<(), String> {
+        let size = self.checkpoint.as_ref().map_or(0, |row| row.size);
+        checkpoints::check_high_water(&self.ledger, options, size)
+    }
+
     /// Starts the sequencer. The newest checkpoint of the journal is published first, if signing is allowed.
     pub fn start(self, options: WriterOptions) -> io::Result<(Sequencer, SequencerThread)> {
         let (queue, jobs) = sync_channel(options.queue_max.max(1));

@@ -13,6 +13,7 @@
 )]
 
 pub mod device;
+pub mod elsewhere;
 pub mod figures;
 pub mod journal_file;
 pub mod kept;

@@ -47,6 +47,10 @@ pub struct Settings {
     pub checkpoint_interval_ms: u64,
     /// Where the data directory lies, if not beside everything else.
     pub data: Option<PathBuf>,
+    /// Where the high-water mark lies, if not beside everything else.
+    pub high_water: Option<PathBuf>,
+    /// Say that nothing on another file system remembers the log: a temporary folder has one file system.
+    pub accept_rollback_blindness: bool,
     /// Let `init` choose the ports.
     pub any_ports: bool,
 }
@@ -59,6 +63,8 @@ impl Default for Settings {
             ballast_bytes: 1 << 20,
             checkpoint_interval_ms: 100,
             data: None,
+            high_water: None,
+            accept_rollback_blindness: true,
             any_ports: false,
         }
     }
@@ -213,6 +219,7 @@ impl World {
     fn init_line(folder: &TempDir, data: &Path, admin: &Person, settings: &Settings) -> Vec<String> {
         let file = |name: &str| folder.path().join(name).display().to_string();
         let port = if settings.any_ports { 0 } else { free_ports() };
+        let mark = settings.high_water.clone().unwrap_or_else(|| folder.path().join("high-water"));
         let pairs = [
             ("--dir", data.display().to_string()),
             ("--admin", admin.public.display().to_string()),
@@ -221,13 +228,18 @@ impl World {
             ("--port", port.to_string()),
             ("--root-key-out", file("root.key")),
             ("--profile-out", admin.profile.display().to_string()),
-            ("--high-water", file("high-water")),
+            ("--high-water", mark.display().to_string()),
             ("--segment-bytes", settings.segment_bytes.to_string()),
             ("--ballast-bytes", settings.ballast_bytes.to_string()),
             ("--free-bytes-min", settings.free_bytes_min.to_string()),
         ];
         let pairs = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
-        ["init".to_owned(), "--json".to_owned()].into_iter().chain(pairs).collect()
+        let mut line: Vec<String> =
+            ["init".to_owned(), "--json".to_owned()].into_iter().chain(pairs).collect();
+        if settings.accept_rollback_blindness {
+            line.push("--accept-rollback-blindness".to_owned());
+        }
+        line
     }
 
     /// A path in the world's folder.

@@ -172,9 +172,20 @@ async fn from_init_to_both_verifiers() {
     let set = export(&world, &plan, "set");
     let verifiers = Verifiers::new(&world, &trust);
     assert!(verifiers.sound(&set), "{}", verifiers.first(&set).out);
+    blindness_is_printed(&set, &verifiers);
     two_exports(&world, running, &plan, &set, &verifiers);
     every_change_is_refused(&set, &verifiers);
     changes_on_disk(&world, &set, &verifiers);
+}
+
+/// This log was begun without a high-water mark on another file system: the set says so, and so do both
+/// verifiers.
+fn blindness_is_printed(set: &Path, verifiers: &Verifiers) {
+    let readme = fs::read_to_string(set.join("VERIFY.md")).expect("VERIFY.md");
+    let said = [readme, verifiers.first(set).out, verifiers.second("verify.py", set).out];
+    for said in said {
+        assert!(said.contains("accepts rollback blindness"), "{said}");
+    }
 }
 
 /// Two exports at one checkpoint are equal but for three files; one at a later checkpoint shows the same

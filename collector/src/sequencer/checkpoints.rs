@@ -174,7 +174,11 @@ fn append(journal: &mut Journal, note: &str) -> Result<Position, SignError> {
 }
 
 /// Refuses a log that lies behind, or beside, what it has published.
-fn check_high_water(ledger: &Ledger, options: &WriterOptions, newest_size: u64) -> Result<(), String> {
+pub(super) fn check_high_water(
+    ledger: &Ledger,
+    options: &WriterOptions,
+    newest_size: u64,
+) -> Result<(), String> {
     let path = options.high_water.display();
     let mark = high_water::read(&options.high_water).map_err(|error| format!("{path}: {error}"))?;
     let Some(mark) = mark else {
@@ -183,7 +187,7 @@ fn check_high_water(ledger: &Ledger, options: &WriterOptions, newest_size: u64) 
         } else {
             Err(format!(
                 "the high-water mark {path} is missing, so nothing shows whether this is the newest copy of the log; \
-                 bring the file back, or set accept_rollback_blindness"
+                 bring the file back"
             ))
         };
     };
