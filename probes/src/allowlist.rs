@@ -37,6 +37,9 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
         add(control, format!("list {}", container::RUN_SYSTEMD));
+        for path in [container::MOUNTINFO, container::FIRST_MOUNTINFO] {
+            add(control, format!("read {path}"));
+        }
         for mark in container::MARKS {
             add(control, format!("metadata {mark}"));
         }
@@ -51,7 +54,7 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
 }
 
 fn disk_encryption(add: &mut dyn FnMut(String)) {
-    for path in [disk::MOUNTINFO, disk::MOUNTS, disk::SWAPS, disk::MEMINFO] {
+    for path in [disk::MOUNTS, disk::SWAPS, disk::MEMINFO] {
         add(format!("read {path}"));
     }
     let device = format!("{}/*", block::FOLDER);

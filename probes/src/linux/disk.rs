@@ -9,14 +9,13 @@ use crate::{
     drive::{Outcome, Step},
     linux::{
         block::{self, Devices},
-        container,
+        container::{self, MOUNTINFO},
         mounts::{self, Backing, DeviceNumber, Mount, Swap, agrees_with, holding, is_within},
         reach::{Reach, Walk, Way},
     },
     question::{Answer, Question},
 };
 
-pub(crate) const MOUNTINFO: &str = "/proc/self/mountinfo";
 pub(crate) const MOUNTS: &str = "/proc/self/mounts";
 pub(crate) const SWAPS: &str = "/proc/swaps";
 pub(crate) const MEMINFO: &str = "/proc/meminfo";

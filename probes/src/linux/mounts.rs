@@ -141,6 +141,20 @@ pub(crate) fn parse_mountinfo(text: &str) -> Option<Vec<Mount>> {
     mounts.filter(|m| m.iter().any(|m| m.point == "/"))
 }
 
+/// Id of the mount that is seen at `/`; of several the last lies on top. Reads no more of a line than that needs.
+pub(crate) fn root_id(text: &str) -> Option<u32> {
+    let ids: Option<Vec<Option<u32>>> = text
+        .lines()
+        .map(|line| {
+            let mut parts = line.split(' ');
+            let id = decimal(parts.next()?)?;
+            let point = parts.nth(3).filter(|point| point.starts_with('/'))?;
+            Some((point == "/").then_some(id))
+        })
+        .collect();
+    ids?.into_iter().flatten().next_back()
+}
+
 fn parse_mountinfo_line(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ');

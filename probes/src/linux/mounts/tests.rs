@@ -68,3 +68,15 @@ fn swap_areas_must_add_up() {
     assert_eq!(parse_swaps(""), None);
     assert_eq!(parse_swaps(&format!("{header}/dev/dm-2 partition 100\n")), None);
 }
+
+#[test]
+fn the_mount_on_top_of_root_is_told_by_its_id() {
+    assert_eq!(root_id(ROOT), Some(22));
+    let over = ROOT.replace("22 1 ", "90 22 ");
+    assert_eq!(root_id(&format!("{ROOT}{over}")), Some(90));
+    let elsewhere = ROOT.replace(" / / ", " / /mnt ");
+    assert_eq!(root_id(&format!("{ROOT}{elsewhere}")), Some(22));
+    for bad in ["", &elsewhere, "22 1 254:1 /\n", "x 1 254:1 / / rw\n", "022 1 254:1 / / rw\n", "\n"] {
+        assert_eq!(root_id(bad), None, "{bad}");
+    }
+}
