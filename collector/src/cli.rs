@@ -18,7 +18,7 @@ use evidence::time::{Clock as _, Timestamp};
 use crate::admin_client::Admin;
 use crate::clock::SystemClock;
 use crate::config::{Config, Listen};
-use crate::datadir::DataDir;
+use crate::datadir::{DataDir, check_socket_path};
 use crate::fsck;
 use crate::init::{Init, init, profile, write_profile};
 use crate::secrets;
@@ -307,6 +307,8 @@ fn person_key(path: &Path) -> anyhow::Result<PersonKey> {
 
 async fn serve(directory: &Directory) -> anyhow::Result<()> {
     let dir = directory.dir.clone();
+    // It may have been moved since `init`; better said now than when everything else is open.
+    check_socket_path(&dir)?;
     let node = tokio::task::spawn_blocking(move || crate::node::Node::open(&dir, |_| {}))
         .await
         .context("opening was interrupted")??;

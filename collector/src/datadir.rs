@@ -4,6 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ mod tests;
 
 /// Space to give back on a full disk by default, bytes: sled cannot even be opened without some.
 pub const BALLAST_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+/// Longest path of a Unix socket, bytes: `sun_path` of Linux holds 108 with the final zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Mode of folders: only the collector's own user reads keys and evidence.
 const FOLDER_MODE: u32 = 0o700;
 /// Mode of files that are replaced whole.
@@ -31,6 +34,19 @@ pub enum DataDirError {
     NotEmpty {
         /// The folder.
         path: PathBuf,
+    },
+    /// The admin socket would have too long a path.
+    #[error(
+        "the path of the admin socket, {socket}, has {bytes} bytes, and that of a Unix socket has at most {bytes_max}: \
+         give the data directory a shorter path"
+    )]
+    LongPath {
+        /// The socket to be.
+        socket: PathBuf,
+        /// Length of its path, bytes.
+        bytes: usize,
+        /// Length that is possible, bytes.
+        bytes_max: usize,
     },
     /// There is none.
     #[error("{path} is no data directory: run `init` first")]
@@ -76,6 +92,10 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the folders and the ballast at `path`, which must not exist or be empty. Only `init` does this.
     pub fn create(path: &Path, ballast_bytes: u64) -> Result<Self, DataDirError> {
+        // The whole path: it may be relative now and not when the server is started.
+        let whole =
+            std::path::absolute(path).map_err(|source| failed("find the whole path of", path, source))?;
+        check_socket_path(&whole)?;
         make_folder(path)?;
         if fs::read_dir(path).map_err(|source| failed("read", path, source))?.next().is_some() {
             return Err(DataDirError::NotEmpty { path: path.to_owned() });
@@ -153,7 +173,7 @@ impl DataDir {
 
     /// Socket of the running server.
     pub fn admin_socket(&self) -> PathBuf {
-        self.path.join("admin.sock")
+        admin_socket(&self.path)
     }
 
     /// Space to give back on a full disk.
@@ -184,6 +204,17 @@ impl DataDir {
             allocate(source)
         })
     }
+}
+
+/// Refuses a data directory, made or not, whose path as given leaves no room for the name of its admin socket.
+pub fn check_socket_path(path: &Path) -> Result<(), DataDirError> {
+    let (socket, bytes_max) = (admin_socket(path), SOCKET_PATH_BYTES_MAX);
+    let bytes = socket.as_os_str().as_bytes().len();
+    if bytes <= bytes_max { Ok(()) } else { Err(DataDirError::LongPath { socket, bytes, bytes_max }) }
+}
+
+fn admin_socket(path: &Path) -> PathBuf {
+    path.join("admin.sock")
 }
 
 /// Replaces a file whole: after a crash it is the old one or the new one. Durable once it returns.

@@ -21,7 +21,7 @@ use rpc::v1::ingest_client::IngestClient;
 use rpc::v1::people_client::PeopleClient;
 use tests::device::{self, Device, Keys, NotEnrolled};
 use tests::kept::{entries_of, envelopes, statements};
-use tests::process::wait_for;
+use tests::process::{run, wait_for};
 use tests::programs;
 use tests::world::{Caller, ORIGIN, World, clock, now, random};
 use tonic::transport::Channel;
@@ -115,6 +115,28 @@ fn a_second_server_and_a_second_init_are_refused() {
         .fails(2);
     assert!(said.contains(&format!("{} is not empty", world.data.display())), "{said}");
     assert_eq!(world.fsck()["sound"], true);
+}
+
+#[test]
+fn a_path_too_long_for_the_admin_socket_is_refused_at_once() {
+    let world = World::new(programs!());
+    let long = world.file(&"d".repeat(100));
+    let outputs = [world.file("other-root.key"), world.file("other.profile")];
+    let [dir, admin, root, profile] =
+        [&long, &world.admin.public, &outputs[0], &outputs[1]].map(|path| path.display().to_string());
+    let line = [
+        &["init", "--dir", &dir, "--admin", &admin, "--trust-domain", "other.example.com"][..],
+        &["--server-name", "127.0.0.1", "--root-key-out", &root, "--profile-out", &profile],
+        &["--accept-rollback-blindness"],
+    ]
+    .concat();
+    let said = run(world.programs().collector, line).fails(2);
+    assert!(said.contains("at most 107") && said.contains("shorter path"), "{said}");
+    assert!(!long.exists() && outputs.iter().all(|path| !path.exists()), "something was made");
+    // Moved to such a path later.
+    fs::rename(&world.data, &long).expect("the data directory is moved");
+    let said = run(world.programs().collector, ["serve", "--dir", &dir]).fails(2);
+    assert!(said.contains("at most 107"), "{said}");
 }
 
 // -------------------------------------------------------------------------------- enrolment and tokens

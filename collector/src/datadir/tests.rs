@@ -69,3 +69,18 @@ fn a_replaced_file_is_whole_and_leaves_nothing_beside_it() {
     }
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_path_too_long_for_the_admin_socket_is_refused_before_anything_is_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let room = SOCKET_PATH_BYTES_MAX - parent.path().as_os_str().len() - "//admin.sock".len();
+    let [fits, longer] = [room, room + 1].map(|bytes| parent.path().join("d".repeat(bytes)));
+    let refused = DataDir::create(&longer, 0);
+    assert!(matches!(refused, Err(DataDirError::LongPath { bytes: 108, bytes_max: 107, .. })), "{refused:?}");
+    assert!(!longer.exists());
+    let dir = DataDir::create(&fits, 0).unwrap();
+    // The limit is the system's own.
+    std::os::unix::net::UnixListener::bind(dir.admin_socket()).unwrap();
+    fs::create_dir(&longer).unwrap();
+    std::os::unix::net::UnixListener::bind(admin_socket(&longer)).unwrap_err();
+}
