@@ -1,7 +1,7 @@
 //! `serve`: the listeners, their refresh, and an orderly stop.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use certs::{Population, SystemClock as TlsClock};
@@ -25,10 +25,13 @@ use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
+use crate::service::unstored::Unstored;
 use crate::state::random;
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
 const REFRESH_INTERVAL: Duration = Duration::from_hours(1);
+/// How often the server looks after itself: a few system calls each time.
+const HOUSE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long open calls may take to end at a stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// Open files assumed when the limit cannot be read.
@@ -103,8 +106,10 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
             .add_service(health().await)
             .serve_with_incoming_shutdown(enrol_incoming, stop()),
     );
-    let ingest_service = IngestServer::new(IngestService::new(Arc::clone(&state), cancel.clone()))
-        .max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
+    let unstored = Arc::new(Unstored::default());
+    tasks.spawn(keep_house(Arc::clone(&unstored), cancel.clone()));
+    let ingest_service = IngestService::new(Arc::clone(&state), unstored, cancel.clone());
+    let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Agents)
             .add_service(ingest_service)
@@ -164,6 +169,14 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     tokio::task::spawn_blocking(move || node.close()).await.context("the writer did not stop")?;
     tracing::info!("Collector has stopped.");
     Ok(())
+}
+
+/// What is done now and then, until `cancel`.
+async fn keep_house(unstored: Arc<Unstored>, cancel: CancellationToken) {
+    let mut rounds = tokio::time::interval(HOUSE_INTERVAL);
+    while cancel.run_until_cancelled(rounds.tick()).await.is_some() {
+        unstored.tell(Instant::now());
+    }
 }
 
 /// Binds the admin socket, readable and writable by its owner alone. The data directory's lock says that no other server uses it.

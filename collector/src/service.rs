@@ -8,6 +8,7 @@ pub mod admin;
 pub mod enrol;
 pub mod ingest;
 pub mod people;
+pub mod unstored;
 
 /// The status of an error: a sentence, no paths, no internals.
 pub fn status(error: &StateError) -> Status {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use certs::Peer;
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::status;
+use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit};
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::Published;
@@ -43,13 +44,14 @@ const FULL_WAIT_MS: u32 = 60_000;
 /// The ingest service.
 pub struct IngestService {
     state: Arc<State>,
+    unstored: Arc<Unstored>,
     cancel: CancellationToken,
 }
 
 impl IngestService {
-    /// The service; `cancel` ends its streams at shutdown.
-    pub fn new(state: Arc<State>, cancel: CancellationToken) -> Self {
-        Self { state, cancel }
+    /// The service; it counts in `unstored` what it could not store, and `cancel` ends its streams at shutdown.
+    pub fn new(state: Arc<State>, unstored: Arc<Unstored>, cancel: CancellationToken) -> Self {
+        Self { state, unstored, cancel }
     }
 }
 
@@ -69,6 +71,7 @@ impl Ingest for IngestService {
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
         let session = Session {
             state: Arc::clone(&self.state),
+            unstored: Arc::clone(&self.unstored),
             device,
             answers,
             pending: VecDeque::new(),
@@ -85,6 +88,7 @@ impl Ingest for IngestService {
 
 struct Session {
     state: Arc<State>,
+    unstored: Arc<Unstored>,
     device: DeviceId,
     answers: mpsc::Sender<Result<ToAgent, Status>>,
     /// In the order of arrival: answers keep it.
@@ -222,7 +226,7 @@ impl Session {
         })?;
         let sequence = statement.sequence;
         let device = Device::of(&statement, &envelope);
-        let answer = self.state.sequencer.submit(device).map_err(|error| busy(sequence, &error))?;
+        let answer = self.state.sequencer.submit(device).map_err(|error| self.busy(sequence, &error))?;
         Ok((sequence, answer))
     }
 
@@ -257,8 +261,18 @@ impl Session {
             Err(SubmitError::Stopped) => {
                 Err(End::Told(Status::unavailable("the collector is stopping; connect again")))
             }
-            Err(error) => Ok(busy(sequence, &error)),
+            Err(error) => Ok(self.busy(sequence, &error)),
         }
+    }
+
+    /// The writer cannot take it now: the agent waits and sends again from there.
+    fn busy(&self, sequence: u64, error: &SubmitError) -> Vec<Outgoing> {
+        let ms = match error {
+            SubmitError::Full { .. } => FULL_WAIT_MS,
+            _ => BUSY_WAIT_MS,
+        };
+        self.unstored.count(error, Instant::now());
+        vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
     }
 
     /// Sends the newest checkpoint and a proof for whatever it covers.
@@ -337,14 +351,4 @@ fn refused(refusal: Refusal) -> Outgoing {
         reason: refusal.reason.into(),
         detail: refusal.detail,
     })
-}
-
-/// The writer cannot take it now: the agent waits and sends again from there.
-fn busy(sequence: u64, error: &SubmitError) -> Vec<Outgoing> {
-    let ms = match error {
-        SubmitError::Full { .. } => FULL_WAIT_MS,
-        _ => BUSY_WAIT_MS,
-    };
-    tracing::warn!(error = %error, "A statement could not be stored now; the agent keeps it.");
-    vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
 }
