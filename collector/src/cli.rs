@@ -24,8 +24,6 @@ use crate::init::{Init, init, profile, write_profile};
 use crate::secrets;
 use crate::state::{Detail, random};
 
-/// Ballast by default, bytes: enough to open the store and write a last checkpoint on a full disk.
-const BALLAST_BYTES_DEFAULT: u64 = 64 << 20;
 /// Life of a token by default, hours.
 const TOKEN_HOURS_DEFAULT: u64 = 1;
 /// Longest life of a token, hours.
@@ -106,7 +104,7 @@ struct InitArguments {
     #[arg(long, default_value_t = crate::journal::SEGMENT_BYTES_DEFAULT)]
     segment_bytes: u64,
     /// Space kept to be given back on a full disk, bytes.
-    #[arg(long, default_value_t = BALLAST_BYTES_DEFAULT)]
+    #[arg(long, default_value_t = crate::datadir::BALLAST_BYTES_DEFAULT)]
     ballast_bytes: u64,
     /// Free space below which nothing is taken in, bytes.
     #[arg(long, default_value_t = crate::sequencer::FREE_BYTES_MIN_DEFAULT)]
@@ -263,12 +261,12 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         segment_bytes: arguments.segment_bytes,
         checkpoint_interval_ms: 1_000,
         free_bytes_min: arguments.free_bytes_min,
+        ballast_bytes: arguments.ballast_bytes,
     };
     let origin = config.origin.clone();
     let root_key = arguments.root_key_out.clone();
     let made = init(Init {
         dir: directory.dir.clone(),
-        ballast_bytes: arguments.ballast_bytes,
         config,
         admin,
         root_key_out: arguments.root_key_out,

@@ -54,6 +54,9 @@ pub struct Config {
     /// Free space below which nothing is taken in, bytes.
     #[serde(default = "free_bytes_min_default")]
     pub free_bytes_min: u64,
+    /// Space kept to be given back on a full disk, bytes.
+    #[serde(default = "ballast_bytes_default")]
+    pub ballast_bytes: u64,
 }
 
 /// Addresses of the listeners.
@@ -78,6 +81,10 @@ fn checkpoint_interval_ms_default() -> u64 {
 
 fn free_bytes_min_default() -> u64 {
     crate::sequencer::FREE_BYTES_MIN_DEFAULT
+}
+
+fn ballast_bytes_default() -> u64 {
+    crate::datadir::BALLAST_BYTES_DEFAULT
 }
 
 impl Config {

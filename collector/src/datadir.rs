@@ -15,8 +15,8 @@ use crate::journal::{Io, SystemIo};
 #[cfg(test)]
 mod tests;
 
-/// Space to give back on a full disk by default, bytes: sled cannot even be opened without some.
-pub const BALLAST_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+/// Space to give back on a full disk by default, bytes: enough to open sled and write a last checkpoint.
+pub const BALLAST_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Longest path of a Unix socket, bytes: `sun_path` of Linux holds 108 with the final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Mode of folders: only the collector's own user reads keys and evidence.
@@ -82,6 +82,22 @@ pub enum DataDirError {
     },
 }
 
+/// The ballast, once it was looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ballast {
+    /// It was there.
+    Whole,
+    /// It was made anew.
+    Restored,
+    /// It is missing, or shorter than it should be, and cannot be made yet.
+    NoRoom {
+        /// Free space, bytes.
+        free_bytes: u64,
+        /// Free space from which on it is made, bytes.
+        needed_bytes: u64,
+    },
+}
+
 /// A data directory, locked for this process as long as the value lives.
 #[derive(Debug)]
 pub struct DataDir {
@@ -107,7 +123,7 @@ impl DataDir {
         for folder in [dir.keys(), dir.certs(), dir.journal(), dir.indexes()] {
             make_folder(&folder)?;
         }
-        dir.restore_ballast(ballast_bytes)?;
+        dir.make_ballast(ballast_bytes)?;
         sync_folder(path)?;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_folder(parent)?;
@@ -190,14 +206,42 @@ impl DataDir {
         }
     }
 
-    /// Makes the ballast anew if it is not there.
-    pub fn restore_ballast(&self, ballast_bytes: u64) -> Result<(), DataDirError> {
+    /// Makes the ballast anew if it is missing or too short, and there is room. Whoever deleted it did so because the disk
+    /// was full, so `bytes_kept`, and the ballast's own size once more, must stay free beside it.
+    pub fn restore_ballast(&self, ballast_bytes: u64, bytes_kept: u64) -> Result<Ballast, DataDirError> {
         let path = self.ballast();
-        if path.exists() || ballast_bytes == 0 {
+        let present_bytes = match fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => 0,
+            Err(source) => return Err(failed("inspect", &path, source)),
+        };
+        let missing_bytes = ballast_bytes.saturating_sub(present_bytes);
+        if missing_bytes == 0 {
+            return Ok(Ballast::Whole);
+        }
+        let free_bytes =
+            SystemIo.free_bytes(&self.path).map_err(|source| failed("measure", &self.path, source))?;
+        let needed_bytes = missing_bytes.saturating_add(bytes_kept.max(ballast_bytes));
+        if free_bytes < needed_bytes {
+            return Ok(Ballast::NoRoom { free_bytes, needed_bytes });
+        }
+        self.make_ballast(ballast_bytes)?;
+        Ok(Ballast::Restored)
+    }
+
+    fn make_ballast(&self, ballast_bytes: u64) -> Result<(), DataDirError> {
+        if ballast_bytes == 0 {
             return Ok(());
         }
+        let path = self.ballast();
         let allocate = |source| failed("make room for", &path, source);
-        let file = new_file(&path).map_err(allocate)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(allocate)?;
         SystemIo.allocate(&file, ballast_bytes).map_err(|source| {
             // A ballast of half the size would give false comfort.
             drop(fs::remove_file(&path));
@@ -237,10 +281,6 @@ fn make_folder(path: &Path) -> Result<(), DataDirError> {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(failed("make", path, source)),
         _ => Ok(()),
     }
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)
 }
 
 fn sync_folder(path: &Path) -> Result<(), DataDirError> {

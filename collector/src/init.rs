@@ -28,8 +28,6 @@ use crate::state::random;
 pub struct Init {
     /// The data directory: absent or empty.
     pub dir: PathBuf,
-    /// Bytes of the ballast.
-    pub ballast_bytes: u64,
     /// What becomes collector.toml.
     pub config: Config,
     /// The first admin's public keys.
@@ -57,7 +55,7 @@ fn setting(error: impl std::fmt::Display) -> NodeError {
 
 /// Makes a collector.
 pub fn init(order: Init) -> Result<Made, NodeError> {
-    let Init { dir, ballast_bytes, config, admin, root_key_out, profile_out } = order;
+    let Init { dir, config, admin, root_key_out, profile_out } = order;
     require_mark(&dir, &config)?;
     // A mark that is there already is the memory of another log, perhaps of one that was just lost.
     for path in [Some(&root_key_out), Some(&profile_out), config.high_water.as_ref()].into_iter().flatten() {
@@ -69,7 +67,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
         .trust_domain
         .parse()
         .map_err(|_| setting(format!("{:?} is no DNS name", config.trust_domain)))?;
-    let dir = DataDir::create(&dir, ballast_bytes)?;
+    let dir = DataDir::create(&dir, config.ballast_bytes)?;
     let now = SystemClock.now();
     let key = || -> Result<SecretKey, NodeError> {
         SecretKey::from_seed(&random().map_err(setting)?).map_err(setting)

@@ -13,6 +13,7 @@ pub mod datadir;
 pub mod evidence_index;
 pub mod failpoints;
 pub mod fsck;
+mod housekeeping;
 pub mod http2;
 pub mod identity;
 pub mod index;

@@ -1,7 +1,7 @@
 //! `serve`: the listeners, their refresh, and an orderly stop.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use certs::{Population, SystemClock as TlsClock};
@@ -16,6 +16,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
 };
@@ -30,8 +31,6 @@ use crate::state::random;
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
 const REFRESH_INTERVAL: Duration = Duration::from_hours(1);
-/// How often the server looks after itself: a few system calls each time.
-const HOUSE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long open calls may take to end at a stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// Open files assumed when the limit cannot be read.
@@ -107,7 +106,14 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
             .serve_with_incoming_shutdown(enrol_incoming, stop()),
     );
     let unstored = Arc::new(Unstored::default());
-    tasks.spawn(keep_house(Arc::clone(&unstored), cancel.clone()));
+    let keeper = Keeper {
+        dir: Arc::clone(&node.dir),
+        ballast_bytes: node.config.ballast_bytes,
+        free_bytes_min: node.config.free_bytes_min,
+        unstored: Arc::clone(&unstored),
+        said: None,
+    };
+    tasks.spawn(keeper.run(cancel.clone()));
     let ingest_service = IngestService::new(Arc::clone(&state), unstored, cancel.clone());
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
@@ -169,14 +175,6 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     tokio::task::spawn_blocking(move || node.close()).await.context("the writer did not stop")?;
     tracing::info!("Collector has stopped.");
     Ok(())
-}
-
-/// What is done now and then, until `cancel`.
-async fn keep_house(unstored: Arc<Unstored>, cancel: CancellationToken) {
-    let mut rounds = tokio::time::interval(HOUSE_INTERVAL);
-    while cancel.run_until_cancelled(rounds.tick()).await.is_some() {
-        unstored.tell(Instant::now());
-    }
 }
 
 /// Binds the admin socket, readable and writable by its owner alone. The data directory's lock says that no other server uses it.

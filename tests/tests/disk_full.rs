@@ -32,7 +32,7 @@ const DISK_BYTES: u64 = 64 << 20;
 /// Free space below which nothing is taken in, bytes.
 const FREE_BYTES_MIN: u64 = 12 << 20;
 /// Ballast, bytes.
-const BALLAST_BYTES: usize = 8 << 20;
+const BALLAST_BYTES: u64 = 8 << 20;
 /// More than any disk has.
 const NEVER_ENOUGH: u64 = 1 << 60;
 /// Statements before the disk is full.
@@ -118,7 +118,7 @@ async fn nothing_is_lost_when_the_disk_is_full() {
     let mut settings = Settings {
         segment_bytes: 1 << 20,
         free_bytes_min: FREE_BYTES_MIN,
-        ballast_bytes: BALLAST_BYTES as u64,
+        ballast_bytes: BALLAST_BYTES,
         ..Settings::default()
     };
     if let Ok(disk) = &disk {
@@ -139,7 +139,13 @@ async fn nothing_is_lost_when_the_disk_is_full() {
     let before = record.acknowledged.len() + 1;
 
     match &disk {
-        Ok(disk) => disk.fill(FREE_BYTES_MIN - (1 << 20)),
+        Ok(disk) => {
+            // Somebody in need of room deletes the ballast of a running server. At no moment of this is there
+            // enough to make it anew.
+            disk.fill(FREE_BYTES_MIN - (1 << 20));
+            fs::remove_file(world.data.join("ballast")).expect("the ballast");
+            disk.fill(FREE_BYTES_MIN - (1 << 20));
+        }
         Err(why) => {
             println!("no file system of its own ({}); the limit on free space stands in", why.trim());
             running.stop();
@@ -160,7 +166,9 @@ async fn nothing_is_lost_when_the_disk_is_full() {
     assert_eq!(statements(&world).len(), before, "nothing was taken in");
 
     if let Ok(disk) = &disk {
+        assert!(!world.data.join("ballast").exists(), "the ballast took the room that was made");
         disk.empty();
+        whole_ballast(&world);
     } else {
         running.stop();
         world.set("free_bytes_min", settings.free_bytes_min);
@@ -195,6 +203,14 @@ async fn nothing_is_lost_when_the_disk_is_full() {
     }
     assert_eq!(world.fsck()["sound"], true);
     kept::count(&world, &record).assert_kept();
+}
+
+/// Waits until the server has made the ballast anew.
+fn whole_ballast(world: &World) {
+    let path = world.data.join("ballast");
+    wait_for("the ballast", || {
+        fs::metadata(&path).is_ok_and(|found| found.len() == BALLAST_BYTES).then_some(())
+    });
 }
 
 /// Without the limit the disk fills to its last byte under load: the collector may refuse or end, and after
@@ -239,8 +255,8 @@ async fn no_byte_left(
     }
     again.stop();
     disk.empty();
-    fs::write(world.data.join("ballast"), vec![0; BALLAST_BYTES]).expect("the ballast");
     let running = world.serve();
+    whole_ballast(world);
     load.up();
     load.reaches(load.acknowledged() + 50).await;
     let full = load.end().await;

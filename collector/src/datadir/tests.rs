@@ -1,3 +1,5 @@
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
 
 const BALLAST_BYTES: u64 = 8192;
@@ -55,8 +57,22 @@ fn ballast_is_given_back_and_restored() {
     dir.release_ballast().unwrap();
     dir.release_ballast().unwrap();
     assert!(!dir.ballast().exists());
-    dir.restore_ballast(BALLAST_BYTES).unwrap();
+    let restore = |bytes_kept| dir.restore_ballast(BALLAST_BYTES, bytes_kept).unwrap();
+    // More than any disk has must stay free.
+    assert!(matches!(restore(1 << 60), Ballast::NoRoom { needed_bytes, .. } if needed_bytes > 1 << 60));
+    assert!(!dir.ballast().exists());
+    assert_eq!(restore(0), Ballast::Restored);
+    let found = fs::metadata(dir.ballast()).unwrap();
+    assert_eq!((found.len(), found.permissions().mode() & 0o777), (BALLAST_BYTES, 0o600));
+    assert!(found.blocks() * 512 >= BALLAST_BYTES, "room that is really taken");
+    assert_eq!(restore(1 << 60), Ballast::Whole);
+    // A start that was cut short left a part of it.
+    File::options().write(true).open(dir.ballast()).unwrap().set_len(BALLAST_BYTES / 2).unwrap();
+    assert_eq!(restore(0), Ballast::Restored);
     assert_eq!(fs::metadata(dir.ballast()).unwrap().len(), BALLAST_BYTES);
+    dir.release_ballast().unwrap();
+    assert_eq!(dir.restore_ballast(0, 0).unwrap(), Ballast::Whole, "none is wanted");
+    assert!(!dir.ballast().exists());
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         segment_bytes: 1 << 20,
         checkpoint_interval_ms: 1_000,
         free_bytes_min: 0,
+        ballast_bytes: 0,
     }
 }
 
