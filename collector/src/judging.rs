@@ -3,14 +3,14 @@
 use evidence::authority::Authority;
 use evidence::envelope::Envelope;
 use evidence::facts::Facts;
-use evidence::ids::{DeviceId, Name};
+use evidence::ids::Name;
 use evidence::judge::{Day, Sighting, UnitState, judge_unit};
 use evidence::roster::Device;
 use evidence::statement::Attestation;
 use evidence::time::Timestamp;
 use proto::observation::Outcome;
 
-use crate::evidence_index::{Evidence, Seen};
+use crate::evidence_index::Seen;
 use crate::ledger::{Ledger, ReadError};
 
 /// An attestation read back from the log.
@@ -24,16 +24,15 @@ pub struct Read {
     pub attestation: Attestation,
 }
 
-/// The attestations of a device observed on a day, ascending by index.
-pub fn attestations(
-    ledger: &Ledger,
-    evidence: &Evidence,
-    device: &DeviceId,
-    day: &Day,
-) -> Result<Vec<Read>, ReadError> {
-    let in_day = |seen: &&Seen| seen.observed.is_some_and(|observed| day.contains(observed));
+/// Whether a statement is an attestation observed on the day.
+pub fn is_of_day(seen: &Seen, day: &Day) -> bool {
+    seen.observed.is_some_and(|observed| day.contains(observed))
+}
+
+/// Those of a device's statements that are attestations observed on a day, read back, ascending by index.
+pub fn attestations(ledger: &Ledger, statements: &[Seen], day: &Day) -> Result<Vec<Read>, ReadError> {
     let mut read = Vec::new();
-    for seen in evidence.of(device).iter().filter(in_day) {
+    for seen in statements.iter().filter(|seen| is_of_day(seen, day)) {
         let entry = ledger.entry(seen.index)?;
         let statement = Envelope::parse(&entry.payload).ok().and_then(|envelope| envelope.claimed().ok());
         if let Some(attestation) = statement.as_ref().and_then(|statement| statement.attestation()) {

@@ -1,13 +1,38 @@
 //! Posture: the state of every device in service, as of now or of a day that is over.
 
+use std::collections::BTreeMap;
+
+use evidence::authority::Authority;
 use evidence::ids::{DeviceId, Name};
 use evidence::judge::Day;
 use evidence::time::{DAY_MS, DayLabel, Timestamp};
 use proto::{DeviceRow, PostureReply, PostureRow};
 
-use crate::judging::{attestations, because, state_of};
+use crate::evidence_index::Seen;
+use crate::judging::{attestations, because, is_of_day, state_of};
 use crate::ledger::ReadError;
 use crate::state::State;
+
+/// What a posture is made from, taken out of the book: reading the statements back takes long, and the writer waits for
+/// whoever holds the book.
+struct Asked {
+    authority: Authority,
+    /// Of the devices asked for, those of the day.
+    statements: BTreeMap<DeviceId, Vec<Seen>>,
+}
+
+impl Asked {
+    fn of(state: &State, day: &Day, device: Option<DeviceId>) -> Self {
+        let book = state.book();
+        let asked = book.authority.roster().devices().map(|(id, _)| *id);
+        let asked = asked.filter(|id| device.is_none_or(|only| only == *id));
+        let of_day = |id: &DeviceId| -> Vec<Seen> {
+            book.evidence.of(id).iter().filter(|seen| is_of_day(seen, day)).copied().collect()
+        };
+        let statements = asked.map(|id| (id, of_day(&id))).collect();
+        Self { authority: book.authority.clone(), statements }
+    }
+}
 
 /// The state of every (device in service, control of the policy in force) on a UTC day, or those asked for. Without a
 /// day: today, as of now.
@@ -27,8 +52,7 @@ pub fn posture(
     } else {
         Day { start, end, freeze_index: None }
     };
-    let book = state.book();
-    let authority = &book.authority;
+    let Asked { authority, statements } = Asked::of(state, &day, device);
     let policy = day.policy(&authority.policy_entries());
     let mut reply = PostureReply {
         day: label.to_string(),
@@ -40,9 +64,10 @@ pub fn posture(
     for (id, record) in authority.roster().devices().filter(|(id, _)| device.is_none_or(|only| only == **id))
     {
         let Some(span) = record.spans_within(day.start, day.end).pop() else { continue };
-        let read = attestations(&state.ledger, &book.evidence, id, &day)?;
+        let seen = statements.get(id).map(Vec::as_slice).unwrap_or_default();
+        let read = attestations(&state.ledger, seen, &day)?;
         for rule in policy.policy.controls.iter().filter(|rule| control.is_none_or(|only| *only == rule.id)) {
-            let unit = state_of(authority, Some(record), &read, &day, &rule.id);
+            let unit = state_of(&authority, Some(record), &read, &day, &rule.id);
             let decided = unit.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
             reply.rows.push(PostureRow {
                 device: id.to_string(),
@@ -50,7 +75,7 @@ pub fn posture(
                 group: span.group.to_string(),
                 control: rule.id.to_string(),
                 state: unit.state.as_str().to_owned(),
-                because: because(authority, &unit, &read, &rule.id),
+                because: because(&authority, &unit, &read, &rule.id),
                 observed_minutes: decided
                     .map_or(0, |read| read.attestation.wall().min(read.received).minutes()),
                 index: unit.decided_by.unwrap_or(0),

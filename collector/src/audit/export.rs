@@ -186,7 +186,7 @@ fn whole_population(
         let unit: UnitId = unit.parse().map_err(|_| refused(format!("{unit} is not a unit")))?;
         let device: DeviceId = unit.device;
         let day = days.get(&unit.day).ok_or_else(|| refused(format!("{} is not a day", unit.day)))?;
-        let read = attestations(&shared.state.ledger, shared.evidence, &device, day)?;
+        let read = attestations(&shared.state.ledger, shared.evidence.of(&device), day)?;
         let state = state_of(shared.now, shared.frozen.roster().device(&device), &read, day, control);
         let name: UnitStateName = state.state;
         judged.push((unit, name.as_str(), state.because));

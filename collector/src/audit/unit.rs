@@ -44,7 +44,7 @@ impl Export<'_> {
         let unit: UnitId =
             drawn.unit.parse().map_err(|_| refused(format!("{} is not a unit", drawn.unit)))?;
         let record = self.frozen.roster().device(&unit.device);
-        let read = attestations(&self.state.ledger, self.evidence, &unit.device, day)?;
+        let read = attestations(&self.state.ledger, self.evidence.of(&unit.device), day)?;
         let judged = state_of(self.now, record, &read, day, &unit.control);
         let counted: BTreeSet<u64> = judged.counted.iter().copied().collect();
         let shown = shown(self.evidence.of(&unit.device), day);
