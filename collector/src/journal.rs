@@ -14,6 +14,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -182,14 +183,19 @@ impl Journal {
     }
 
     /// Opens an existing journal and refuses anything that is wrong with the newest segment but an unacknowledged
-    /// tail. That no longer counts, and the first append overwrites it; until then nothing is changed. Older segments
-    /// are checked where they are read: [`JournalReader::replay`], `fsck`.
+    /// tail. That no longer counts, and the first append overwrites it; until then no byte is changed. What counts is
+    /// durable once it returns. Older segments are checked where they are read: [`JournalReader::replay`], `fsck`.
     pub fn open(dir: &Path, segment_bytes: u64, io: Arc<dyn Io>) -> Result<(Self, Recovery), JournalError> {
         let segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let numbers = segment_numbers(dir)?;
         let reader = JournalReader::new(dir);
         let (number, scan) = newest_segment(&reader, &numbers)?;
         remove_leftovers(dir, number, &numbers, io.as_ref())?;
+        settle(dir, number, &scan, io.as_ref())?;
+        if let Some(before) = number.checked_sub(1).filter(|_| scan.is_empty()) {
+            // The last group of all is the record that names this segment.
+            settle(dir, before, &recovery::scan(&reader.segment(before)?)?, io.as_ref())?;
+        }
 
         let path = segment_path(dir, number);
         let file = OpenOptions::new()
@@ -333,6 +339,23 @@ fn newest_segment(reader: &JournalReader, numbers: &[u64]) -> Result<(u64, recov
     }
     let what = "a later segment holds records, but this one does not end by naming it";
     Err(JournalError::Corrupt { segment: number, offset: before.sealed_end, what })
+}
+
+/// Makes the last group of a segment durable: a process that was killed, or whose sync failed, may have left it in the
+/// system's memory only, and whoever reads it from now on takes it for kept. It is written anew, because after a failed
+/// sync the system takes such pages for clean. Only the last group can be meant: each is synced before the next.
+fn settle(dir: &Path, number: u64, scan: &recovery::Scan, io: &dyn Io) -> Result<(), JournalError> {
+    let path = segment_path(dir, number);
+    let bytes = usize::try_from(scan.sealed_end.saturating_sub(scan.last_group)).unwrap_or(usize::MAX);
+    if bytes == 0 {
+        return Ok(());
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&path);
+    let file = file.map_err(|source| failed("open", &path, source))?;
+    let mut group = vec![0_u8; bytes];
+    file.read_exact_at(&mut group, scan.last_group).map_err(|source| failed("read", &path, source))?;
+    io.write_at(&file, &group, scan.last_group).map_err(|source| failed("write", &path, source))?;
+    io.sync_data(&file).map_err(|source| failed("sync", &path, source))
 }
 
 /// Removes what an interrupted roll-over left: half-made files, and the empty segment after `newest`.

@@ -28,6 +28,8 @@ pub enum Tail {
 
 /// What a segment holds.
 pub(crate) struct Scan {
+    /// Start of the last group that counts, byte offset; the end of the header if there is none.
+    pub(crate) last_group: u64,
     /// End of the last seal that counts, byte offset.
     pub(crate) sealed_end: u64,
     /// What follows it.
@@ -48,13 +50,13 @@ pub(crate) fn scan(segment: &SegmentBytes) -> Result<Scan, JournalError> {
     check_header(segment)?;
     let header = usize::try_from(SEGMENT_HEADER_BYTES).unwrap_or(usize::MAX);
     let mut at = header;
-    let mut sealed_end = header;
+    let (mut last_group, mut sealed_end) = (header, header);
     let mut continued_to = None;
     while continued_to.is_none() {
         let Parsed::Record(record, length) = parse_record(segment.from(at)) else { break };
         at += length;
         if record.is_seal() {
-            sealed_end = at;
+            (last_group, sealed_end) = (sealed_end, at);
         }
         if let Record::Continued { next } = record {
             continued_to = Some(next);
@@ -69,7 +71,7 @@ pub(crate) fn scan(segment: &SegmentBytes) -> Result<Scan, JournalError> {
         let what = "bytes follow the record that ends this segment";
         return Err(JournalError::Corrupt { segment: segment.number(), offset: sealed_end as u64, what });
     }
-    Ok(Scan { sealed_end: sealed_end as u64, tail, continued_to })
+    Ok(Scan { last_group: last_group as u64, sealed_end: sealed_end as u64, tail, continued_to })
 }
 
 /// Refuses a segment that does not begin as segment `number` must.

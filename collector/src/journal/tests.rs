@@ -261,6 +261,38 @@ fn a_failed_write_or_sync_poisons_and_the_next_open_finds_all_or_nothing() {
     }
 }
 
+/// A killed process may leave its last group in the system's memory only. Whoever opens the journal then answers for
+/// it, so it must reach the disk first: a power cut after that would lose it.
+#[test]
+fn what_a_killed_process_left_is_durable_before_it_counts() {
+    for (call, rolled) in [(Call::Write, false), (Call::Sync, false), (Call::Sync, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let io = Arc::new(FaultyIo::default());
+        let mut journal = Journal::create(dir.path(), SEGMENT_BYTES, io.clone()).unwrap();
+        journal.append(&group(0, 1, 40)).unwrap();
+        let mut size = 1;
+        if rolled {
+            while journal.end().offset + 400 < SEGMENT_BYTES {
+                journal.append(&group(size, 1, 100)).unwrap();
+                size += 1;
+            }
+            // The header of the next segment, the record that names it, and then this group.
+            io.arm(Fault { call: Call::Write, nth: 3, persisted: Persisted::Nothing });
+            journal.append(&group(size, 1, 900)).unwrap_err();
+        } else {
+            journal.append(&group(1, 1, 40)).unwrap();
+        }
+        drop(journal);
+        io.arm(Fault { call, nth: 1, persisted: Persisted::Nothing });
+        let opened = Journal::open(dir.path(), SEGMENT_BYTES, io.clone()).map(|_| ());
+        assert!(matches!(opened, Err(JournalError::Io { .. })), "{call:?} {rolled}: {opened:?}");
+        // What was not durable is gone, and nobody was told that it was there.
+        let (journal, _) = open(dir.path()).unwrap();
+        let kept = if call == Call::Sync && !rolled { 1 } else { size.max(2 - u64::from(rolled)) };
+        assert_eq!(indexes(&journal), (0..kept).collect::<Vec<_>>(), "{call:?} {rolled}");
+    }
+}
+
 #[test]
 fn no_room_for_a_segment_is_refused_without_harm() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,177 @@
+//! System calls of a writing process are made to fail, one at a time, by strace: EIO, ENOSPC, a write that takes nothing,
+//! and a signal that interrupts. After each, the process has ended or refused, fsck finds the ledger sound, and nothing
+//! acknowledged is lost.
+//!
+//! A call that strace makes fail did not happen. What a failed call leaves that happened all the same, or half, is
+//! `collector/src/journal/faults.rs`.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops at what it cannot do, and prints what it counted"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::process::{Ran, run, run_command};
+use tests::seeded::Seeded;
+use tests::told::{Counts, Told};
+use tests::{figures, ledger};
+
+/// Statements of a run: enough for several segments.
+const STATEMENTS: u64 = 24;
+/// Calls that are made to fail, and how.
+const CALLS: [(&str, &[&str]); 8] = [
+    ("openat", &["error=EIO", "error=ENOSPC"]),
+    ("write", &["error=EIO", "error=ENOSPC", "retval=0", "error=EINTR"]),
+    ("pwrite64", &["error=EIO", "error=ENOSPC", "retval=0", "error=EINTR"]),
+    ("fsync", &["error=EIO", "error=ENOSPC"]),
+    ("fdatasync", &["error=EIO", "error=ENOSPC", "error=EINTR"]),
+    ("rename", &["error=EIO", "error=ENOSPC"]),
+    ("fallocate", &["error=EIO", "error=ENOSPC"]),
+    ("sync_file_range", &["error=EIO"]),
+];
+/// Of the calls of one kind, those that fail every day.
+const EVERY_DAY: usize = 3;
+
+struct Traced {
+    ran: Ran,
+    trace: String,
+}
+
+/// Runs the writer under strace.
+fn traced(folder: &Path, data: &Path, arguments: &[&str]) -> Traced {
+    let trace = folder.join("trace");
+    drop(fs::remove_file(&trace));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none"]).args(arguments);
+    command.arg("-o").arg(&trace).arg("--").arg(env!("CARGO_BIN_EXE_ledger-writer"));
+    command.arg("write").arg(data).arg(STATEMENTS.to_string());
+    let ran = run_command(command);
+    Traced { ran, trace: fs::read_to_string(&trace).expect("the trace") }
+}
+
+fn new_ledger(folder: &Path) -> PathBuf {
+    let data = folder.join("data");
+    drop(fs::remove_dir_all(&data));
+    ledger::create(&data, ledger::SEGMENT_BYTES.min(4096)).expect("a ledger");
+    data
+}
+
+/// The calls of a whole run that concern the ledger's files: name to the numbers that strace gives them, which it counts
+/// for each thread.
+fn calls(folder: &Path) -> BTreeMap<&'static str, BTreeSet<usize>> {
+    let data = new_ledger(folder);
+    let names: Vec<&str> = CALLS.iter().map(|(name, _)| *name).collect();
+    let traced = traced(folder, &data, &["-e", &format!("trace={}", names.join(","))]);
+    traced.ran.ok();
+    let mut counted: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut found: BTreeMap<&'static str, BTreeSet<usize>> = BTreeMap::new();
+    for line in traced.trace.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        let Some((name, _)) = CALLS.iter().find(|(name, _)| call.starts_with(&format!("{name}("))) else {
+            continue;
+        };
+        let number = counted.entry((thread, name)).or_default();
+        *number += 1;
+        if call.contains(data.to_str().expect("UTF-8")) {
+            found.entry(name).or_default().insert(*number);
+        }
+    }
+    found
+}
+
+#[derive(Default)]
+struct Seen {
+    runs: usize,
+    /// Calls that failed: more than one run has when several threads reach the number.
+    failed: usize,
+    ended: usize,
+    went_on: usize,
+    counts: Counts,
+}
+
+/// True if a call that failed is a write or a sync of what was promised.
+fn concerns_promises(line: &str) -> bool {
+    let write = ["write(", "pwrite64(", "fsync(", "fdatasync("].iter().any(|call| line.contains(call));
+    write && line.contains(".seg>") && !line.contains("EINTR")
+}
+
+/// One run in which call number `nth` of each thread fails.
+fn fail(folder: &Path, name: &str, how: &str, nth: usize, seen: &mut Seen) {
+    let data = new_ledger(folder);
+    let context = format!("{name} {nth} {how}");
+    let inject = format!("inject={name}:{how}:when={nth}");
+    let Traced { ran, trace } = traced(folder, &data, &["-e", &format!("trace={name}"), "-e", &inject]);
+    let failed: Vec<&str> = trace.lines().filter(|line| line.contains("(INJECTED)")).collect();
+    assert!(!failed.is_empty(), "{context}: no call was made to fail");
+    let mut told = Told::default();
+    told.hear(&ran.out);
+    let ended = ran.code != Some(0);
+    if failed.iter().any(|line| concerns_promises(line)) {
+        assert!(ended, "{context}: it went on after {failed:?}");
+    }
+    println!(
+        "{context}: {} calls, {} acknowledged, ended with {:?}",
+        failed.len(),
+        told.stored.len(),
+        ran.code
+    );
+    // Before anything is repaired: the index may be behind or damaged, and nothing else may be wrong.
+    let report = ledger::check(&data).expect("a report");
+    let other = report.faults.iter().find(|fault| fault.part != collector::fsck::Part::Index);
+    assert!(other.is_none(), "{context}: {other:?}");
+    let again = run(env!("CARGO_BIN_EXE_ledger-writer"), [Path::new("write"), &data, Path::new("24")]);
+    assert_eq!(again.code, Some(0), "{context}: the next start: {}", again.err);
+    told.hear(&again.out);
+    assert_eq!(told.stored.len() as u64, STATEMENTS, "{context}");
+    assert_eq!(told.checkpoints.last_key_value().map(|(size, _)| *size), Some(STATEMENTS + 1), "{context}");
+    let report = ledger::check(&data).expect("a report");
+    assert!(report.sound && !report.index_behind, "{context}: {:?}", report.faults);
+    let counts = told.count(&data);
+    counts.assert_kept(&context);
+    seen.runs += 1;
+    seen.failed += failed.len();
+    if ended {
+        seen.ended += 1
+    } else {
+        seen.went_on += 1
+    }
+    seen.counts.add(&counts);
+}
+
+#[test]
+fn each_failing_system_call_ends_or_refuses_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let found = calls(folder.path());
+    let mut seeded = Seeded::new(3);
+    for (name, ways) in CALLS {
+        let numbers: Vec<usize> = found.get(name).into_iter().flatten().copied().collect();
+        assert!(!numbers.is_empty(), "the writer makes no {name} any more: take it off the list");
+        for how in ways {
+            let chosen: BTreeSet<usize> = if figures::long() {
+                numbers.iter().copied().collect()
+            } else {
+                (0..EVERY_DAY).map(|_| numbers[seeded.below(numbers.len())]).collect()
+            };
+            let mut seen = Seen::default();
+            for nth in chosen {
+                fail(folder.path(), name, how, nth, &mut seen);
+            }
+            let Seen { runs, failed, ended, went_on, counts } = seen;
+            figures::report(
+                &format!("{name} fails ({how})"),
+                format_args!(
+                    "{runs} of {} calls, {failed} failures: {ended} ended, {went_on} went on; {counts}; fsck sound {runs}",
+                    numbers.len()
+                ),
+            );
+        }
+    }
+}
