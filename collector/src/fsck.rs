@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Kind, Leaf, commitment};
+use evidence::merkle::empty_root;
 use evidence::note::{Checkpoint, Note, VerifierKey};
 use serde::Serialize;
 
@@ -401,7 +402,8 @@ impl<'a> Walk<'a> {
 
     fn high_water(&mut self, path: &std::path::Path) {
         let what = match high_water::read(path) {
-            Ok(Some(mark)) if mark.size == 0 || self.roots.get(&mark.size) == Some(&mark.root) => return,
+            Ok(Some(mark)) if mark.size == 0 && mark.root == empty_root() => return,
+            Ok(Some(mark)) if self.roots.get(&mark.size) == Some(&mark.root) => return,
             Ok(Some(mark)) => {
                 format!("the published checkpoint of {} entries is not in the journal", mark.size)
             }

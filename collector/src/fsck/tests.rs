@@ -247,9 +247,12 @@ fn checkpoints_of_another_key_and_marks_of_another_log_are_found() {
     );
     drop(dir);
     let mark = bench.path().join("high-water");
-    for (text, what) in
-        [("86 ", "not in the journal"), ("85 ", "not in the journal"), ("x", "not of the form")]
-    {
+    for (text, what) in [
+        ("86 ", "not in the journal"),
+        ("85 ", "not in the journal"),
+        ("0 ", "not in the journal"),
+        ("x", "not of the form"),
+    ] {
         fs::write(&mark, format!("{text}{}\n", Digest::of(b"other"))).unwrap();
         let found = report(&bench);
         assert!(found.faults.len() == 1 && found.faults[0].what.contains(what), "{:?}", found.faults);
