@@ -9,6 +9,7 @@ use super::*;
 use crate::journal::faults::{Call, Fault, Persisted};
 use crate::ledger::Signing;
 use crate::ledger::tests::{Bench, In, Running, destroyed, instance, statement};
+use crate::store::rows;
 
 fn expect_outcome(running: &Running, envelope: &Envelope, expected: &Outcome) {
     assert_eq!(&running.submit(envelope).unwrap(), expected);
@@ -340,6 +341,29 @@ fn bytes_that_changed_on_disk_are_never_signed() {
     running.stop();
     assert_eq!(ledger.checkpoint().unwrap().checkpoint.size, 1);
     assert_eq!(bench.fatal.lock().unwrap().len(), 1, "the process must end");
+}
+
+/// The tree being built is right, and a node of the old tree is not what was signed: the proof between the two must
+/// hold before anything is signed.
+#[test]
+fn a_tree_that_is_not_shown_to_extend_the_signed_one_is_never_signed() {
+    let bench = Bench::new();
+    let mut options = bench.writer_options();
+    options.checkpoint_interval = Duration::from_hours(1);
+    let running = bench.open_with(In::Memory, options).unwrap();
+    running.published();
+    running.fill(1, 19);
+    running.stop();
+    let running = bench.open(In::Memory).unwrap();
+    running.published();
+    let row = (rows::tile_key(1, 0), rows::tile_value(&[Digest::of(b"another subtree")]));
+    running.ledger.shared.store.apply(&[row]).unwrap();
+    let ledger = running.ledger.clone();
+    drop(running.submit(&statement(2, 0, Digest::ZERO, 0)));
+    running.stop();
+    assert_eq!(ledger.checkpoint().unwrap().checkpoint.size, 20);
+    let fatal = bench.fatal.lock().unwrap().clone();
+    assert!(fatal.len() == 1 && fatal[0].contains("does not extend"), "{fatal:?}");
 }
 
 /// Every write and sync fails once, persisted or not: what was acknowledged stays, what was not may be tried again.
