@@ -15,9 +15,13 @@
 pub mod device;
 pub mod elsewhere;
 pub mod figures;
+pub mod folder;
 pub mod journal_file;
 pub mod kept;
 pub mod ledger;
 pub mod load;
+pub mod loop_disk;
 pub mod process;
+pub mod seeded;
+pub mod told;
 pub mod world;

@@ -11,7 +11,6 @@ impl Seeded {
     }
 
     /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "a sequence without end is no iterator to its callers")]
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

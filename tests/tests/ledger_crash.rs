@@ -3,25 +3,19 @@
 //! After each death: everything that was answered is there with the same answer, nothing is there twice, and every
 //! checkpoint that left the process is a prefix of the log.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at what it cannot read"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use collector::datadir::DataDir;
 use collector::failpoints::POINTS;
 use collector::fsck;
-use collector::ledger::Ledger;
 use tests::ledger;
+use tests::process::run;
+use tests::told::Told;
 
 const SIGKILL: i32 = 9;
 /// Statements of a run: enough for several segments.
@@ -30,58 +24,30 @@ const STATEMENTS: u64 = 60;
 /// A process being started by one test holds, between fork and exec, the locks that another test has just let go.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// What left the processes that wrote to one ledger.
-#[derive(Default)]
-struct Told {
-    answers: BTreeMap<String, String>,
-    checkpoints: BTreeMap<u64, String>,
-}
-
-impl Told {
-    /// Adds what one process said; an answer that differs from an earlier one fails.
-    fn hear(&mut self, output: &Output) {
-        let text = String::from_utf8(output.stdout.clone()).unwrap();
-        // The last line may have been cut by the kill.
-        for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            let words: Vec<_> = line.splitn(3, ' ').collect();
-            let (key, rest) = (words[1].to_owned(), words[2].to_owned());
-            let earlier = match words[0] {
-                "stored" => self.answers.insert(key, rest.clone()),
-                "checkpoint" => self.checkpoints.insert(key.parse().unwrap(), rest.clone()),
-                other => panic!("{other}"),
-            };
-            assert!(earlier.is_none_or(|earlier| earlier == rest), "another answer than before: {line}");
-        }
-    }
-
-    /// Checks the ledger itself, from outside.
-    fn check(&self, path: &Path, context: &str) {
-        // Before anything is repaired, the index may be behind, and nothing else may be wrong.
-        fsck_is_sound(path, context);
-        let dir = Arc::new(DataDir::open(path).unwrap());
-        let (log, _) = Ledger::open(dir, &ledger::options()).unwrap();
-        for (size, root) in &self.checkpoints {
-            assert_eq!(&log.root_at(*size).unwrap().hex(), root, "{context}: checkpoint of {size}");
-        }
-        drop(log);
-        assert!(!fsck_is_sound(path, context).index_behind, "{context}");
-    }
+/// Checks the ledger itself, from outside.
+fn check(told: &mut Told, path: &Path, context: &str) {
+    // Before anything is repaired, the index may be behind, and nothing else may be wrong.
+    fsck_is_sound(path, context);
+    let looked = run(env!("CARGO_BIN_EXE_ledger-writer"), [Path::new("look"), path]);
+    assert_eq!(looked.code, Some(0), "{context}: {}", looked.err);
+    told.hear(&looked.out);
+    assert!(!fsck_is_sound(path, context).index_behind, "{context}");
+    told.count(path).assert_kept(context);
 }
 
 fn fsck_is_sound(path: &Path, context: &str) -> fsck::Report {
-    let keys = [ledger::verifier_key().unwrap()];
-    let dir = DataDir::open(path).unwrap();
-    let high_water = dir.high_water();
-    let options =
-        fsck::Options { log_keys: &keys, origin: Some(ledger::ORIGIN), high_water: Some(&high_water) };
-    let report = fsck::check(&dir, &options).unwrap();
+    let report = ledger::check(path).unwrap();
     assert!(report.sound, "{context}: {:?}", report.faults);
     report
 }
 
+fn hear(told: &mut Told, output: &Output) {
+    told.hear(&String::from_utf8_lossy(&output.stdout));
+}
+
 fn writer(path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ledger-writer"));
-    command.arg(path).arg(STATEMENTS.to_string()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg("write").arg(path).arg(STATEMENTS.to_string()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -89,15 +55,15 @@ fn finish(path: &Path, told: &mut Told, context: &str) {
     let output = writer(path).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{context}: {stderr}");
-    told.hear(&output);
-    assert_eq!(told.answers.len() as u64, STATEMENTS, "{context}");
+    hear(told, &output);
+    assert_eq!(told.stored.len() as u64, STATEMENTS, "{context}");
     assert_eq!(told.checkpoints.last_key_value().map(|(size, _)| *size), Some(STATEMENTS + 1), "{context}");
-    told.check(path, context);
+    check(told, path, context);
 }
 
 fn new_ledger(parent: &tempfile::TempDir) -> PathBuf {
     let path = parent.path().join("data");
-    ledger::create(&path).unwrap();
+    ledger::create(&path, ledger::SEGMENT_BYTES).unwrap();
     path
 }
 
@@ -112,8 +78,8 @@ fn a_kill_at_every_point_loses_nothing_that_was_answered() {
             let mut told = Told::default();
             let output = writer(&path).env("TALLYSTICK_FAILPOINT", &context).output().unwrap();
             assert_eq!(output.status.signal(), Some(SIGKILL), "{context} was not reached");
-            told.hear(&output);
-            told.check(&path, &context);
+            hear(&mut told, &output);
+            check(&mut told, &path, &context);
             finish(&path, &mut told, &context);
         }
     }
@@ -132,8 +98,8 @@ fn kills_at_moments_nobody_chose_lose_nothing_either() {
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         killed += u64::from(output.status.signal() == Some(SIGKILL));
-        told.hear(&output);
-        told.check(&path, &format!("round {round}"));
+        hear(&mut told, &output);
+        check(&mut told, &path, &format!("round {round}"));
     }
     assert!(killed >= 3, "only {killed} processes were killed while they wrote");
     finish(&path, &mut told, "at the end");

@@ -6,7 +6,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stdout,
     reason = "a test stops at what it cannot do, and prints what it counted"
 )]
@@ -33,7 +32,7 @@ const CUTS_CONTROL: u64 = 2;
 /// Cuts that one ledger lives through.
 const LIVES: u64 = 8;
 /// Longest time before a cut, milliseconds.
-const LIFE_MS_MAX: usize = 250;
+const LIFE_MS_MAX: usize = 400;
 /// The same of a start.
 const START_MS_MAX: usize = 40;
 
@@ -237,7 +236,7 @@ fn report(kind: Kind, seen: &Seen) {
     }
     assert_eq!(*not_back, Vec::<String>::new(), "ledgers that did not come back on {kind}");
     counts.assert_kept(&kind.to_string());
-    assert!(counts.acknowledged as u64 > 20 * cuts, "hardly any load: {counts:?}");
+    assert!(counts.acknowledged as u64 > 3 * cuts, "hardly any load: {counts:?}");
     assert!(counts.checkpoints as u64 > *cuts, "hardly any checkpoints: {counts:?}");
 }
 
