@@ -7,8 +7,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
     clippy::print_stdout,
     reason = "a test stops at what it cannot do, and prints what it counted"
 )]
@@ -21,7 +19,7 @@ use std::process::Command;
 use tests::process::{Ran, run, run_command};
 use tests::seeded::Seeded;
 use tests::told::{Counts, Told};
-use tests::{figures, ledger};
+use tests::{figures, folder, ledger};
 
 /// Statements of a run: enough for several segments.
 const STATEMENTS: u64 = 24;
@@ -138,17 +136,14 @@ fn fail(folder: &Path, name: &str, how: &str, nth: usize, seen: &mut Seen) {
     counts.assert_kept(&context);
     seen.runs += 1;
     seen.failed += failed.len();
-    if ended {
-        seen.ended += 1
-    } else {
-        seen.went_on += 1
-    }
+    seen.ended += usize::from(ended);
+    seen.went_on += usize::from(!ended);
     seen.counts.add(&counts);
 }
 
 #[test]
 fn each_failing_system_call_ends_or_refuses_and_nothing_is_lost() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder::in_memory();
     let found = calls(folder.path());
     let mut seeded = Seeded::new(3);
     for (name, ways) in CALLS {
