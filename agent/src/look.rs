@@ -15,7 +15,7 @@ pub fn live_look() -> Look {
             crate::observe::observe(probes::Platform::current(), &host).map_err(|error| error.to_string())?;
         Ok(Observed {
             observations: look.observations,
-            asset: None,
+            asset: look.asset,
             answers_digest: Digest(look.answers_digest),
             catalogue_digest: Digest(probes::catalogue_digest()),
         })

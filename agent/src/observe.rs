@@ -1,13 +1,15 @@
-//! One look at the machine: every probe once, and the digest of every answer.
+//! One look at the machine: every probe once, what it seems to be, and the digest of every answer.
 
 use probes::{Answers, Host, NoAnswer, Platform};
-use proto::Observation;
+use proto::{AssetClaim, Observation};
 
 /// What one look gave.
 #[derive(Debug, Clone)]
 pub struct Look {
     /// One observation per control, ascending by control.
     pub observations: Vec<Observation>,
+    /// What the machine seems to be, with the evidence; `None` where nothing could be seen.
+    pub asset: Option<AssetClaim>,
     /// SHA-256 over all raw answers in the order asked: `answers_digest` of an attestation.
     pub answers_digest: [u8; 32],
     /// The answers themselves; they stay on the device.
@@ -19,6 +21,7 @@ pub struct Look {
 /// # Errors
 /// Only when the host is a recording that lacks an answer; a machine that fails to answer gives observations.
 pub fn observe(platform: Platform, host: &dyn Host) -> Result<Look, NoAnswer> {
-    let (observations, answers) = probes::observe(platform, host)?;
-    Ok(Look { observations, answers_digest: answers.digest(), answers })
+    let (observations, mut answers) = probes::observe(platform, host)?;
+    let asset = probes::asset(platform, host, &mut answers)?;
+    Ok(Look { observations, asset, answers_digest: answers.digest(), answers })
 }

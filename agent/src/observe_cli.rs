@@ -15,7 +15,7 @@ use evidence::{
     time::Timestamp,
 };
 use probes::{Platform, Program, Recording};
-use proto::{Observation, Reason, not_applicable::Proof, observation::Outcome};
+use proto::{AssetClaim, Observation, Reason, not_applicable::Proof, observation::Outcome};
 
 use crate::{
     host::LiveHost,
@@ -163,7 +163,8 @@ fn print_look(out: &mut dyn Write, look: &Look, as_json: bool) -> anyhow::Result
     let printed = if as_json {
         writeln!(out, "{}", look_json(look).encode())
     } else {
-        look.observations.iter().try_for_each(|observation| print_observation(out, observation))
+        print_asset(out, look.asset.as_ref())
+            .and_then(|()| look.observations.iter().try_for_each(|seen| print_observation(out, seen)))
     };
     printed.context("cannot write the facts")
 }
@@ -173,8 +174,14 @@ fn look_json(look: &Look) -> Value {
     let digest: String = data_encoding::HEXLOWER.encode(&look.answers_digest);
     json::object([
         ("answers_digest", json::text(digest)),
+        ("asset", asset_json(look.asset.as_ref())),
         ("observations", Value::Array(look.observations.iter().map(observation_json).collect())),
     ])
+}
+
+/// What the machine seems to be, for machines: what is unknown is left out.
+pub fn asset_json(claim: Option<&AssetClaim>) -> Value {
+    claim.map(facts::Facts::of_asset).unwrap_or_default().to_json(&facts::ASSET)
 }
 
 /// One observation for machines: `control`, `probe_version`, `outcome` and what belongs to it.
@@ -255,17 +262,27 @@ fn print_facts(out: &mut dyn Write, observed: &proto::Facts) -> io::Result<()> {
                 writeln!(out, "  … and more, left out")?;
             }
         } else {
-            match tree.value(field.name) {
-                Some(facts::Value::Text(text)) => writeln!(out, "  {:<18} {text}", field.name)?,
-                Some(facts::Value::Integer(minute)) if field.name.ends_with("_minutes") => {
-                    writeln!(out, "  {:<18} {}", field.name, utc(*minute))?;
-                }
-                Some(facts::Value::Integer(number)) => writeln!(out, "  {:<18} {number}", field.name)?,
-                None => writeln!(out, "  {:<18} unknown", field.name)?,
-            }
+            print_fact(out, &tree, field.name)?;
         }
     }
     Ok(())
+}
+
+fn print_fact(out: &mut dyn Write, tree: &facts::Facts, name: &str) -> io::Result<()> {
+    match tree.value(name) {
+        Some(facts::Value::Text(text)) => writeln!(out, "  {name:<18} {text}"),
+        Some(facts::Value::Integer(minute)) if name.ends_with("_minutes") => {
+            writeln!(out, "  {name:<18} {}", utc(*minute))
+        }
+        Some(facts::Value::Integer(number)) => writeln!(out, "  {name:<18} {number}"),
+        None => writeln!(out, "  {name:<18} unknown"),
+    }
+}
+
+fn print_asset(out: &mut dyn Write, claim: Option<&AssetClaim>) -> io::Result<()> {
+    let tree = claim.map(facts::Facts::of_asset).unwrap_or_default();
+    writeln!(out, "asset")?;
+    facts::ASSET.fields.iter().try_for_each(|field| print_fact(out, &tree, field.name))
 }
 
 /// Prints a line indented by two, its continuations by six; only a word that is wider than a line goes over.

@@ -11,7 +11,7 @@ use evidence::time::{MINUTE_MS, Timestamp};
 
 use crate::disk::Folder;
 use crate::identity::Identity;
-use crate::observe_cli::observation_json;
+use crate::observe_cli::{asset_json, observation_json};
 use crate::spool::{History, Receipt, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory};
 
@@ -115,6 +115,9 @@ impl Line {
                 members.push(("minutes_since_boot".into(), json::count(fields.boot_minutes)));
                 members.push(("trigger".into(), json::text(trigger(fields.trigger))));
                 members.push(("agent_version".into(), json::text(&fields.agent_version)));
+                if let Some(asset) = &fields.asset {
+                    members.push(("asset".into(), asset_json(Some(asset))));
+                }
                 let observations = fields.observations.iter().map(observation_json).collect();
                 members.push(("observations".into(), Value::Array(observations)));
             }
@@ -149,6 +152,10 @@ impl Line {
                     fields.boot_minutes,
                     fields.agent_version
                 );
+                if let Some(asset) = &fields.asset {
+                    out.push_str("  asset: claimed\n");
+                    leaves(&asset_json(Some(asset)), "", &mut out);
+                }
                 for observation in &fields.observations {
                     words(&observation_json(observation), &mut out);
                 }

@@ -11,7 +11,7 @@ mod line;
 mod schema;
 
 pub use json::FactsError;
-pub use schema::{Field, Kind, Schema};
+pub use schema::{ASSET, Field, Kind, Schema};
 
 /// The controls of this release, ascending: each has a schema, and no policy may name another.
 pub const CONTROLS: [&str; 4] = ["disk-encryption", "edr", "os-patch", "screen-lock"];
@@ -48,6 +48,11 @@ impl Facts {
     /// The facts of an observed message, as a condition sees them. Without any control in it: no facts.
     pub fn of(facts: &proto::Facts) -> Self {
         facts.control.as_ref().map(convert::control).unwrap_or_default()
+    }
+
+    /// What a device claims to be, by [`ASSET`]. For people: no condition can ask for it, the roster decides.
+    pub fn of_asset(claim: &proto::AssetClaim) -> Self {
+        convert::asset(claim)
     }
 
     /// The fact `name`; `None` is unknown.

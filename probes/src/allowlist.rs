@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::{
     catalogue::Catalogue,
-    linux::{block, container, disk, edr, gnome, os_patch, os_release, screen_lock, sessions},
+    linux::{asset, block, container, disk, edr, gnome, os_patch, os_release, screen_lock, sessions},
     platform::Platform,
     programs::Program,
     question::Question,
@@ -13,7 +13,7 @@ use crate::{
 /// One kind of question. In `pattern`, `*` stands for one or more characters other than `/` and blanks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permitted {
-    /// The control it is asked for.
+    /// The control it is asked for; `asset` for what the machine seems to be.
     pub control: &'static str,
     /// The question as printed, with `*` where it varies.
     pub pattern: String,
@@ -33,7 +33,7 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     }
     let mut list = Vec::new();
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
-    for control in ["disk-encryption", "edr", "os-patch", "screen-lock"] {
+    for control in ["asset", "disk-encryption", "edr", "os-patch", "screen-lock"] {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
         add(control, format!("list {}", container::RUN_SYSTEMD));
@@ -44,6 +44,7 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
             add(control, format!("metadata {mark}"));
         }
     }
+    asset(&mut |pattern| add("asset", pattern));
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
@@ -51,6 +52,20 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     list.sort();
     list.dedup();
     list
+}
+
+fn asset(add: &mut dyn FnMut(String)) {
+    for path in [asset::CHASSIS, asset::CPUINFO, asset::HYPERVISOR].into_iter().chain(asset::DMI) {
+        add(format!("read {path}"));
+    }
+    add(format!("list {}", asset::HYPERVISOR_FOLDER));
+    add(format!("list {}", asset::SUPPLIES));
+    add(format!("read {}/*/type", asset::SUPPLIES));
+    add(format!("read {}/*/scope", asset::SUPPLIES));
+    add(format!("metadata {}", screen_lock::SYSTEMD_RUNS));
+    for path in screen_lock::DEFAULT_TARGETS {
+        add(format!("link {path}"));
+    }
 }
 
 fn disk_encryption(add: &mut dyn FnMut(String)) {

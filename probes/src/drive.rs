@@ -1,9 +1,10 @@
 //! Runs a probe against a host: asks what it asks for, until it is done.
 
-use proto::{Facts, NotApplicable, Observation, Reason, Unavailable};
+use proto::{AssetClaim, Facts, NotApplicable, Observation, Reason, Unavailable};
 
 use crate::{
     answers::Answers,
+    linux,
     platform::Platform,
     question::{Answer, Question},
 };
@@ -91,14 +92,7 @@ pub fn drive(
             Step::Ask(questions) if questions.len() > QUESTIONS_MAX => {
                 return Ok(Outcome::unavailable(Reason::TooLarge));
             }
-            Step::Ask(questions) => {
-                for question in questions {
-                    if answers.of(&question).is_none() {
-                        let answer = host.answer(&question)?;
-                        answers.insert(question, answer);
-                    }
-                }
-            }
+            Step::Ask(questions) => ask(questions, host, answers)?,
         }
     }
     Ok(match (probe.step)(platform, answers) {
@@ -119,6 +113,38 @@ pub fn observe(platform: Platform, host: &dyn Host) -> Result<(Vec<Observation>,
         observations.push(observation(probe, outcome));
     }
     Ok((observations, answers))
+}
+
+/// What the machine seems to be, with the evidence; `None` where that is not looked at or nothing could be seen.
+///
+/// # Errors
+/// As [`drive`].
+pub fn asset(
+    platform: Platform,
+    host: &dyn Host,
+    answers: &mut Answers,
+) -> Result<Option<AssetClaim>, NoAnswer> {
+    if platform != Platform::Linux {
+        return Ok(None);
+    }
+    for _ in 0..ROUNDS_MAX {
+        match linux::asset::step(answers) {
+            linux::asset::Look::Done(claim) => return Ok(claim),
+            linux::asset::Look::Ask(questions) => ask(questions, host, answers)?,
+        }
+    }
+    Ok(None)
+}
+
+/// Puts questions to a host; one that was answered before is not asked again.
+fn ask(questions: Vec<Question>, host: &dyn Host, answers: &mut Answers) -> Result<(), NoAnswer> {
+    for question in questions {
+        if answers.of(&question).is_none() {
+            let answer = host.answer(&question)?;
+            answers.insert(question, answer);
+        }
+    }
+    Ok(())
 }
 
 /// The message that is signed.

@@ -17,7 +17,7 @@ pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
 pub use catalogue::{Catalogue, CatalogueProduct, LinuxProduct, catalogue_digest};
 pub use drive::{
-    Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, drive, observation, observe,
+    Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
 pub use linux::screen_lock::is_graphical;
 pub use platform::Platform;

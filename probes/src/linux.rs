@@ -1,6 +1,7 @@
 //! The probes as Linux answers them.
 
 pub(crate) mod apt;
+pub(crate) mod asset;
 pub(crate) mod block;
 pub(crate) mod container;
 pub(crate) mod disk;

@@ -1,5 +1,6 @@
 //! Recorded machines: what the probes make of them, and that damage never makes them look better.
 
+mod asset;
 mod damage;
 mod fleet;
 mod recordings;

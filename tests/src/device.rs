@@ -148,7 +148,13 @@ impl Device {
             agent_digest: digest(),
             catalogue_digest: digest(),
             configuration_digest: Digest::ZERO.as_bytes().to_vec(),
-            asset: None,
+            asset: Some(proto::AssetClaim {
+                class: proto::AssetClass::Laptop.into(),
+                chassis_type: Some(10),
+                battery: Some(true),
+                graphical_target: Some(true),
+                virtualisation: Some("none".to_owned()),
+            }),
             answers_digest: digest(),
             observations: vec![unobserved("edr"), unobserved("os-patch")],
         };

@@ -29,6 +29,12 @@ fn attestation() -> Statement {
         boot_minutes: 12,
         trigger: proto::Trigger::Drift.into(),
         agent_version: "0.1.0".into(),
+        asset: Some(proto::AssetClaim {
+            class: proto::AssetClass::Laptop.into(),
+            chassis_type: Some(10),
+            battery: Some(true),
+            ..proto::AssetClaim::default()
+        }),
         observations: vec![proto::Observation {
             control: "os-patch".into(),
             probe_version: 1,
@@ -46,6 +52,10 @@ fn an_attestation_reads_as_what_it_says() {
     let expected = "\
 statement 7 (stored, entry 41, 2025-02-19T21:20:00.000Z)
   seen at 2025-02-19T21:20Z because of drift, 12 minutes after boot, by agent 0.1.0
+  asset: claimed
+    battery = yes
+    chassis_type = 10
+    class = laptop
   os-patch: observed
     kernel = 6.1[2J
     os = debian
@@ -62,6 +72,9 @@ fn machines_get_the_same_and_more() {
     assert_eq!(json["observed"], "1740000000000");
     assert_eq!(json["anchor"]["size"], 9);
     assert_eq!(json["observations"][0]["facts"]["os"], "debian");
+    assert_eq!(json["asset"]["class"], "laptop");
+    // What is unknown is left out, never "no".
+    assert!(json["asset"].get("graphical_target").is_none());
     assert!(json.get("index").is_none());
 }
 

@@ -1,7 +1,7 @@
 //! The parts of a set that people read: decoded statements and VERIFY.md.
 
 use evidence::envelope::Envelope;
-use evidence::facts::{Facts, control_of, schema};
+use evidence::facts::{ASSET, Facts, control_of, schema};
 use evidence::ids::Digest;
 use evidence::json::{self, Value, object};
 use evidence::leaf::Leaf;
@@ -20,6 +20,10 @@ pub(super) fn view(envelope: &Envelope, leaf: &Leaf) -> Value {
             ("boot_minutes", json::count(attestation.fields.boot_minutes)),
             ("trigger", json::text(attestation.fields.trigger().as_str_name())),
             ("agent_version", json::text(&attestation.fields.agent_version)),
+            (
+                "claimed_asset",
+                attestation.fields.asset.as_ref().map(Facts::of_asset).unwrap_or_default().to_json(&ASSET),
+            ),
             ("observations", Value::Array(attestation.fields.observations.iter().map(observation).collect())),
         ]),
         Body::Gap(gap) => gap_view(*gap),

@@ -2,7 +2,7 @@
 
 use proto::facts::Control;
 
-use super::schema::{COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
+use super::schema::{ASSET_CLASSES, COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
 use super::{Facts, ITEM, List, Value};
 
 impl Facts {
@@ -46,6 +46,15 @@ impl Facts {
         self.lists.insert(name, List { items, truncated });
         self
     }
+}
+
+pub(super) fn asset(claim: &proto::AssetClaim) -> Facts {
+    Facts::default()
+        .choice("class", ASSET_CLASSES, claim.class)
+        .integer("chassis_type", claim.chassis_type.map(u64::from))
+        .flag("battery", claim.battery)
+        .flag("graphical_target", claim.graphical_target)
+        .text("virtualisation", claim.virtualisation())
 }
 
 pub(super) fn control(control: &Control) -> Facts {

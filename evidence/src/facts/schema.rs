@@ -83,6 +83,7 @@ const fn field(name: &'static str, kind: Kind, hint: &'static str) -> Field {
     Field { name, kind, hint }
 }
 
+pub(super) const ASSET_CLASSES: &[&str] = &["laptop", "desktop", "server", "vm", "container"];
 pub(super) const PURPOSES: &[&str] = &["root", "home", "data", "swap", "boot", "efi"];
 pub(super) const COVERAGES: &[&str] = &["none", "partial", "full", "memory"];
 pub(super) const LAYERS: &[&str] = &[
@@ -104,6 +105,18 @@ pub(super) const LAYERS: &[&str] = &[
 ];
 pub(super) const LOCK_SCOPES: &[&str] = &["session", "system_default"];
 pub(super) const PRODUCT_KINDS: &[&str] = &["edr", "av", "telemetry", "platform"];
+
+/// What a device claims to be and why. Not of a control: a policy cannot name it.
+pub static ASSET: Schema = Schema {
+    name: "asset",
+    fields: &[
+        field("class", Kind::Choice(ASSET_CLASSES), "what the device seems to be"),
+        field("chassis_type", Kind::Integer, "SMBIOS chassis code"),
+        field("battery", Kind::Flag, "a battery feeds it"),
+        field("graphical_target", Kind::Flag, "the default boot target is graphical"),
+        field("virtualisation", Kind::Text, "hypervisor or container kind, none on bare metal"),
+    ],
+};
 
 static LAYER: Schema = Schema {
     name: "disk-encryption.volumes.layers",

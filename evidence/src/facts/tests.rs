@@ -18,7 +18,8 @@ fn names<E: TryFrom<i32>>(as_str_name: impl Fn(E) -> &'static str) -> Vec<String
 
 #[test]
 fn enum_names_are_those_of_the_proto() {
-    use super::schema::{COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
+    use super::schema::{ASSET_CLASSES, COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
+    assert_eq!(names(|e: proto::AssetClass| e.as_str_name()), ASSET_CLASSES);
     assert_eq!(names(|e: proto::VolumePurpose| e.as_str_name()), PURPOSES);
     assert_eq!(names(|e: proto::Coverage| e.as_str_name()), COVERAGES);
     assert_eq!(names(|e: proto::Layer| e.as_str_name()), LAYERS);

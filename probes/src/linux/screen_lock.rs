@@ -126,7 +126,7 @@ pub fn is_graphical(process: &Process) -> bool {
 }
 
 /// Whether something lies at a path.
-fn exists(path: &str, answer: &Answer) -> Result<bool, Step> {
+pub(crate) fn exists(path: &str, answer: &Answer) -> Result<bool, Step> {
     match answer {
         Answer::Absent => Ok(false),
         Answer::Metadata(metadata) if metadata.path == path => Ok(true),
@@ -153,7 +153,7 @@ fn desktop_installed(share: &Answer, folders: [(&str, &Answer); 2]) -> Result<bo
 }
 
 /// systemd's default target: the first link that exists; "none" where systemd does not run.
-fn default_target(systemd_runs: bool, targets: [(&str, &Answer); 3]) -> Result<String, Step> {
+pub(crate) fn default_target(systemd_runs: bool, targets: [(&str, &Answer); 3]) -> Result<String, Step> {
     if !systemd_runs {
         return Ok("none".to_owned());
     }

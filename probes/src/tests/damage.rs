@@ -42,7 +42,7 @@ fn cut_bytes(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Everything one answer can turn into by loss.
-fn damaged(question: &Question, answer: &Answer) -> Vec<Answer> {
+pub(super) fn damaged(question: &Question, answer: &Answer) -> Vec<Answer> {
     let mut all = vec![Answer::Absent, Answer::Denied, Answer::TimedOut, Answer::TooLarge, Answer::Failed];
     match answer {
         Answer::Bytes(bytes) => all.extend(cut_bytes(bytes).into_iter().map(Answer::Bytes)),
@@ -74,10 +74,10 @@ fn is_executable_of_a_process(question: &Question) -> bool {
 const DAMAGED_ALREADY: [&str; 1] = ["disk-list-cut"];
 
 /// A machine with another answer to one question; questions it was never asked before are refused.
-struct Damaged<'a> {
-    machine: &'a Replay,
-    question: &'a Question,
-    answer: &'a Answer,
+pub(super) struct Damaged<'a> {
+    pub(super) machine: &'a Replay,
+    pub(super) question: &'a Question,
+    pub(super) answer: &'a Answer,
 }
 
 impl Host for Damaged<'_> {
@@ -98,7 +98,7 @@ fn improvements(change: impl Fn(&Question, &Answer, &Answers) -> Vec<Answer>) ->
             continue;
         }
         for probe in &PROBES {
-            let (outcome, answers) = look(&name, probe.control, &machine);
+            let (outcome, answers) = look(name, probe.control, machine);
             let before = verdict(&outcome);
             if matches!(before, Pass | NotApplicable) {
                 continue;
@@ -106,7 +106,7 @@ fn improvements(change: impl Fn(&Question, &Answer, &Answers) -> Vec<Answer>) ->
             for (question, answer) in answers.iter() {
                 for other in change(question, answer, &answers) {
                     tried += 1;
-                    let host = Damaged { machine: &machine, question, answer: &other };
+                    let host = Damaged { machine, question, answer: &other };
                     let mut fresh = Answers::new();
                     let after = drive(probe, machine.platform(), &host, &mut fresh).unwrap();
                     if better(before, verdict(&after)) {
@@ -204,7 +204,7 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
 }
 
-fn arbitrary_answer() -> impl Strategy<Value = Answer> {
+pub(super) fn arbitrary_answer() -> impl Strategy<Value = Answer> {
     let number = prop_oneof![Just(0u32), Just(1), Just(u32::MAX), any::<u32>()];
     let process = (number.clone(), number.clone(), ".{0,16}", prop::option::of(arbitrary_text()))
         .prop_map(|(pid, parent, name, exe)| crate::Process { pid, parent, name, exe });
@@ -236,11 +236,11 @@ fn arbitrary_answer() -> impl Strategy<Value = Answer> {
 }
 
 /// Answers with the recorded machine, except every `n`th question, which gets one of the made-up answers.
-struct Wild {
-    machine: Replay,
-    made_up: Vec<Answer>,
-    every: usize,
-    asked: std::cell::Cell<usize>,
+pub(super) struct Wild {
+    pub(super) machine: Replay,
+    pub(super) made_up: Vec<Answer>,
+    pub(super) every: usize,
+    pub(super) asked: std::cell::Cell<usize>,
 }
 
 impl Host for Wild {

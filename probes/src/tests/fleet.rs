@@ -1,9 +1,11 @@
 //! All machines of `recordings/`, by file name.
 #![expect(clippy::disallowed_methods, reason = "tests read the recorded machines from their folder")]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
-use crate::{Answers, Outcome, PROBES, Probe, Recording, Replay, drive};
+use proto::AssetClaim;
+
+use crate::{Answers, Outcome, PROBES, Probe, Recording, Replay, asset, drive};
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings")
@@ -30,12 +32,15 @@ pub(super) fn recordings() -> BTreeMap<String, Recording> {
         .collect()
 }
 
-/// Every machine.
-pub(super) fn machines() -> BTreeMap<String, Replay> {
-    recordings()
-        .into_iter()
-        .map(|(name, r)| (name.clone(), r.replay().unwrap_or_else(|e| panic!("{name}: {e}"))))
-        .collect()
+/// Every machine; the files are read once.
+pub(super) fn machines() -> &'static BTreeMap<String, Replay> {
+    static MACHINES: LazyLock<BTreeMap<String, Replay>> = LazyLock::new(|| {
+        recordings()
+            .into_iter()
+            .map(|(name, r)| (name.clone(), r.replay().unwrap_or_else(|e| panic!("{name}: {e}"))))
+            .collect()
+    });
+    &MACHINES
 }
 
 /// The probe of a control.
@@ -49,4 +54,12 @@ pub(super) fn look(name: &str, control: &str, machine: &Replay) -> (Outcome, Ans
     let outcome = drive(probe(control), machine.platform(), machine, &mut answers)
         .unwrap_or_else(|missing| panic!("{name}: {missing}"));
     (outcome, answers)
+}
+
+/// What a machine claims to be, and the questions that took.
+pub(super) fn claim(name: &str, machine: &Replay) -> (Option<AssetClaim>, Answers) {
+    let mut answers = Answers::new();
+    let claim = asset(machine.platform(), machine, &mut answers)
+        .unwrap_or_else(|missing| panic!("{name}: {missing}"));
+    (claim, answers)
 }

@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use proto::{facts::Control, not_applicable::Proof};
 
 use super::{
-    fleet::{look, machines, recordings},
+    fleet::{claim, look, machines, recordings},
     verdict::{Fail, NotApplicable, Pass, Unknown, Verdict, verdict},
 };
-use crate::{Answer, Host, NoAnswer, Origin, Outcome, PROBES, Platform, Question, is_permitted, observe};
+use crate::{
+    Answer, Host, NoAnswer, Origin, Outcome, PROBES, Platform, Question, asset, is_permitted, observe,
+};
 
 /// disk-encryption, edr, os-patch, screen-lock: written by hand, by what the machine is.
-const EXPECTED: [(&str, [Verdict; 4]); 68] = include!("expected.in");
+const EXPECTED: [(&str, [Verdict; 4]); 76] = include!("expected.in");
 
 fn render(outcome: &Outcome) -> String {
     let mut out = String::new();
@@ -67,12 +69,13 @@ fn facts_of_every_machine() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     let machines = machines();
-    for (name, machine) in &machines {
+    for (name, machine) in machines {
         let mut text = String::new();
         for probe in &PROBES {
             let (outcome, _) = look(name, probe.control, machine);
             writeln!(text, "{}\n{}", probe.control, render(&outcome)).unwrap();
         }
+        writeln!(text, "asset\n  {:?}", claim(name, machine).0).unwrap();
         settings.bind(|| insta::assert_snapshot!(name.as_str(), text));
     }
 }
@@ -111,7 +114,8 @@ fn recordings_say_where_they_come_from() {
 #[test]
 fn nothing_is_asked_that_is_not_on_the_list() {
     for (name, machine) in machines() {
-        let (_, answers) = observe(machine.platform(), &machine).unwrap();
+        let (_, mut answers) = observe(machine.platform(), machine).unwrap();
+        asset(machine.platform(), machine, &mut answers).unwrap();
         for (question, _) in answers.iter() {
             assert!(is_permitted(Platform::Linux, question), "{name}: {question}");
         }
@@ -122,7 +126,8 @@ fn nothing_is_asked_that_is_not_on_the_list() {
 fn every_pattern_of_the_list_is_used_by_some_machine() {
     let mut asked = std::collections::BTreeSet::new();
     for machine in machines().values() {
-        let (_, answers) = observe(machine.platform(), machine).unwrap();
+        let (_, mut answers) = observe(machine.platform(), machine).unwrap();
+        asset(machine.platform(), machine, &mut answers).unwrap();
         asked.extend(answers.iter().map(|(question, _)| question.clone()));
     }
     // Patterns of products and desktops exist once each; the classic session is the one no recording has.
@@ -144,7 +149,8 @@ fn other_platforms_say_that_they_are_not_looked_at() {
         }
     }
     for platform in [Platform::Macos, Platform::Windows, Platform::Other] {
-        let (observations, answers) = observe(platform, &Nobody).unwrap();
+        let (observations, mut answers) = observe(platform, &Nobody).unwrap();
+        assert_eq!(asset(platform, &Nobody, &mut answers).unwrap(), None);
         assert_eq!(answers.iter().count(), 0);
         assert_eq!(observations.len(), PROBES.len());
         for observation in observations {

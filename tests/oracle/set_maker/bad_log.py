@@ -298,6 +298,7 @@ def _statements():
     def second(change, part="statement"):
         return {"%s %s/1" % (part, DEVICE): change}
     instance = blob(1, instance_bytes(DEVICE))
+    claim = blob(10, num(1, 1) + num(3, 1, True))
     for name, change in (
         ("unknown-field", lambda data: data + num(15, 1)),
         ("field-order", lambda data: data[len(instance) :] + instance),
@@ -308,6 +309,10 @@ def _statements():
         ("no-body", lambda data: data[: data.index(b"\x2a")]),
         ("trigger", lambda data: data.replace(num(5, 1) + blob(6, "0.1.0"), num(5, 9) + blob(6, "0.1.0"))),
         ("no-trigger", lambda data: _shorter(data, num(5, 1) + blob(6, "0.1.0"), blob(6, "0.1.0"))),
+        ("asset-class", lambda data: data.replace(claim, blob(10, num(1, 6) + num(3, 1, True)), 1)),
+        ("asset-battery", lambda data: data.replace(claim, blob(10, num(1, 1) + num(3, 2, True)), 1)),
+        ("asset-order", lambda data: data.replace(claim, blob(10, num(3, 1, True) + num(1, 1)), 1)),
+        ("asset-default", lambda data: data.replace(claim, blob(10, b"\x08\0" + num(3, 1, True)), 1)),
         ("sequence", lambda data: data.replace(num(2, 1), num(2, 7), 1)),
         ("previous", lambda data: data.replace(blob(3, b"")[:0] + data[20:54], data[20:22] + b"\1" * 32, 1)),
         ("instance", lambda data: data.replace(instance, blob(1, instance_bytes("other")), 1)),

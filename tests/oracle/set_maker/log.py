@@ -14,6 +14,15 @@ KINDS = {
     "export": (3, 7), "configuration": (4, 5),
 }
 
+# Claims of a class with all, some and none of the evidence; a claim that is empty says that nothing was seen.
+_ASSETS = (
+    num(1, 1) + num(2, 10, True) + num(3, 1, True) + num(4, 1, True) + blob(5, "none", True),
+    num(1, 1) + num(3, 1, True),
+    b"",
+    num(2, 0, True) + num(3, 0, True) + num(4, 0, True) + blob(5, "", True),
+    num(1, 4) + blob(5, "vm-other", True),
+)
+
 
 class Hooks(dict):
     """name -> function of a value (and nothing else) to the value used instead."""
@@ -244,7 +253,7 @@ class Log:
         body = (
             blob(1, device.id) + blob(2, sha(b"tallystick/boot/v1\0" + instance_bytes(device.name) + b"boot"))
             + num(3, minute % 1000) + num(4, minute) + num(5, 1) + blob(6, "0.1.0") + blob(7, digests[0])
-            + blob(8, digests[1]) + blob(9, bytes(32)) + blob(10, num(1, 1) + num(3, 1, True), True)
+            + blob(8, digests[1]) + blob(9, bytes(32)) + blob(10, _ASSETS[sequence % len(_ASSETS)], True)
             + blob(11, fixed("answers %s %d" % (device.name, sequence)))
             + b"".join(blob(12, observation(c, outcomes[c], minute)) for c in sorted(outcomes))
         )
