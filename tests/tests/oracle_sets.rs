@@ -173,28 +173,11 @@ fn no_damage_is_sound_or_a_panic() {
     assert!(reached.len() >= REACHED_MIN, "damage reached only {reached:?}");
 }
 
-/// Builds the program from the sources at hand, since cargo builds no other package's binaries for a test.
-fn program() -> PathBuf {
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "-p", "verifier", "--bin", "tallystick-verify", "--locked", "--offline"])
-        .args(["--message-format", "json"])
-        .current_dir(root())
-        .output()
-        .expect("cargo runs");
-    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-    String::from_utf8_lossy(&build.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|line| line["executable"].as_str().map(PathBuf::from))
-        .next_back()
-        .expect("cargo names the program it built")
-}
-
 /// Exit codes and both outputs of the real process.
 fn the_program(out: &Path) {
-    let program = program();
+    let program = Path::new(env!("CARGO_BIN_EXE_verify"));
     let run = |set: &Path, trust: &Path, more: &[&str]| -> Output {
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.arg(set).arg("--trust").arg(trust).args(more);
         command.output().expect("the program runs")
     };
@@ -228,6 +211,6 @@ fn the_program(out: &Path) {
         assert_eq!(output.status.code(), Some(2), "{} {more:?}", set.display());
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{}", set.display());
     }
-    let bare = Command::new(&program).arg(&good).output().expect("the program runs");
+    let bare = Command::new(program).arg(&good).output().expect("the program runs");
     assert_eq!(bare.status.code(), Some(2));
 }
