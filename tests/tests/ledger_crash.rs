@@ -13,13 +13,20 @@ use std::time::Duration;
 
 use collector::failpoints::POINTS;
 use collector::fsck;
-use tests::ledger;
 use tests::process::run;
-use tests::told::Told;
+use tests::seeded::Seeded;
+use tests::told::{Counts, Told};
+use tests::{figures, folder, ledger};
 
 const SIGKILL: i32 = 9;
 /// Statements of a run: enough for several segments.
 const STATEMENTS: u64 = 60;
+/// Kills that one ledger lives through.
+const KILLS: u64 = 25;
+/// Ledgers of the long form.
+const LEDGERS_LONG: u64 = 400;
+/// Longest time before a kill, milliseconds: most come before all is written.
+const LIFE_MS_MAX: usize = 30;
 
 /// A process being started by one test holds, between fork and exec, the locks that another test has just let go.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -85,24 +92,37 @@ fn a_kill_at_every_point_loses_nothing_that_was_answered() {
     }
 }
 
-#[test]
-fn kills_at_moments_nobody_chose_lose_nothing_either() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let parent = tempfile::tempdir().unwrap();
+/// Kills of one ledger at moments from its start on; how many hit a process that was still writing.
+fn kill_at_moments(seeded: &mut Seeded, counts: &mut Counts) -> u64 {
+    let parent = folder::in_memory();
     let path = new_ledger(&parent);
     let mut told = Told::default();
     let mut killed = 0;
-    for round in 0..25_u64 {
+    for round in 0..KILLS {
         let mut child = writer(&path).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(7 * (round % 13) + round));
+        std::thread::sleep(Duration::from_millis(seeded.below(LIFE_MS_MAX) as u64));
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         killed += u64::from(output.status.signal() == Some(SIGKILL));
         hear(&mut told, &output);
         check(&mut told, &path, &format!("round {round}"));
     }
-    assert!(killed >= 3, "only {killed} processes were killed while they wrote");
     finish(&path, &mut told, "at the end");
+    counts.add(&told.count(&path));
+    killed
+}
+
+#[test]
+fn kills_at_moments_nobody_chose_lose_nothing_either() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let ledgers = if figures::long() { LEDGERS_LONG } else { 1 };
+    let mut seeded = Seeded::new(5);
+    let mut counts = Counts::default();
+    let killed: u64 = (0..ledgers).map(|_| kill_at_moments(&mut seeded, &mut counts)).sum();
+    let text =
+        format!("{} kills, {killed} of them while it wrote, on {ledgers} ledgers: {counts}", ledgers * KILLS);
+    figures::report("ledger writer killed at random moments", text);
+    assert!(killed >= 3, "only {killed} processes were killed while they wrote");
 }
 
 #[test]
