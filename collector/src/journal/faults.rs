@@ -15,6 +15,8 @@ pub(crate) enum Call {
     Write,
     Sync,
     Allocate,
+    /// Sync of a folder; not persisted, its newest name is gone.
+    Names,
 }
 
 /// What a failed write leaves on the disk.
@@ -39,13 +41,14 @@ pub(crate) struct FaultyIo {
     writes: AtomicU64,
     syncs: AtomicU64,
     allocations: AtomicU64,
+    names: AtomicU64,
     free_bytes: Mutex<Option<u64>>,
     unsynced: Mutex<Option<(u64, u64)>>,
 }
 
 impl FaultyIo {
     pub(crate) fn arm(&self, fault: Fault) {
-        for counter in [&self.writes, &self.syncs, &self.allocations] {
+        for counter in [&self.writes, &self.syncs, &self.allocations, &self.names] {
             counter.store(0, Ordering::SeqCst);
         }
         *self.fault.lock().unwrap() = Some(fault);
@@ -94,7 +97,14 @@ impl Io for FaultyIo {
     }
 
     fn sync_directory(&self, dir: &Path) -> io::Result<()> {
-        SystemIo.sync_directory(dir)
+        match self.hit(Call::Names, &self.names) {
+            None => SystemIo.sync_directory(dir),
+            Some(Persisted::All) => SystemIo.sync_directory(dir).and(Err(eio())),
+            Some(_) => {
+                let newest = super::segment_numbers(dir).unwrap().pop().unwrap();
+                std::fs::remove_file(super::segment_path(dir, newest)).and(Err(eio()))
+            }
+        }
     }
 
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {

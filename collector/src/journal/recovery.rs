@@ -6,7 +6,7 @@
 //! wrong, also in the last group, is damage to acknowledged bytes.
 
 use super::reader::SegmentBytes;
-use super::record::{RECORD_HEADER_BYTES, plausible_header};
+use super::record::{RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES, plausible_header};
 use super::{JournalError, Parsed, Record, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, parse_record};
 
 /// Unit in which a disk writes all or nothing, bytes.
@@ -108,7 +108,7 @@ pub fn judge_tail(bytes: &[u8], sealed_end: usize) -> Result<Tail, (u64, &'stati
         // The seal is there and more follows: it was acknowledged.
         Some(seal_end) if seal_end < end => false,
         // The seal reached the disk before a sector of its group did, or it is damage.
-        Some(_) => misses_sector(written, sealed_end),
+        Some(_) => misses_sector(written, sealed_end) || misses_length(written, sealed_end),
         None => is_cut_short(written, at) || misses_sector(written, sealed_end),
     };
     if explained { Ok(torn) } else { Err((at as u64, bad)) }
@@ -141,4 +141,25 @@ fn misses_sector(written: &[u8], start: usize) -> bool {
     let first = written.get(start..first_end).is_some_and(|range| range.len() >= 4 && is_zero(range));
     let rest = written.get(first_end..).unwrap_or_default();
     first || rest.chunks_exact(SECTOR_BYTES).any(is_zero)
+}
+
+/// True if a group has at most three bytes in its first sector, they read as zeros, and with another length in their
+/// place a whole record begins there: zeros too few to tell a missing sector by, yet enough to spoil the length.
+fn misses_length(written: &[u8], start: usize) -> bool {
+    let kept = start.next_multiple_of(SECTOR_BYTES).saturating_sub(start);
+    let Some((length, rest)) = written.get(start..).and_then(|bytes| bytes.split_first_chunk::<4>()) else {
+        return false;
+    };
+    let missing = length.get(..kept).is_some_and(|lost| lost.iter().all(|byte| *byte == 0));
+    if kept == 0 || !missing {
+        return false;
+    }
+    let known = u64::from(u32::from_be_bytes(*length));
+    let step = 1_u64 << (8 * (4 - kept));
+    let lengths = (1_u64..).map(|n| known.saturating_add(n.saturating_mul(step)));
+    lengths.take_while(|length| *length <= RECORD_BODY_BYTES_MAX as u64).any(|length| {
+        let [_, _, _, _, l0, l1, l2, l3] = length.to_be_bytes();
+        let record = [&[l0, l1, l2, l3], rest].concat();
+        matches!(parse_record(&record), Parsed::Record(..))
+    })
 }

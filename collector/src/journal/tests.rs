@@ -164,6 +164,39 @@ fn sectors_that_were_not_persisted_are_a_torn_tail_wherever_they_lie() {
     }
 }
 
+/// A group that begins with one, two or three bytes of a sector: missing, they are no sector of zeros to look at, and
+/// yet the length is another.
+#[test]
+fn a_group_that_lost_the_few_bytes_it_has_in_its_first_sector_is_a_torn_tail() {
+    for (few, payload) in [(1, 500), (2, 500), (3, 500), (3, 40_000), (2, 65_536)] {
+        let segment_bytes = 1 << 17;
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), segment_bytes, system()).unwrap();
+        journal.append(&group(0, 1, 353 - few)).unwrap();
+        let sealed_end = usize::try_from(journal.end().offset).unwrap();
+        assert_eq!(sealed_end, 512 - few);
+        journal.append(&group(1, 1, payload)).unwrap();
+        drop(journal);
+        let path = segment_path(dir.path(), 0);
+        let whole = fs::read(&path).unwrap();
+        let mut torn = whole.clone();
+        torn[sealed_end..512].fill(0);
+        fs::write(&path, &torn).unwrap();
+        let (mut journal, recovery) = Journal::open(dir.path(), segment_bytes, system()).unwrap();
+        let kept = if torn == whole { vec![0, 1] } else { vec![0] };
+        assert_eq!(indexes(&journal), kept, "{few} bytes of {payload}");
+        assert_eq!(recovery.torn_bytes > 0, torn != whole);
+        assert_eq!(torn == whole, few == 1 || (few, payload) == (2, 500), "which of them lose something");
+        journal.append(&group(kept.len() as u64, 1, 30)).unwrap();
+        // And the same place damaged in another way is still damage.
+        torn.copy_from_slice(&whole);
+        torn[sealed_end + 40] ^= 1;
+        fs::write(&path, &torn).unwrap();
+        let opened = Journal::open(dir.path(), segment_bytes, system()).map(|_| ());
+        assert!(matches!(opened, Err(JournalError::Corrupt { segment: 0, .. })), "{opened:?}");
+    }
+}
+
 #[test]
 fn every_flipped_bit_of_acknowledged_bytes_is_refused_and_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -290,6 +323,40 @@ fn what_a_killed_process_left_is_durable_before_it_counts() {
         let (journal, _) = open(dir.path()).unwrap();
         let kept = if call == Call::Sync && !rolled { 1 } else { size.max(2 - u64::from(rolled)) };
         assert_eq!(indexes(&journal), (0..kept).collect::<Vec<_>>(), "{call:?} {rolled}");
+    }
+}
+
+/// The name of the next segment may be durable or not when the folder's sync fails: the process ends, and the next open
+/// goes on with what was acknowledged.
+#[test]
+fn a_roll_over_whose_name_may_not_be_durable_ends_the_process() {
+    for persisted in [Persisted::All, Persisted::Nothing] {
+        let dir = tempfile::tempdir().unwrap();
+        let io = Arc::new(FaultyIo::default());
+        let mut journal = Journal::create(dir.path(), SEGMENT_BYTES, io.clone()).unwrap();
+        let mut size = 0;
+        while journal.end().offset + 400 < SEGMENT_BYTES {
+            journal.append(&group(size, 1, 100)).unwrap();
+            size += 1;
+        }
+        io.arm(Fault { call: Call::Names, nth: 1, persisted });
+        let failed = journal.append(&group(size, 1, 900)).unwrap_err();
+        assert!(matches!(failed, JournalError::Unsure { .. }), "{persisted:?}: {failed:?}");
+        assert!(matches!(journal.append(&group(size, 1, 40)), Err(JournalError::Poisoned)));
+        drop(journal);
+        if persisted == Persisted::All {
+            // The empty segment is taken away, and that must be durable too.
+            io.arm(Fault { call: Call::Names, nth: 1, persisted });
+            let opened = Journal::open(dir.path(), SEGMENT_BYTES, io.clone()).map(|_| ());
+            assert!(matches!(opened, Err(JournalError::Io { .. })), "{opened:?}");
+        }
+        let (mut journal, _) = open(dir.path()).unwrap();
+        assert_eq!(indexes(&journal), (0..size).collect::<Vec<_>>(), "{persisted:?}");
+        journal.append(&group(size, 1, 900)).unwrap();
+        drop(journal);
+        let (journal, recovery) = open(dir.path()).unwrap();
+        assert_eq!((journal.end().segment, recovery), (1, Recovery::default()));
+        assert_eq!(indexes(&journal), (0..=size).collect::<Vec<_>>(), "{persisted:?}");
     }
 }
 
