@@ -29,6 +29,7 @@ mod samples;
 pub mod set;
 pub mod statement;
 pub mod stats;
+pub mod tiles;
 pub mod time;
 pub mod trust;
 pub mod trust_domain;
