@@ -28,9 +28,11 @@ pub use peer::{Peer, PeerCertificate, PeerError, Role};
 pub use person_key::{PERSON_KEY_BYTES_MAX, PersonKey, PersonKeyError, PersonPublicKey};
 pub use profile::{PROFILE_BYTES_MAX, Profile};
 pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked};
+/// What [`mutual_client`] and its siblings give, for whoever hands it on.
+pub use rustls::ClientConfig;
 pub use tls::{
     Clock, Identity, SystemClock, TlsError, TrustedAuthority, enrolment_client, mutual_client,
-    mutual_listener, open_listener,
+    mutual_listener, open_listener, public_client, public_listener,
 };
 pub use tls_key::{TlsKey, TlsKeyError};
 pub use token::{Pin, Token, TokenError, TokenSecret};

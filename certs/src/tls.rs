@@ -24,6 +24,8 @@ use crate::token::Pin;
 
 /// The one application protocol.
 const ALPN_HTTP2: &[u8] = b"h2";
+/// What plain readers of public files may speak besides.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// Why a configuration was not made. The one in use stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +98,12 @@ pub struct TrustedAuthority {
 
 /// A listener anybody may connect to: enrolment. The server proves itself, the client stays unknown.
 pub fn open_listener(identity: &Identity, clock: Clock) -> Result<Arc<ServerConfig>, TlsError> {
-    listener(identity, WebPkiClientVerifier::no_client_auth(), clock)
+    listener(identity, WebPkiClientVerifier::no_client_auth(), clock, &[ALPN_HTTP2])
+}
+
+/// The same for public files: HTTP/1.1 is spoken too, because any reader of such files must be able to get them.
+pub fn public_listener(identity: &Identity, clock: Clock) -> Result<Arc<ServerConfig>, TlsError> {
+    listener(identity, WebPkiClientVerifier::no_client_auth(), clock, &[ALPN_HTTP2, ALPN_HTTP1])
 }
 
 /// A listener only for holders of a certificate from one of `authorities`, not revoked, not ended. A revocation list
@@ -113,13 +120,14 @@ pub fn mutual_listener(
         .enforce_revocation_expiration()
         .build()
         .map_err(|e| TlsError::Verifier(e.to_string()))?;
-    listener(identity, verifier, clock)
+    listener(identity, verifier, clock, &[ALPN_HTTP2])
 }
 
 fn listener(
     identity: &Identity,
     verifier: Arc<dyn ClientCertVerifier>,
     clock: Clock,
+    protocols: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_details(crypto::provider(), clock)
         .with_protocol_versions(&[&TLS13])
@@ -127,7 +135,7 @@ fn listener(
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain.clone(), identity.key.for_rustls())
         .map_err(TlsError::Identity)?;
-    config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -162,6 +170,20 @@ pub fn mutual_client(
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(identity.chain.clone(), identity.key.for_rustls())
         .map_err(TlsError::Identity)?;
+    Ok(Arc::new(finish_client(config)))
+}
+
+/// A reader of public files: proves nothing, and accepts a server whose chain ends in `root`.
+pub fn public_client(root: &CertificateDer<'static>, clock: Clock) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = trust(std::iter::once(root))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crypto::provider())
+        .build()
+        .map_err(|e| TlsError::Verifier(e.to_string()))?;
+    let config = ClientConfig::builder_with_details(crypto::provider(), clock)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Versions)?
+        .with_webpki_verifier(verifier)
+        .with_no_client_auth();
     Ok(Arc::new(finish_client(config)))
 }
 

@@ -84,7 +84,7 @@ struct InitArguments {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     listen: IpAddr,
-    /// First of three ports: enrolment, agents, people. 0 takes three free ones.
+    /// First of four ports: enrolment, agents, people, the public tree. 0 takes four free ones.
     #[arg(long, default_value_t = 7443, value_name = "PORT")]
     port: u16,
     /// Where the root authority's key is written, for you to take away and keep offline.
@@ -229,10 +229,10 @@ fn answer(out: &mut impl Write, as_json: bool, value: &Value, text: &str) -> any
         .context("cannot write the answer")
 }
 
-/// Three free ports on this machine.
-fn free_ports(address: IpAddr) -> anyhow::Result<[u16; 3]> {
-    let bound = [0; 3].map(|_| TcpListener::bind(SocketAddr::new(address, 0)));
-    let mut ports = [0; 3];
+/// Four free ports on this machine.
+fn free_ports(address: IpAddr) -> anyhow::Result<[u16; 4]> {
+    let bound = [0; 4].map(|_| TcpListener::bind(SocketAddr::new(address, 0)));
+    let mut ports = [0; 4];
     for (port, listener) in ports.iter_mut().zip(&bound) {
         let listener =
             listener.as_ref().map_err(|error| anyhow::anyhow!("no free port on {address}: {error}"))?;
@@ -246,16 +246,16 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
     let admin = public_key(&admin)?;
     let ports = match port {
         0 => free_ports(listen)?,
-        first => [0, 1, 2].map(|offset: u16| first.saturating_add(offset)),
+        first => [0, 1, 2, 3].map(|offset: u16| first.saturating_add(offset)),
     };
-    let [enrol, agents, people] = ports.map(|port| SocketAddr::new(listen, port));
+    let [enrol, agents, people, tiles] = ports.map(|port| SocketAddr::new(listen, port));
     let high_water = arguments.high_water.as_deref().map(std::path::absolute).transpose();
     let high_water = high_water.context("--high-water")?;
     let config = Config {
         origin: format!("{trust_domain}/log/{label}"),
         trust_domain,
         server_names,
-        listen: Listen { enrol, agents, people },
+        listen: Listen { enrol, agents, people, tiles: Some(tiles) },
         high_water,
         accept_rollback_blindness: arguments.accept_rollback_blindness,
         segment_bytes: arguments.segment_bytes,
@@ -280,6 +280,7 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         ("enrol", json::text(enrol.to_string())),
         ("agents", json::text(agents.to_string())),
         ("people", json::text(people.to_string())),
+        ("tiles", json::text(tiles.to_string())),
     ]);
     let text = format!(
         "Log {origin} begins. Its key, to be compared by whoever relies on it:\n  {}\n\
@@ -454,8 +455,8 @@ fn run_fsck(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<b
         if report.sound { "sound" } else { "NOT sound: keep the disk as it is and restore from a copy" };
     writeln!(
         out,
-        "{} entries, {} commits, {} checkpoints, {} segments: {verdict}",
-        report.entries, report.commits, report.checkpoints, report.segments
+        "{} entries, {} commits, {} checkpoints, {} segments, public tree of {} entries: {verdict}",
+        report.entries, report.commits, report.checkpoints, report.segments, report.tree_size
     )
     .context("cannot write the report")?;
     Ok(report.sound)

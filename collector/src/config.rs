@@ -69,6 +69,9 @@ pub struct Listen {
     pub agents: SocketAddr,
     /// Admins, analysts, auditors: mutual TLS.
     pub people: SocketAddr,
+    /// Anybody, for the public tree: server TLS. Without it the tree is written and not served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<SocketAddr>,
 }
 
 fn segment_bytes_default() -> u64 {

@@ -182,6 +182,11 @@ impl DataDir {
         self.indexes().join("epoch-00000000")
     }
 
+    /// The public tree.
+    pub fn tree(&self) -> PathBuf {
+        self.path.join("tree")
+    }
+
     /// The high-water mark, unless the configuration puts it on another file system.
     pub fn high_water(&self) -> PathBuf {
         self.path.join("high-water")

@@ -18,8 +18,11 @@
 //! | `checkpoint-signed` | nothing: the note was in memory only |
 //! | `checkpoint-synced` | a signed checkpoint nobody has seen, a prefix of the log: published at start |
 //! | `high-water-renamed` | the same, and the high-water mark level with it |
+//! | `tree-tiles-put` | tiles that no checkpoint of the public tree covers yet: written again |
+//! | `tree-tiles-synced` | the same, durable |
+//! | `tree-checkpoint-synced` | a public tree level with its checkpoint, and partial tiles that are not needed: removed at start |
 
-/// Every point, in the order of commitments.
+/// Every point of the log, in the order of commitments.
 pub const POINTS: [&str; 12] = [
     "group-formed",
     "journal-half-written",
@@ -34,6 +37,9 @@ pub const POINTS: [&str; 12] = [
     "checkpoint-synced",
     "high-water-renamed",
 ];
+
+/// The points of the public tree, which follows the log in a thread of its own while the server runs.
+pub const TREE_POINTS: [&str; 3] = ["tree-tiles-put", "tree-tiles-synced", "tree-checkpoint-synced"];
 
 /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
 #[cfg(not(feature = "failpoints"))]
@@ -55,7 +61,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::POINTS;
+    use super::{POINTS, TREE_POINTS};
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -70,7 +76,7 @@ mod armed {
     fn configured() -> Option<Armed> {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        match (POINTS.iter().find(|point| **point == name), nth.parse::<u64>()) {
+        match (POINTS.iter().chain(&TREE_POINTS).find(|point| **point == name), nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),
             _ => {
                 // A test that names no point would pass without testing anything.

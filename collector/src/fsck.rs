@@ -24,8 +24,10 @@ use crate::store::sled::SledStore;
 mod index_rows;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use index_rows::{Compared, Expected};
+use tree::TreeWalk;
 
 /// Faults listed at most; a damaged disk can have one per record.
 const FAULTS_MAX: usize = 1000;
@@ -56,6 +58,10 @@ pub struct Report {
     /// True if the index is behind the journal, or not there, so that its rows were not compared. That is no fault: a
     /// crash leaves it so, and the next start brings it level.
     pub index_behind: bool,
+    /// Entries of the public tree's own checkpoint; 0 if there is none. Behind the journal is no fault.
+    pub tree_size: u64,
+    /// Files of the public tree compared.
+    pub tree_files: u64,
     /// What is wrong, in the order of the journal.
     pub faults: Vec<Fault>,
     /// Faults that were not listed, because there were too many.
@@ -76,6 +82,8 @@ pub enum Part {
     Checkpoint,
     /// The index: it is rebuilt when it is moved away.
     Index,
+    /// The public tree: the next start makes it again from the log.
+    Tree,
     /// The high-water mark outside the log.
     HighWater,
 }
@@ -118,7 +126,7 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
         }
         Err(error) => return Err(error),
     };
-    let mut walk = Walk::new(options);
+    let mut walk = Walk::new(dir, options);
     for number in &numbers {
         let path = crate::journal::segment_path(&dir.journal(), *number);
         match std::fs::read(&path) {
@@ -137,6 +145,7 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
         walk.high_water(path);
     }
     walk.compare_index(dir);
+    walk.end_tree();
     Ok(walk.report(numbers.len() as u64))
 }
 
@@ -146,6 +155,7 @@ struct Walk<'a> {
     /// Instance to next sequence and hash of its newest statement.
     devices: HashMap<InstanceId, (u64, Digest)>,
     expected: Expected,
+    tree: TreeWalk,
     positions: Vec<Position>,
     sealed_size: u64,
     sealed_root: Digest,
@@ -159,7 +169,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(options: &'a Options<'a>) -> Self {
+    fn new(dir: &DataDir, options: &'a Options<'a>) -> Self {
         let index = Index::new();
         let root = index.root();
         let report = Report {
@@ -174,6 +184,8 @@ impl<'a> Walk<'a> {
             torn_bytes: 0,
             index_rows: 0,
             index_behind: false,
+            tree_size: 0,
+            tree_files: 0,
             faults: Vec::new(),
             faults_not_listed: 0,
         };
@@ -182,6 +194,7 @@ impl<'a> Walk<'a> {
             index,
             devices: HashMap::new(),
             expected: Expected::default(),
+            tree: TreeWalk::new(dir, |note| read_checkpoint(options, note)),
             positions: Vec::new(),
             sealed_size: 0,
             sealed_root: root,
@@ -325,6 +338,9 @@ impl<'a> Walk<'a> {
         if let Some(link) = link {
             self.device(at, index, &link);
         }
+        if self.whole {
+            self.tree.leaf(&bytes);
+        }
         if let Err(EntryError(what)) = self.index.add(&leaf, bytes, link) {
             self.whole = false;
             return self.fault_of(Part::Entry, Some(at), Some(index), what.to_owned());
@@ -362,7 +378,7 @@ impl<'a> Walk<'a> {
 
     fn checkpoint(&mut self, at: Position, note: &[u8]) {
         let fault = |walk: &mut Self, what: String| walk.fault_of(Part::Checkpoint, Some(at), None, what);
-        let checkpoint = match self.read_checkpoint(note) {
+        let checkpoint = match read_checkpoint(self.options, note) {
             Ok(checkpoint) => checkpoint,
             Err(what) => return fault(self, what),
         };
@@ -371,21 +387,6 @@ impl<'a> Walk<'a> {
         self.roots.insert(size, root);
         if size != self.sealed_size || root != self.sealed_root {
             fault(self, format!("the checkpoint of {size} entries is not of the entries before it"));
-        }
-    }
-
-    fn read_checkpoint(&self, note: &[u8]) -> Result<Checkpoint, String> {
-        let checkpoint = if self.options.log_keys.is_empty() {
-            crate::ledger::parse_note(note).map_err(|error| error.to_string())?
-        } else {
-            let note = Note::parse(note).map_err(|error| error.to_string())?;
-            Checkpoint::open(&note, self.options.log_keys).map_err(|error| error.to_string())?
-        };
-        match self.options.origin {
-            Some(origin) if origin != checkpoint.origin => {
-                Err(format!("its origin is {:?}, expected {origin:?}", checkpoint.origin))
-            }
-            _ => Ok(checkpoint),
         }
     }
 
@@ -411,6 +412,18 @@ impl<'a> Walk<'a> {
             Err(error) => format!("{} could not be read: {error}", path.display()),
         };
         self.fault_of(Part::HighWater, None, None, what);
+    }
+
+    fn end_tree(&mut self) {
+        // After damage of the journal nothing can be said of what was made from it.
+        if self.whole {
+            let (size, roots) = (self.sealed_size, &self.roots);
+            self.tree.end(size, |of| roots.get(&of).copied());
+            for what in std::mem::take(&mut self.tree.faults) {
+                self.fault_of(Part::Tree, None, None, what);
+            }
+        }
+        (self.report.tree_size, self.report.tree_files) = (self.tree.size(), self.tree.files);
     }
 
     fn compare_index(&mut self, dir: &DataDir) {
@@ -443,6 +456,22 @@ impl<'a> Walk<'a> {
         report.root = self.sealed_root.hex();
         report.segments = segments;
         report
+    }
+}
+
+/// A checkpoint's note, signed by a log key if there is one, and of the origin if that is known.
+fn read_checkpoint(options: &Options<'_>, note: &[u8]) -> Result<Checkpoint, String> {
+    let checkpoint = if options.log_keys.is_empty() {
+        crate::ledger::parse_note(note).map_err(|error| error.to_string())?
+    } else {
+        let note = Note::parse(note).map_err(|error| error.to_string())?;
+        Checkpoint::open(&note, options.log_keys).map_err(|error| error.to_string())?
+    };
+    match options.origin {
+        Some(origin) if origin != checkpoint.origin => {
+            Err(format!("its origin is {:?}, expected {origin:?}", checkpoint.origin))
+        }
+        _ => Ok(checkpoint),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::index::StoredTiles;
 use crate::journal::{JournalError, JournalReader, Position, Record};
 use crate::log;
 use crate::store::rows::{self, InstanceState, LeafRow, StreamHead};
-use crate::store::{Store, StoreError};
+use crate::store::{Row, Store, StoreError};
 
 mod opening;
 #[cfg(test)]
@@ -173,6 +173,25 @@ impl Ledger {
     pub fn leaf(&self, index: u64) -> Result<Leaf, ReadError> {
         let row = self.leaf_row(index)?;
         parse_leaf(index, &row)
+    }
+
+    /// Bytes of the leaves of entries `from` to `to` − 1, at most [`PAGE_ROWS_MAX`].
+    pub fn leaves(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, ReadError> {
+        self.check_sizes(from, to)?;
+        let found = self.shared.store.range(&rows::leaf_key(from), &rows::leaf_key(to), PAGE_ROWS_MAX)?;
+        let leaf = |(_, value): &Row| LeafRow::parse(value).map(|row| row.leaf);
+        let leaves: Option<Vec<Vec<u8>>> = found.iter().map(leaf).collect();
+        let expected = usize::try_from(to - from).unwrap_or(usize::MAX).min(PAGE_ROWS_MAX);
+        // A missing row would move all that follow to other indexes.
+        let whole = leaves.filter(|leaves| leaves.len() == expected);
+        Ok(whole.ok_or_else(|| damaged_row("the row of a leaf"))?)
+    }
+
+    /// Root over the 256 leaves of entry bundle `number`.
+    pub fn bundle_root(&self, number: u64) -> Result<Digest, ReadError> {
+        let low = number.saturating_mul(log::BUNDLE_LEAVES);
+        self.check_sizes(low, low.saturating_add(log::BUNDLE_LEAVES))?;
+        Ok(log::bundle_root(&self.tiles(), low).map_err(crate::index::tile_error)?)
     }
 
     /// An entry's leaf, salt and payload, read from the journal and checked.

@@ -32,5 +32,6 @@ pub mod serve;
 pub mod service;
 pub mod state;
 pub mod store;
+pub mod tree;
 
 pub use cli::main;

@@ -12,6 +12,8 @@ use evidence::merkle::{empty_root, node_hash};
 #[cfg(test)]
 mod tests;
 
+/// Leaves of one entry bundle of the public tree.
+pub const BUNDLE_LEAVES: u64 = 256;
 /// Tree levels per tile.
 const TILE_HEIGHT: u32 = 4;
 /// Nodes per tile.
@@ -125,6 +127,11 @@ impl Tree {
 /// Root of the first `size` leaves.
 pub fn root_at<T: Tiles>(tiles: &T, size: u64) -> Result<Digest, ProofError<T::Error>> {
     if size == 0 { Ok(empty_root()) } else { subtree(tiles, 0, size) }
+}
+
+/// Root over the [`BUNDLE_LEAVES`] leaves from `low` on, a multiple of it.
+pub fn bundle_root<T: Tiles>(tiles: &T, low: u64) -> Result<Digest, ProofError<T::Error>> {
+    complete(tiles, low, BUNDLE_LEAVES.ilog2())
 }
 
 /// Inclusion proof of the leaf at `index` in the tree of `size` leaves, from leaf to root.

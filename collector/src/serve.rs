@@ -28,6 +28,7 @@ use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
 use crate::service::unstored::Unstored;
 use crate::state::random;
+use crate::tree;
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
 const REFRESH_INTERVAL: Duration = Duration::from_hours(1);
@@ -41,6 +42,7 @@ struct Configurations {
     enrol: Arc<ServerConfig>,
     agents: Arc<ServerConfig>,
     people: Arc<ServerConfig>,
+    tiles: Arc<ServerConfig>,
 }
 
 fn configurations(node: &Node) -> anyhow::Result<Configurations> {
@@ -51,7 +53,8 @@ fn configurations(node: &Node) -> anyhow::Result<Configurations> {
     Ok(Configurations {
         enrol: certs::open_listener(&identity, Arc::clone(&clock))?,
         agents: certs::mutual_listener(&identity, &[trusted(Population::Agents)?], Arc::clone(&clock))?,
-        people: certs::mutual_listener(&identity, &[trusted(Population::People)?], clock)?,
+        people: certs::mutual_listener(&identity, &[trusted(Population::People)?], Arc::clone(&clock))?,
+        tiles: certs::public_listener(&identity, clock)?,
     })
 }
 
@@ -61,6 +64,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     let (enrol_config, enrol) = watch::channel(first.enrol);
     let (agents_config, agents) = watch::channel(first.agents);
     let (people_config, people) = watch::channel(first.people);
+    let (tiles_config, tiles) = watch::channel(first.tiles);
     let limits = Limits::for_open_files(open_files_max());
     let trust_domain = node.state.trust_domain().parse().context("trust_domain")?;
     let holders = |population| Audience::Holders { trust_domain: Clone::clone(&trust_domain), population };
@@ -86,7 +90,15 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         counters(),
     );
 
+    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_key().clone())
+        .context("cannot start the thread of the public tree")?;
     let tasks = TaskTracker::new();
+    if let Some(address) = listen_at.tiles {
+        let socket = bind("the public tree", address).await?;
+        let incoming = listen(socket, tiles, Audience::Anybody, limits, counters());
+        let (root, cancel) = (node.dir.tree(), cancel.clone());
+        tasks.spawn(async move { tree::web::serve(&root, incoming, cancel).await });
+    }
     let (state, identities) = (Arc::clone(&node.state), Arc::clone(&node.identities));
     let stop = || {
         let cancel = cancel.clone();
@@ -159,6 +171,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
                     enrol_config.send_replace(fresh.enrol);
                     agents_config.send_replace(fresh.agents);
                     people_config.send_replace(fresh.people);
+                    tiles_config.send_replace(fresh.tiles);
                 }
                 // The old ones hold for a day; the next hour tries again.
                 Err(error) => tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed."),
@@ -172,7 +185,12 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     // The socket would only mislead the commands that look for a running server.
     drop(std::fs::remove_file(&socket_path));
     drop(state);
-    tokio::task::spawn_blocking(move || node.close()).await.context("the writer did not stop")?;
+    // The writer first: the tree shows its last checkpoint.
+    let close = move || {
+        node.close();
+        tree.stop();
+    };
+    tokio::task::spawn_blocking(close).await.context("the writer did not stop")?;
     tracing::info!("Collector has stopped.");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! Not in scope: rules, storage, certificates.
 
 pub mod connect;
+pub mod fetch;
 
 /// Generated clients and servers.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated code")]

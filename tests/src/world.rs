@@ -182,6 +182,8 @@ pub struct World {
     pub agents: SocketAddr,
     /// Where people ask.
     pub people: SocketAddr,
+    /// Where anybody reads the public tree.
+    pub tiles: SocketAddr,
 }
 
 impl World {
@@ -210,6 +212,7 @@ impl World {
             enrol: address("enrol"),
             agents: address("agents"),
             people: address("people"),
+            tiles: address("tiles"),
             folder,
         };
         world.set("checkpoint_interval_ms", settings.checkpoint_interval_ms);
@@ -390,7 +393,7 @@ impl World {
     /// The socket is made last, so whoever answers there has all listeners.
     fn is_ready(&self) -> bool {
         UnixStream::connect(self.data.join("admin.sock")).is_ok()
-            && [self.enrol, self.agents, self.people]
+            && [self.enrol, self.agents, self.people, self.tiles]
                 .iter()
                 .all(|address| TcpStream::connect_timeout(address, GLANCE * 100).is_ok())
     }
@@ -425,14 +428,14 @@ pub fn write_secret(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file can be protected");
 }
 
-/// The first of three free ports in a row.
+/// The first of four free ports in a row: enrolment, agents, people, tiles.
 fn free_ports() -> u16 {
-    wait_for("three free ports in a row", || {
-        let span = PORTS.end - PORTS.start - 3;
+    wait_for("four free ports in a row", || {
+        let span = PORTS.end - PORTS.start - 4;
         let first = PORTS.start + u16::from_le_bytes(random()) % span;
-        let bound: Vec<_> = (first..first + 3)
+        let bound: Vec<_> = (first..first + 4)
             .map_while(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
             .collect();
-        (bound.len() == 3).then_some(first)
+        (bound.len() == 4).then_some(first)
     })
 }

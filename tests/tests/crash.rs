@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use collector::failpoints::POINTS;
+use collector::failpoints::{POINTS, TREE_POINTS};
 use evidence::ids::Digest;
 use tests::device::Device;
 use tests::load::{Load, Record};
@@ -88,7 +88,7 @@ async fn at_each_point_of_the_order_of_commitments() {
     let running = world.serve();
     let load = Load::start(devices(&world).await);
     running.stop();
-    for (round, point) in POINTS.iter().enumerate() {
+    for (round, point) in POINTS.iter().chain(&TREE_POINTS).enumerate() {
         // Not always the first time the point is reached; segments end seldom.
         let nth = if point.starts_with("segment") { 2 } else { 2 + round };
         let mut running = world.spawn(&[("TALLYSTICK_FAILPOINT", &format!("{point}:{nth}"))]);
@@ -99,7 +99,8 @@ async fn at_each_point_of_the_order_of_commitments() {
         load.down();
         println!("{point}:{nth}: {} acknowledged before the kill", load.acknowledged() - before);
     }
-    finish("collector killed at each failpoint under load", &world, load, POINTS.len()).await;
+    finish("collector killed at each failpoint under load", &world, load, POINTS.len() + TREE_POINTS.len())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

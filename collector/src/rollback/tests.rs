@@ -9,7 +9,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         origin: "evidence.example.com/log/main".into(),
         trust_domain: "evidence.example.com".into(),
         server_names: vec!["127.0.0.1".into()],
-        listen: Listen { enrol: address, agents: address, people: address },
+        listen: Listen { enrol: address, agents: address, people: address, tiles: None },
         high_water,
         accept_rollback_blindness,
         segment_bytes: 1 << 20,
