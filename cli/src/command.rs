@@ -25,7 +25,8 @@ const EXIT_FAILED: u8 = 2;
 
 /// Client of the security team and of the auditor.
 ///
-/// Exit code 0: done. 1: the answer is no (posture: something is not shown to pass, or there is nothing to judge). 2: wrong usage,
+/// Exit code 0: done. 1: the answer is no (posture: something is not shown to pass, or there is nothing to judge; log mirror:
+/// a fork). 2: wrong usage,
 /// or it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "tallystick", version)]
@@ -132,12 +133,12 @@ impl Command {
         match self {
             Self::Device(args) => return args.run(context).await,
             Self::Posture(args) => return args.run(context).await,
+            Self::Log(command) => return command.run(context).await,
             Self::Key(command) => command.run(context)?,
             Self::Trust(command) => command.run(context).await?,
             Self::Devices => fleet::devices(context).await?,
             Self::Retire(args) => args.run(context).await?,
             Self::Policy(command) => command.run(context).await?,
-            Self::Log(command) => command.run(context).await?,
             Self::Audit(command) => command.run(context).await?,
         }
         Ok(Outcome::Done)

@@ -16,6 +16,7 @@ mod files;
 mod fleet;
 mod key;
 mod log;
+mod mirror;
 mod rulebook;
 mod table;
 mod trust;

@@ -13,8 +13,9 @@ use proto::{ProofReply, ProofRequest};
 use serde_json::json;
 
 use crate::client::answer;
-use crate::command::Context;
+use crate::command::{Context, Outcome};
 use crate::files;
+use crate::mirror::MirrorArgs;
 
 /// The log.
 #[derive(Debug, Subcommand)]
@@ -23,6 +24,8 @@ pub(crate) enum LogCommand {
     Checkpoint(CheckpointArgs),
     /// Print the inclusion proof of one entry, once it is checked
     Proof(ProofArgs),
+    /// Copy the log's public tree, checking every byte, and continue an older copy
+    Mirror(MirrorArgs),
 }
 
 /// Arguments of `log checkpoint`.
@@ -49,11 +52,13 @@ pub(crate) struct ProofArgs {
 
 impl LogCommand {
     /// Asks, checks, prints.
-    pub(crate) async fn run(&self, context: &mut Context<'_>) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self, context: &mut Context<'_>) -> anyhow::Result<Outcome> {
         match self {
-            Self::Checkpoint(args) => args.run(context).await,
-            Self::Proof(args) => args.run(context).await,
+            Self::Checkpoint(args) => args.run(context).await?,
+            Self::Proof(args) => args.run(context).await?,
+            Self::Mirror(args) => return args.run(context).await,
         }
+        Ok(Outcome::Done)
     }
 }
 
