@@ -13,11 +13,14 @@ use crate::set::{Files, Manifest, StreamEntry};
 use crate::trust::Trust;
 
 mod ceremony;
+mod completeness;
 mod export;
 mod files;
 mod statements;
 mod streams;
 mod units;
+
+pub use completeness::ReadTree;
 
 /// The checks by number, from 1.
 pub const NAMES: [&str; 24] = [
@@ -145,6 +148,16 @@ impl Found {
 
 /// Verifies a set. `trust` holds the trust file's bytes; `irregular` names links and special files of the folder.
 pub fn verify(files: &Files, irregular: &Irregular, trust: &[u8]) -> Report {
+    verify_with_tree(files, irregular, trust, None)
+}
+
+/// The same with a copy of the log's public tree, which check 21 reads whole.
+pub fn verify_with_tree(
+    files: &Files,
+    irregular: &Irregular,
+    trust: &[u8],
+    tree: Option<ReadTree<'_>>,
+) -> Report {
     let mut found = Found::default();
     files::manifest(&mut found, files);
     found.run(1, &[], |found| files::complete(found, files, irregular));
@@ -170,6 +183,9 @@ pub fn verify(files: &Files, irregular: &Irregular, trust: &[u8]) -> Report {
         found.run(18, &[4, 6, 7, 10, 11, 12, 13, 17], |found| units::results(found, files));
         found.run(19, &[2, 3, 4, 6, 7], |found| export::check(found, files));
         found.run(20, &[2, 4, 6, 7], export::simulated);
+        if let Some(read) = tree {
+            found.run(21, &[2, 3, 4, 12, 19], |found| completeness::check(found, files, read));
+        }
     }
     for number in 2..=20 {
         found.outcomes.entry(number).or_insert_with(|| Outcome::NotRun("the manifest cannot be read".into()));
@@ -182,7 +198,7 @@ pub fn verify(files: &Files, irregular: &Irregular, trust: &[u8]) -> Report {
         (24, "plan has no beacon"),
     ];
     for (number, why) in not_run {
-        found.outcomes.insert(number, Outcome::NotRun(why.into()));
+        found.outcomes.entry(number).or_insert_with(|| Outcome::NotRun(why.into()));
     }
     let notices = export::notices(&found);
     let checks = NAMES

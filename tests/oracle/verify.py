@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verifies a Tallystick sampling set: verify.py SET --trust FILE [--json]
+"""Verifies a Tallystick sampling set: verify.py SET --trust FILE [--tree DIR] [--json]
 
 Written from docs/FORMAT.md alone, with Python's standard library and the package `cryptography`.
 Exit codes: 0 sound, 1 not sound, 2 the set folder or the trust file cannot be read, or wrong usage.
@@ -11,6 +11,7 @@ import sys
 
 from tallystick_oracle.run import FAILED, NOT_RUN, PASSED, is_sound, verify
 from tallystick_oracle.setfolder import SetFolder
+from tallystick_oracle.tiles import TreeFolder
 
 TRUST_READ_MAX = 1 << 21  # bytes; check 2 refuses more than half of it
 _MARKS = {PASSED: "[ok]", FAILED: "[FAILED]", NOT_RUN: "[not run]"}
@@ -43,6 +44,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="verify.py", description="Verifies a Tallystick sampling set.")
     parser.add_argument("set", metavar="SET", help="the folder of the set")
     parser.add_argument("--trust", metavar="FILE", required=True, help="a trust file got before the set existed")
+    parser.add_argument("--tree", metavar="DIR", help="a copy of the log's public tree, for check 21")
     parser.add_argument("--json", action="store_true", help="print the result for machines")
     options = parser.parse_args(arguments)  # exits 2 on wrong usage
     try:
@@ -52,7 +54,7 @@ def main(arguments):
     except (OSError, ValueError) as error:
         print("cannot read: %s" % printable(str(error)), file=sys.stderr)
         return 2
-    rows = verify(folder, trust)
+    rows = verify(folder, trust, TreeFolder(options.tree) if options.tree else None)
     if options.json:
         print(json.dumps({"sound": is_sound(rows), "checks": rows}, indent=1))
     else:

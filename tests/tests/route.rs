@@ -61,6 +61,17 @@ impl Verifiers {
         run(self.verify, self.line(set))
     }
 
+    /// Both with a copy of the public tree: their exit codes and what they say of check 21.
+    fn with_tree(&self, set: &Path, tree: &Path) -> [(Option<i32>, String); 2] {
+        let line = [&self.line(set)[..], &["--tree".to_owned(), tree.display().to_string()]].concat();
+        let mut second = std::process::Command::new(&self.python);
+        second.arg(Self::oracle("verify.py")).args(&line);
+        [run(self.verify, line), run_command(second)].map(|ran| {
+            let said = ran.out.lines().find(|line| line.contains(" completeness")).unwrap_or_default();
+            (ran.code, said.to_owned())
+        })
+    }
+
     fn second(&self, program: &str, set: &Path) -> Ran {
         let mut command = std::process::Command::new(&self.python);
         command.arg(Self::oracle(program)).args(self.line(set));
@@ -173,6 +184,7 @@ async fn from_init_to_both_verifiers() {
     let verifiers = Verifiers::new(&world, &trust);
     assert!(verifiers.sound(&set), "{}", verifiers.first(&set).out);
     blindness_is_printed(&set, &verifiers);
+    completeness(&world, &set, &verifiers);
     two_exports(&world, running, &plan, &set, &verifiers);
     every_change_is_refused(&set, &verifiers);
     changes_on_disk(&world, &set, &verifiers);
@@ -185,6 +197,43 @@ fn blindness_is_printed(set: &Path, verifiers: &Verifiers) {
     let said = [readme, verifiers.first(set).out, verifiers.second("verify.py", set).out];
     for said in said {
         assert!(said.contains("accepts rollback blindness"), "{said}");
+    }
+}
+
+/// With a mirror of the public tree both verifiers prove that nothing of a stream was left out, and refuse a tree that
+/// lacks a leaf or ends too early.
+fn completeness(world: &World, set: &Path, verifiers: &Verifiers) {
+    let (tree, url) = (world.file("mirror"), format!("https://{}", world.tiles));
+    let (ca, trust) = (text(&world.data.join("certs/root.pem")), text(&verifiers.trust));
+    let dir = text(&tree);
+    let line = ["log", "mirror", "--json", "--from", &url, "--dir", &dir, "--trust", &trust, "--ca", &ca];
+    let size = |bytes: &[u8]| {
+        let note = String::from_utf8_lossy(bytes).into_owned();
+        note.lines().nth(1).and_then(|size| size.parse::<u64>().ok()).expect("a checkpoint")
+    };
+    let needed = size(&fs::read(set.join("log/checkpoint")).expect("the set's checkpoint"));
+    let mirrored = wait_for("the public tree to show the set's checkpoint", || {
+        let answer = world.cli(&world.auditor, &line).json();
+        answer["size"].as_u64().filter(|size| *size >= needed)
+    });
+    for (code, said) in verifiers.with_tree(set, &tree) {
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.starts_with("[ok]") && said.contains(&format!("all {mirrored} leaves")), "{said}");
+    }
+    let bundle = tree.join(format!("tile/entries/000.p/{mirrored}"));
+    let good = fs::read(&bundle).expect("fewer than 256 entries");
+    for bad in [flipped(&good), good[..good.len() - 85].to_vec()] {
+        fs::write(&bundle, bad).expect("the bundle");
+        for (code, said) in verifiers.with_tree(set, &tree) {
+            assert!(code == Some(1) && said.starts_with("[FAILED]"), "{code:?} {said}");
+        }
+    }
+    fs::write(&bundle, good).expect("the bundle");
+    // A tree of another log under the same folder name is none of this log's.
+    let note = fs::read_to_string(tree.join("checkpoint")).expect("the checkpoint");
+    fs::write(tree.join("checkpoint"), note.replacen("/log/", "/log/x", 1)).expect("the checkpoint");
+    for (code, said) in verifiers.with_tree(set, &tree) {
+        assert!(code == Some(1) && said.starts_with("[FAILED]"), "{code:?} {said}");
     }
 }
 

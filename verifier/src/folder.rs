@@ -93,6 +93,15 @@ fn walk(
     Ok(())
 }
 
+/// A regular file of a public tree; `path` is one that [`evidence::tiles`] wrote.
+pub(crate) fn read_of_tree(root: &Path, path: &str) -> std::io::Result<Vec<u8>> {
+    let path = root.join(path);
+    if !std::fs::symlink_metadata(&path)?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    read_bounded(&path)
+}
+
 /// A file's bytes, at most 256 MiB.
 pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -23,6 +23,9 @@ pub struct Arguments {
     /// The trust file, got before the set existed. It never lies inside the set.
     #[arg(long, value_name = "FILE")]
     pub trust: PathBuf,
+    /// A copy of the log's public tree (`tallystick log mirror` makes one): proves that no entry of a stream was left out.
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
     /// Print JSON for machines.
     #[arg(long)]
     pub json: bool,
@@ -47,7 +50,13 @@ pub fn run(arguments: &Arguments, out: &mut impl std::io::Write) -> anyhow::Resu
     let (files, irregular) = read_set(&arguments.set)?;
     let trust = folder::read_bounded(&arguments.trust)
         .with_context(|| format!("cannot read the trust file {}", arguments.trust.display()))?;
-    let report = evidence::verify::verify(&files, &irregular, &trust);
+    let read = arguments.tree.as_deref().map(|root| {
+        move |path: &str| {
+            folder::read_of_tree(root, path).map_err(|error| format!("{path} of the tree: {error}"))
+        }
+    });
+    let read = read.as_ref().map(|read| read as evidence::verify::ReadTree<'_>);
+    let report = evidence::verify::verify_with_tree(&files, &irregular, &trust, read);
     if arguments.json { report::json(&report, out) } else { report::text(&report, out) }
         .context("cannot write the report")?;
     Ok(report.is_sound())

@@ -65,6 +65,7 @@ def check_export(run):
     if act["checkpoint"] != run.manifest["checkpoint"]:
         raise Bad("%s: export names another checkpoint" % PROOF)
     check_heads(act["heads"], run.streams)
+    run.export_heads = act["heads"]
     _check_manifest_note(run, proof_bytes)
     return "entry %d" % proof.index
 
