@@ -3,7 +3,7 @@
 //! Order and repetition are the sequencer's to judge; here are form, signature, identity and anchor.
 
 use evidence::envelope::{Envelope, EnvelopeError};
-use evidence::ids::{DeviceId, InstanceId};
+use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::keys::PublicKey;
 use evidence::roster::Roster;
 use evidence::statement::Statement;
@@ -50,13 +50,14 @@ pub struct Refusal {
     pub detail: String,
 }
 
-/// Admits envelope bytes sent over a connection of device `peer`. `origin` is this log; `standing` looks an instance up.
+/// Admits envelope bytes sent over a connection of device `peer`. `origin` is this log; `standing` looks an instance up,
+/// and `root_at` gives the root over this log's first entries, none for a size it has not reached.
 pub fn admit(
     bytes: &[u8],
     peer: &DeviceId,
     standing: impl FnOnce(&InstanceId) -> Option<Standing>,
     origin: &str,
-    log_size: u64,
+    root_at: impl FnOnce(u64) -> Option<Digest>,
 ) -> Result<Admitted, Refusal> {
     let refuse = |sequence, reason, detail: String| Err(Refusal { sequence, reason, detail });
     let envelope = match Envelope::parse(bytes) {
@@ -92,10 +93,10 @@ pub fn admit(
         return refuse(sequence, RefusedReason::Retired, detail.into());
     }
     if let Some(anchor) = &statement.anchor
-        && (anchor.origin != origin || anchor.size > log_size)
+        && (anchor.origin != origin || root_at(anchor.size) != Some(anchor.root))
     {
-        let detail =
-            "the anchor is not a checkpoint of this log; if this collector was restored, run `recover`";
+        let detail = "the anchor is not a checkpoint of this log: another log has this origin, or an old copy of \
+                      it was restored";
         return refuse(sequence, RefusedReason::Anchor, detail.into());
     }
     Ok(Admitted { envelope, statement })

@@ -27,6 +27,8 @@ pub struct DeviceLink {
     pub previous: Digest,
     /// SHA-256 of its own envelope.
     pub hash: Digest,
+    /// Size of its anchor; 0 without one.
+    pub anchor_size: u64,
 }
 
 impl DeviceLink {
@@ -37,7 +39,8 @@ impl DeviceLink {
             Body::Gap(Gap::NotMade { .. }) | Body::Attestation(_) => statement.sequence,
         };
         let Statement { instance, sequence, previous, .. } = *statement;
-        Self { instance, sequence, first, previous, hash: envelope.hash() }
+        let anchor_size = statement.anchor.as_ref().map_or(0, |anchor| anchor.size);
+        Self { instance, sequence, first, previous, hash: envelope.hash(), anchor_size }
     }
 
     /// The place of a stored payload; none if the kind is not a statement's. Fails if it should be one and is not.
@@ -160,6 +163,7 @@ impl Index {
                 last_hash: link.hash,
                 last_index: index,
                 last_received: leaf.received,
+                anchor_size: link.anchor_size,
             };
             self.instances.insert(link.instance, state);
             let key = rows::statement_key(&link.instance, link.sequence);

@@ -163,6 +163,13 @@ pub enum Outcome {
         /// Index of the statement it contradicts; none if it contradicts that there is none.
         known_index: Option<u64>,
     },
+    /// Its anchor is older than the one the statement before it names, or is gone.
+    AnchorShrinks {
+        /// Its sequence.
+        sequence: u64,
+        /// Size of the anchor before it.
+        before: u64,
+    },
     /// It comes too early; this sequence is next.
     Expect(u64),
     /// An admitted gap declared this sequence destroyed.

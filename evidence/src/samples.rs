@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::ids::{DeviceId, Digest, InstanceId};
 use crate::note::Checkpoint;
-use crate::statement::{Attestation, Body, FACT_ROWS_MAX, Gap, Statement};
+use crate::statement::{Attestation, Body, FACT_ROWS_MAX, Gap, SEQUENCE_MAX, Statement};
 use proto::facts::Control;
 use proto::observation::Outcome;
 
@@ -301,14 +301,14 @@ pub(crate) fn statements() -> impl Strategy<Value = Statement> {
     let not_made = (number(), number(), 1..u64::MAX, gap_reason()).prop_map(|(a, b, count, reason)| {
         Body::Gap(Gap::NotMade { first_minute: a.min(b), last_minute: a.max(b), count, reason })
     });
-    let destroyed = (0..u64::MAX, number(), gap_reason()).prop_map(|(last, back, reason)| {
+    let destroyed = (0..SEQUENCE_MAX, number(), gap_reason()).prop_map(|(last, back, reason)| {
         Body::Gap(Gap::Destroyed { first: last.saturating_sub(back), last, reason })
     });
     let anchor = ("[a-z.]{1,20}/log/[a-z]{1,9}", 1..u64::MAX, any::<[u8; 32]>())
         .prop_map(|(origin, size, root)| Checkpoint { origin, size, root: Digest(root) });
     (
         any::<[u8; 16]>(),
-        number(),
+        number().prop_map(|number| number.min(SEQUENCE_MAX)),
         any::<[u8; 32]>(),
         option::of(anchor),
         prop_oneof![4 => attestation(), 1 => not_made, 1 => destroyed],

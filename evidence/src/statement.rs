@@ -11,6 +11,9 @@ mod check;
 
 /// Newest statement schema of this release: the collector names it, and an agent writes no newer one.
 pub const SCHEMA_MAX: u32 = 1;
+/// Highest sequence: above it a set's JSON could not name the statement exactly (docs/FORMAT.md section 1), and one
+/// `destroyed` gap can claim any distance.
+pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
 /// Most observations of one attestation: the design knows about 15 controls.
 pub const OBSERVATIONS_MAX: usize = 64;
 /// Most rows of one list of facts; longer ones are cut and flagged truncated.

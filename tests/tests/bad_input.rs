@@ -321,8 +321,8 @@ async fn statements_that_are_not_what_they_should_be() {
     longer.extend_from_slice(&[0x78, 0x01]);
     assert_eq!(submit.refused(&longer).await.0, RefusedReason::Malformed);
 
-    // An anchor of another log, and one that this log has not reached.
-    for (origin, size) in [("other.example.com/log/main", 1), (ORIGIN, 1 << 40)] {
+    // An anchor of another log, one that this log has not reached, and a root that it never had.
+    for (origin, size) in [("other.example.com/log/main", 1), (ORIGIN, 1 << 40), (ORIGIN, 1)] {
         let anchor = Checkpoint { origin: origin.to_owned(), size, root: Digest::ZERO };
         let anchored = Statement { anchor: Some(anchor), ..device.next() };
         let anchored = Envelope::sign(&anchored, &device.key);

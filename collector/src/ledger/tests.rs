@@ -80,6 +80,14 @@ pub(crate) fn destroyed(number: u8, first: u64, last: u64, previous: Digest) -> 
     sign(number, last + 1, previous, Gap::Destroyed { first, last, reason: proto::GapReason::DiskDamage })
 }
 
+/// As [`statement`], with an anchor of this size; 0: none.
+pub(crate) fn anchored(number: u8, sequence: u64, previous: Digest, size: u64) -> Envelope {
+    let mut statement = statement(number, sequence, previous, 1).claimed().unwrap();
+    let (origin, root) = (ORIGIN.to_owned(), Digest::ZERO);
+    statement.anchor = (size > 0).then_some(Checkpoint { origin, size, root });
+    Envelope::sign(&statement, &SecretKey::from_seed(&[number; 32]).unwrap())
+}
+
 fn sign(number: u8, sequence: u64, previous: Digest, gap: Gap) -> Envelope {
     let statement =
         Statement { instance: instance(number), sequence, previous, anchor: None, body: Body::Gap(gap) };

@@ -79,6 +79,11 @@ impl Pool {
         if previous != state.map_or(Digest::ZERO, |state| state.last_hash) {
             return Ok(Outcome::Forked { sequence, known_index: state.map(|state| state.last_index) });
         }
+        // Check 16 of a set refuses what would be stored here: one device must not be able to spoil an audit.
+        let before = state.map_or(0, |state| state.anchor_size);
+        if device.link.anchor_size < before {
+            return Ok(Outcome::AnchorShrinks { sequence, before });
+        }
         let appended = self.append(device.kind, device.payload, Some(device.link), random)?;
         self.statements.insert((instance, sequence), self.entries.len().saturating_sub(1));
         let Appended { index, leaf, salt, .. } = appended;

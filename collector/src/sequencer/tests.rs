@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::journal::faults::{Call, Fault, Persisted};
 use crate::ledger::Signing;
-use crate::ledger::tests::{Bench, In, Running, destroyed, instance, statement};
+use crate::ledger::tests::{Bench, In, Running, anchored, destroyed, instance, statement};
 use crate::store::rows;
 
 fn expect_outcome(running: &Running, envelope: &Envelope, expected: &Outcome) {
@@ -62,6 +62,31 @@ fn forks_skips_and_lost_sequences_are_told_apart() {
     // Another instance that lost its very first statements.
     assert_eq!(running.stored(&destroyed(2, 0, 1, Digest::ZERO)).sequence, 2);
     assert_eq!(running.ledger.size(), 5);
+    bench.check(&running);
+    running.stop();
+}
+
+#[test]
+fn an_anchor_never_shrinks_within_an_instance() {
+    let mut bench = Bench::new();
+    let mut running = bench.open(In::Sled).unwrap();
+    let zero = anchored(1, 0, Digest::ZERO, 0);
+    running.stored(&zero);
+    let one = anchored(1, 1, zero.hash(), 2);
+    running.stored(&one);
+    let shrinks = Outcome::AnchorShrinks { sequence: 2, before: 2 };
+    for size in [0, 1] {
+        expect_outcome(&running, &anchored(1, 2, one.hash(), size), &shrinks);
+        // Another device's is its own.
+        running.stored(&anchored(2 + u8::try_from(size).unwrap(), 0, Digest::ZERO, size));
+    }
+    running.stop();
+    running = bench.open(In::Sled).unwrap();
+    expect_outcome(&running, &anchored(1, 2, one.hash(), 1), &shrinks);
+    running.stored(&zero);
+    let two = anchored(1, 2, one.hash(), 2);
+    running.stored(&two);
+    running.stored(&anchored(1, 3, two.hash(), 5));
     bench.check(&running);
     running.stop();
 }

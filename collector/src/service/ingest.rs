@@ -21,7 +21,7 @@ use super::status;
 use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit};
 use crate::http2::CONNECTION_AGE_MAX;
-use crate::ledger::Published;
+use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
 use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
 use crate::state::State;
@@ -193,7 +193,7 @@ impl Session {
         if hello.unproved.len() > UNPROVED_MAX {
             return Err(told("more unproved sequences than one stream may ask for"));
         }
-        let read = |error: crate::ledger::ReadError| End::Told(status(&error.into()));
+        let read = |error: ReadError| End::Told(status(&error.into()));
         let next = self.state.ledger.instance(&instance).map_err(read)?;
         let next_sequence = next.map_or(0, |state| state.next_sequence);
         self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
@@ -219,8 +219,20 @@ impl Session {
         // The book is locked for the look-up alone: the writer waits for its readers.
         let standing =
             |instance: &InstanceId| Standing::of(self.state.book().authority.roster(), instance, now);
-        let admitted = admit(bytes, &self.device, standing, self.state.origin(), self.state.ledger.size());
+        let mut unread = None;
+        let root_at = |size| {
+            let root = self.root_at(size);
+            root.unwrap_or_else(|error| {
+                unread = Some(error);
+                None
+            })
+        };
+        let admitted = admit(bytes, &self.device, standing, self.state.origin(), root_at);
         let Admitted { envelope, statement } = admitted.map_err(|refusal| {
+            if let Some(error) = unread.take() {
+                // What could not be read says nothing about the statement.
+                return self.busy(refusal.sequence, &SubmitError::Unavailable(error.to_string()));
+            }
             tracing::warn!(device = %self.device, sequence = refusal.sequence, reason = ?refusal.reason, "Statement refused.");
             vec![refused(refusal)]
         })?;
@@ -228,6 +240,15 @@ impl Session {
         let device = Device::of(&statement, &envelope);
         let answer = self.state.sequencer.submit(device).map_err(|error| self.busy(sequence, &error))?;
         Ok((sequence, answer))
+    }
+
+    /// Root over the log's first `size` entries; none if it has not so many.
+    fn root_at(&self, size: u64) -> Result<Option<Digest>, ReadError> {
+        match self.state.ledger.checkpoint() {
+            Some(newest) if newest.checkpoint.size == size => Ok(Some(newest.checkpoint.root)),
+            _ if size > self.state.ledger.size() => Ok(None),
+            _ => self.state.ledger.root_at(size).map(Some),
+        }
     }
 
     fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
@@ -253,6 +274,14 @@ impl Session {
                 let detail = "this key signed another statement for this sequence before: the device was cloned \
                               or restored; retire it and enrol it anew";
                 Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: detail.into() })])
+            }
+            Ok(Outcome::AnchorShrinks { sequence, before }) => {
+                tracing::warn!(device = %self.device, sequence, before, "Statement refused.");
+                let detail = format!(
+                    "the statement before it names a checkpoint of {before} entries, this one an older one or none: \
+                     this device's disk was damaged or restored; retire it and enrol it anew"
+                );
+                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Anchor, detail })])
             }
             Ok(Outcome::Lost { sequence }) => {
                 let detail = "a gap statement declared this sequence destroyed";

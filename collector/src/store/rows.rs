@@ -18,7 +18,7 @@ use evidence::time::Timestamp;
 use crate::journal::Position;
 
 /// Version of this layout; an index of another version is rebuilt.
-const LAYOUT_VERSION: u8 = 1;
+const LAYOUT_VERSION: u8 = 2;
 
 /// Key of [`Head`].
 pub const HEAD_KEY: &[u8] = b"h";
@@ -175,6 +175,8 @@ pub struct InstanceState {
     pub last_index: u64,
     /// When that was received.
     pub last_received: Timestamp,
+    /// Size of its anchor, which the next one's must not be below; 0 without one.
+    pub anchor_size: u64,
 }
 
 impl InstanceState {
@@ -184,6 +186,7 @@ impl InstanceState {
         out.extend_from_slice(self.last_hash.as_bytes());
         out.extend_from_slice(&self.last_index.to_be_bytes());
         out.extend_from_slice(&self.last_received.ms().to_be_bytes());
+        out.extend_from_slice(&self.anchor_size.to_be_bytes());
         out
     }
 
@@ -192,7 +195,8 @@ impl InstanceState {
         let mut fields = Fields(value);
         let (next_sequence, last_hash) = (fields.number()?, fields.digest()?);
         let (last_index, last_received) = (fields.number()?, Timestamp(fields.number()?));
-        fields.end(Self { next_sequence, last_hash, last_index, last_received })
+        let anchor_size = fields.number()?;
+        fields.end(Self { next_sequence, last_hash, last_index, last_received, anchor_size })
     }
 }
 

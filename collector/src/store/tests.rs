@@ -96,6 +96,7 @@ fn rows_round_trip_and_refuse_other_lengths() {
         last_hash: Digest([1; 32]),
         last_index: 99,
         last_received: Timestamp(8),
+        anchor_size: 6,
     };
     assert_eq!(rows::InstanceState::parse(&state.encode()), Some(state));
     assert_eq!(rows::InstanceState::parse(&[0; 12]), None);

@@ -1,7 +1,8 @@
 //! The form of every field: lengths, ranges, orders and enum numbers. What passes here can be judged.
 
 use super::{
-    Attestation, Body, FACT_ROWS_MAX, FACT_TEXT_BYTES_MAX, Gap, OBSERVATIONS_MAX, Statement, StatementError,
+    Attestation, Body, FACT_ROWS_MAX, FACT_TEXT_BYTES_MAX, Gap, OBSERVATIONS_MAX, SEQUENCE_MAX, Statement,
+    StatementError,
 };
 use crate::ids::{Digest, InstanceId, Name};
 use crate::note::Checkpoint;
@@ -18,6 +19,9 @@ fn digest(bytes: &[u8], field: &'static str) -> Result<Digest, StatementError> {
 pub(super) fn statement(wire: proto::Statement) -> Result<Statement, StatementError> {
     let instance =
         InstanceId::from_slice(&wire.instance).map_err(|_| wrong("instance", "must be 16 bytes"))?;
+    if wire.sequence > SEQUENCE_MAX {
+        return Err(wrong("sequence", "must be at most 2^53 - 1"));
+    }
     let previous = digest(&wire.previous, "previous")?;
     let anchor = wire.anchor.map(anchor).transpose()?;
     let body = match wire.body.ok_or_else(|| wrong("body", "is missing"))? {

@@ -277,9 +277,12 @@ fn destroyed_statements_are_counted_and_end_just_before() {
         );
     }
     // Lengths and ends that overflow.
-    assert_eq!(gap_refused(&gap(2, u64::MAX, 0, u64::MAX, u64::MAX)), Some("gap"));
-    assert_eq!(gap_refused(&gap(2, u64::MAX, 1, u64::MAX, u64::MAX)), Some("gap"));
-    assert_eq!(gap_refused(&gap(2, u64::MAX, 1, u64::MAX - 1, u64::MAX - 1)), None);
+    assert_eq!(gap_refused(&gap(2, SEQUENCE_MAX, 0, u64::MAX, u64::MAX)), Some("gap"));
+    assert_eq!(gap_refused(&gap(2, SEQUENCE_MAX, 1, u64::MAX, u64::MAX)), Some("gap"));
+    // The highest sequence that a set's JSON can name, and the one above it.
+    assert_eq!(gap_refused(&gap(2, SEQUENCE_MAX, 1, SEQUENCE_MAX - 1, SEQUENCE_MAX - 1)), None);
+    assert_eq!(gap_refused(&gap(2, SEQUENCE_MAX + 1, 1, SEQUENCE_MAX, SEQUENCE_MAX)), Some("sequence"));
+    assert_eq!(gap_refused(&gap(1, u64::MAX, 1, 1, 1)), Some("sequence"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ from .signatures import STATEMENT_TYPE, ed25519_holds, pae, sha256
 
 ENVELOPE_BYTES_MAX = 65536
 OBSERVATIONS_MAX = 64
+SEQUENCE_MAX = 2**53 - 1
 MINUTE_MS = 60000
 DESTROYED = 2  # GapKind
 
@@ -119,6 +120,7 @@ def open_envelope(data):
     body = decode("Statement", envelope["payload"])
     _need(len(envelope["keyid"]) == 32 and len(envelope["sig"]) == 64, "keyid or sig has a wrong length")
     _need(len(body["instance"]) == 16, "instance is not 16 bytes")
+    _need(body["sequence"] <= SEQUENCE_MAX, "sequence is above 2^53 - 1")
     _need(len(body["previous"]) == 32, "previous is not 32 bytes")
     if "anchor" in body:
         _need(body["anchor"]["origin"] and body["anchor"]["size"] >= 1, "anchor without origin or size")
