@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::streams::proof_under;
 use super::{Found, Verdict, file};
 use crate::envelope::Envelope;
-use crate::ids::{Digest, InstanceId};
+use crate::ids::{DeviceId, Digest, InstanceId};
 use crate::judge::Day;
 use crate::leaf::{self, Stream};
 use crate::merkle;
@@ -70,6 +70,7 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
         all.units.insert(folder.to_owned(), unit);
     }
     across(found, &all.logged)?;
+    nothing_held_back(found, &all)?;
     let detail =
         format!("{} statements of {} units, signed, logged and chained", all.logged.len(), all.units.len());
     found.statements = all;
@@ -180,6 +181,43 @@ fn unit_chains(found: &Found, unit: &UnitView, logged: &BTreeMap<u64, Logged>) -
         }
     }
     Ok(())
+}
+
+/// A unit lists every statement of section 11 that the set shows anywhere: what one unit shows, another of the same
+/// device cannot leave out.
+fn nothing_held_back(found: &Found, all: &Statements) -> Result<(), String> {
+    let mut by_device: BTreeMap<DeviceId, BTreeMap<InstanceId, Vec<&Logged>>> = BTreeMap::new();
+    let roster = found.authority.as_ref().ok_or("the streams could not be folded")?.roster();
+    for logged in all.logged.values() {
+        let instance = logged.statement.instance;
+        let device = roster.instance(&instance).ok_or("a statement's instance was never enrolled")?.device;
+        by_device.entry(device).or_default().entry(instance).or_default().push(logged);
+    }
+    for (folder, unit) in &all.units {
+        let day = day_of(found, unit)?;
+        let listed: BTreeSet<u64> = unit.statements.iter().map(|reference| reference.index).collect();
+        for chain in by_device.get(&unit.unit.device).into_iter().flat_map(BTreeMap::values) {
+            let (low, high) = sequences_of(&day, chain);
+            let due = chain.iter().filter(|logged| (low..=high).contains(&logged.statement.sequence));
+            if let Some(missing) = due.into_iter().find(|logged| !listed.contains(&logged.index)) {
+                return Err(format!("{folder}: leaves out {}, which another unit shows", missing.index));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which sequences of an instance a unit of this day shows: docs/FORMAT.md section 11.
+fn sequences_of(day: &Day, chain: &[&Logged]) -> (u64, u64) {
+    let seen = || chain.iter().filter_map(|logged| Some((observed(logged)?, logged.statement.sequence)));
+    let in_day = || seen().filter(|(time, _)| day.contains(*time)).map(|(_, sequence)| sequence);
+    match (in_day().min(), in_day().max()) {
+        (Some(first), Some(last)) => (first.saturating_sub(1), last.saturating_add(1)),
+        _ => {
+            let before = seen().filter(|(time, _)| *time < day.start).map(|(_, sequence)| sequence).max();
+            before.map_or((0, 0), |before| (before, before.saturating_add(1)))
+        }
+    }
 }
 
 /// The unit's day as of the freeze.

@@ -224,7 +224,11 @@ def _units():
     yield _case("unit-sequence", [16], {unit: lambda value: {
         **value, "statements": [{**row, "sequence": row["sequence"] + 1} for row in value["statements"]]}})
     yield _case("unit-member", [16], {unit: _with(comment="x")})
-    for name, keep in (("first", slice(1, None)), ("middle", slice(None, None, 2))):
+    # The last ones are no gap in the unit's own chain, but a unit of the other control shows them.
+    for name, keep in (
+        ("first", slice(1, None)), ("middle", slice(None, None, 2)), ("last", slice(None, -1)),
+        ("of-the-evening", slice(None, 2)), ("all", slice(0, 0)),
+    ):
         yield _case("statement-dropped-" + name, [16], {"statements " + UNIT: lambda rows, keep=keep: rows[keep]})
 
 

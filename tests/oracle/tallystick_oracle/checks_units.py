@@ -144,6 +144,31 @@ def _check_contiguous(unit, day):
             raise Bad("%s: statement before sequence %d is missing" % (unit.path, first.sequence))
 
 
+def _due(day, rows):
+    """(lowest, highest) sequence of an instance that a unit of this day shows, of these rows: section 11."""
+    seen = [(statement.observed_ms(received), statement.sequence) for _index, received, statement in rows]
+    seen = [row for row in seen if row[0] is not None]
+    inside = [sequence for observed, sequence in seen if day.start_ms <= observed < day.end_ms]
+    if inside:
+        return min(inside) - 1, max(inside) + 1
+    before = [sequence for observed, sequence in seen if observed < day.start_ms]
+    return (max(before), max(before) + 1) if before else (0, 0)
+
+
+def _check_nothing_held_back(units, days):
+    """Raises if a unit lacks a statement of its device and day that another unit of the set shows."""
+    shown = {}  # device -> index -> row
+    for unit in units.values():
+        shown.setdefault(unit.value["unit"].split("/")[0], {}).update((row[0], row) for row in unit.statements)
+    for unit in units.values():
+        device_id, label, _control = unit.value["unit"].split("/")
+        low, high = _due(days[label], shown[device_id].values())
+        listed = {index for index, _received, _statement in unit.statements}
+        for index, _received, statement in shown[device_id].values():
+            if low <= statement.sequence <= high and index not in listed:
+                raise Bad("%s: leaves out statement %d, which another unit shows" % (unit.path, index))
+
+
 def check_statements(run):
     """16: every statement of a unit is signed, included, and part of an unbroken chain."""
     devices = roster.devices(run.streams[1])
@@ -167,6 +192,7 @@ def check_statements(run):
         _check_contiguous(unit, days[parts[1]])
         units[(control, number)] = unit
     statements.check_chains()
+    _check_nothing_held_back(units, days)
     rows = [(index, received) for index, (received, _statement) in statements.by_index.items()]
     rows += [(entry.index, entry.received_ms) for stream in run.streams.values() for entry in stream]
     check_order(rows, "statements and streams")
