@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use evidence::json::{self, Value};
+use evidence::time::Clock as _;
 use rpc::connect::Address;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -307,7 +308,7 @@ fn next_port(server: &Address) -> anyhow::Result<Address> {
 
 impl StatusArgs {
     fn run(&self, state: &StateDirectory, out: &mut dyn Write) -> anyhow::Result<u8> {
-        let status = Status::read(state, Identity::read(state)?)?;
+        let status = Status::read(state, Identity::read(state)?, SystemClock.now())?;
         if self.json {
             writeln!(out, "{}", status.json().encode())?;
         } else {

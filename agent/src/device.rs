@@ -101,7 +101,8 @@ impl Device {
         let key = identity.attestation_key(state)?;
         let spool = Spool::open(Folder::new(state.spool(), OPEN_MODE), identity.owner, limits)?;
         let mut anchor_file = AnchorFile::new(state.file(ANCHOR_FILE));
-        let anchor = identity.anchor(&mut anchor_file, spool.newest_anchor().as_ref())?;
+        let anchor =
+            identity.anchor(&mut anchor_file, spool.newest_anchor(), || spool.newest_proved_anchor())?;
         let binary = std::env::current_exe().map_err(DeviceError::Binary)?;
         let digest = file_digest(&binary).map_err(DeviceError::Binary)?;
         let attester = Attester::new(identity.device, identity.owner.instance, key, digest);

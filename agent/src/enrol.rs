@@ -99,7 +99,7 @@ pub enum EnrolError {
 
 impl From<tonic::Status> for EnrolError {
     fn from(status: tonic::Status) -> Self {
-        Self::Refused(crate::session::printable(&format!("{}: {}", status.code(), status.message())))
+        Self::Refused(crate::upload::words_of(&status))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
+use evidence::time::{Clock as _, DAY_MS, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::attest::Observed;
@@ -159,9 +160,40 @@ async fn once_is_stored_proved_and_shown() {
     assert_eq!(second.anchor.unwrap().size, 4);
     drop(device);
     let identity = Identity::read(&world.state()).unwrap();
-    let status = Status::read(&world.state(), identity).unwrap();
+    let ends = identity.certificate_ends().unwrap();
+    let at = |now| Status::read(&world.state(), identity.clone(), now).unwrap();
+    // As if its certificate held longer than those of the tests' authority do.
+    let status = at(Timestamp(ends.ms() - 8 * DAY_MS));
     assert!(!status.needs_attention());
+    assert!(at(ends).needs_attention(), "its certificate ends");
+    assert!(at(ends).words().contains("enrol anew"), "{}", at(ends).words());
     assert!(status.words().contains("2 made"), "{}", status.words());
+}
+
+#[tokio::test]
+async fn a_damaged_anchor_file_does_not_make_the_next_anchor_older() {
+    let world = World::enrolled().await;
+    for _ in 0..2 {
+        world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    }
+    assert_eq!(world.stages(), [(0, "proved"), (1, "proved")], "nothing is kept but the history");
+    let stated =
+        |sent: &Sent| Envelope::parse(&sent.envelope).unwrap().claimed().unwrap().anchor.unwrap().size;
+    let newest = stated(&world.history()[&1]);
+    let enrolled = Device::open(&world.state(), Limits::default()).unwrap().identity.stored.checkpoint;
+    let path = world.state().file(crate::identity::ANCHOR_FILE);
+    for damage in [Some("junk"), None] {
+        match damage {
+            Some(junk) => std::fs::write(&path, junk).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let size = Device::open(&world.state(), Limits::default()).unwrap().anchor.size();
+        assert_eq!(size, newest, "{damage:?}: at enrolment it was {enrolled}");
+    }
+    // It goes on from there: a checkpoint that continues it is verified, kept and named.
+    world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    assert!(stated(&world.history()[&2]) >= newest);
+    assert!(Device::open(&world.state(), Limits::default()).unwrap().anchor.size() > newest);
 }
 
 #[tokio::test]
@@ -185,7 +217,7 @@ async fn a_refused_statement_is_kept_and_reported() {
     assert_eq!(world.stages(), [(0, "waiting")]);
     assert_eq!(Health::read(&world.state()).refused.unwrap().reason, "retired");
     let identity = Identity::read(&world.state()).unwrap();
-    assert!(Status::read(&world.state(), identity).unwrap().needs_attention());
+    assert!(Status::read(&world.state(), identity, SystemClock.now()).unwrap().needs_attention());
     *world.collector.refuse.lock().unwrap() = None;
     world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
     assert_eq!(Health::read(&world.state()).refused, None);

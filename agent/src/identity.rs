@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use certs::TlsKey;
+use certs::{Population, TlsKey};
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::json::{decode_base64, encode_base64};
 use evidence::keys::SecretKey;
-use evidence::note::VerifierKey;
+use evidence::note::{Checkpoint, VerifierKey};
+use evidence::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anchor::{Anchor, AnchorFile, PinnedLog};
@@ -131,35 +132,56 @@ impl Identity {
         Ok(certs::Identity { chain: self.chain.iter().take(sent).cloned().collect(), key })
     }
 
+    /// When this device's certificate ends; none when it cannot be read.
+    pub fn certificate_ends(&self) -> Option<Timestamp> {
+        let domain = self.stored.trust_domain.parse().ok()?;
+        let certificate = certs::PeerCertificate::read(self.chain.first()?, &domain, Population::Agents);
+        Some(certificate.ok()?.not_after)
+    }
+
     /// The installation's root certificate.
     pub fn root(&self) -> Option<&rustls::pki_types::CertificateDer<'static>> {
         self.chain.last()
     }
 
     /// The newest checkpoint verified here. `kept` is the newest anchor of a kept statement: an anchor file that is
-    /// damaged or older than that is not used.
+    /// damaged or older than that is not used. `proved` looks for one in the history, when there is no good file: the
+    /// log admits no statement with an older anchor than the one before it.
     pub fn anchor(
         &self,
         file: &mut AnchorFile,
-        kept: Option<&evidence::note::Checkpoint>,
+        kept: Option<Checkpoint>,
+        proved: impl FnOnce() -> Option<Checkpoint>,
     ) -> Result<Anchor, StateError> {
         let mut best = match Anchor::from_note(self.log.clone(), &self.stored.checkpoint) {
             Ok(anchor) => anchor,
             Err(error) => return Err(damaged(Path::new(IDENTITY_FILE), format!("checkpoint: {error}"))),
         };
-        match file.read(&self.log) {
-            Ok(Some(Ok(anchor))) if anchor.size() >= best.size() => best = anchor,
-            Ok(None | Some(Ok(_))) => {}
-            Ok(Some(Err(error))) => tracing::error!(%error, "The kept anchor is damaged and is not used."),
-            Err(error) => tracing::error!(%error, "The kept anchor cannot be read and is not used."),
-        }
-        match kept {
-            Some(kept) if kept.size > best.size() && kept.origin == self.log.origin => {
+        let proved = match file.read(&self.log) {
+            Ok(Some(Ok(anchor))) => {
+                if anchor.size() >= best.size() {
+                    best = anchor;
+                }
+                None
+            }
+            Ok(None) => proved(),
+            Ok(Some(Err(error))) => {
+                tracing::error!(%error, "The kept anchor is damaged and is not used.");
+                proved()
+            }
+            Err(error) => {
+                tracing::error!(%error, "The kept anchor cannot be read and is not used.");
+                proved()
+            }
+        };
+        let stated = [kept, proved].into_iter().flatten().filter(|stated| stated.origin == self.log.origin);
+        match stated.max_by_key(|stated| stated.size) {
+            Some(stated) if stated.size > best.size() => {
                 tracing::error!(
-                    size = kept.size,
+                    size = stated.size,
                     "A statement names a newer anchor than the one that was kept."
                 );
-                Ok(Anchor::from_own_statement(self.log.clone(), kept.clone()))
+                Ok(Anchor::from_own_statement(self.log.clone(), stated))
             }
             _ => Ok(best),
         }

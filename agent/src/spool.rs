@@ -34,6 +34,7 @@ use evidence::envelope::{Envelope, EnvelopeError};
 use evidence::ids::{Digest, InstanceId};
 use evidence::keys::PublicKey;
 use evidence::leaf::Kind;
+use evidence::note::Checkpoint;
 use evidence::statement::{Body, Gap, Statement};
 
 use crate::disk::Disk;
@@ -264,7 +265,9 @@ impl<D: Disk> Spool<D> {
         if !follows {
             return Err(SpoolError::Order { expected: self.state.next, found: statement.sequence });
         }
-        if self.room() == Room::Full {
+        // A `destroyed` gap drops what it names, and nothing is sent past a loss before it: it must find room.
+        let frees = matches!(statement.body, Body::Gap(Gap::Destroyed { .. }));
+        if self.room() == Room::Full && !frees {
             return Err(SpoolError::Full);
         }
         let sequence = statement.sequence;
@@ -414,13 +417,17 @@ impl<D: Disk> Spool<D> {
         self.state.lowest()
     }
 
-    /// Largest size of an anchor in a kept statement: an anchor must never be older than that.
-    pub fn newest_anchor(&self) -> Option<evidence::note::Checkpoint> {
-        self.state
-            .kept
-            .values()
-            .filter_map(|kept| Envelope::parse(&kept.envelope).ok()?.claimed().ok()?.anchor)
-            .max_by_key(|anchor| anchor.size)
+    /// The newest anchor of a kept statement: an anchor must never be older than that.
+    pub fn newest_anchor(&self) -> Option<Checkpoint> {
+        newest_anchor(self.state.kept.values().map(|kept| kept.envelope.as_slice()))
+    }
+
+    /// The newest anchor of a statement in the history; none where it cannot be read. Reads all of the history.
+    pub fn newest_proved_anchor(&self) -> Option<Checkpoint> {
+        let history = self.history().inspect_err(|error| {
+            tracing::warn!(%error, "The history of what was sent cannot be read.");
+        });
+        newest_anchor(history.ok()?.values().map(|sent| sent.envelope.as_slice()))
     }
 
     fn active(&self) -> Segment {
@@ -488,6 +495,12 @@ impl<D: Disk> Spool<D> {
         }
         Ok(())
     }
+}
+
+fn newest_anchor<'a>(envelopes: impl Iterator<Item = &'a [u8]>) -> Option<Checkpoint> {
+    envelopes
+        .filter_map(|bytes| Envelope::parse(bytes).ok()?.claimed().ok()?.anchor)
+        .max_by_key(|anchor| anchor.size)
 }
 
 impl State {

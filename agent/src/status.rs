@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use evidence::json::{self, Value};
-use evidence::time::Timestamp;
+use evidence::time::{DAY_MS, Timestamp};
 
 use crate::anchor::AnchorFile;
 use crate::disk::Folder;
@@ -12,9 +12,14 @@ use crate::identity::{ANCHOR_FILE, Identity};
 use crate::spool::{Contents, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory};
 
+/// So many days before a certificate ends it needs a person: this release cannot renew it.
+const CERTIFICATE_WARNING_DAYS: u64 = 7;
+
 /// Everything `status` shows.
 #[derive(Debug)]
 pub struct Status {
+    now: Timestamp,
+    certificate_ends: Option<Timestamp>,
     identity: Identity,
     contents: Contents,
     anchor_size: Option<u64>,
@@ -23,18 +28,27 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads it from the state directory.
-    pub fn read(state: &StateDirectory, identity: Identity) -> Result<Self, SpoolError> {
+    /// Reads it from the state directory, as of `now`.
+    pub fn read(state: &StateDirectory, identity: Identity, now: Timestamp) -> Result<Self, SpoolError> {
         let contents = Spool::inspect(&Folder::new(state.spool(), OPEN_MODE), &identity.owner)?;
         let anchor = AnchorFile::new(state.file(ANCHOR_FILE)).read(&identity.log);
         let anchor_size = anchor.ok().flatten().and_then(Result::ok).map(|anchor| anchor.size());
         let running = state.is_locked();
-        Ok(Self { identity, contents, anchor_size, health: Health::read(state), running })
+        let (health, certificate_ends) = (Health::read(state), identity.certificate_ends());
+        Ok(Self { now, certificate_ends, identity, contents, anchor_size, health, running })
     }
 
-    /// Whether something needs a person: a refusal, a failing exchange, or lost statements.
+    fn certificate_ends_soon(&self) -> bool {
+        let warned = self.now.ms().saturating_add(CERTIFICATE_WARNING_DAYS * DAY_MS);
+        self.certificate_ends.is_some_and(|ends| ends.ms() < warned)
+    }
+
+    /// Whether something needs a person: a refusal, a failing exchange, lost statements, or a certificate that ends.
     pub fn needs_attention(&self) -> bool {
-        self.health.refused.is_some() || self.health.error.is_some() || !self.contents.lost.is_empty()
+        self.health.refused.is_some()
+            || self.health.error.is_some()
+            || !self.contents.lost.is_empty()
+            || self.certificate_ends_soon()
     }
 
     fn waiting(&self) -> usize {
@@ -72,6 +86,7 @@ impl Status {
             ("trust_domain", json::text(&stored.trust_domain)),
             ("origin", json::text(&stored.origin)),
             ("agents_address", json::text(&stored.agents_address)),
+            ("certificate_ends", optional(self.certificate_ends.map(json::time))),
             ("running", json::count(self.running.into())),
             ("next_sequence", json::count(self.contents.next)),
             ("waiting", number(self.waiting())),
@@ -97,6 +112,14 @@ impl Status {
         line("device", stored.device.clone());
         line("log", format!("{}, enrolled as entry {}", stored.origin, stored.enrolment_index));
         line("collector", stored.agents_address.clone());
+        if let Some(ends) = self.certificate_ends {
+            let advice = if self.certificate_ends_soon() {
+                ": enrol anew, with a new token and a new state directory"
+            } else {
+                ""
+            };
+            line("certificate", format!("good until {}{advice}", ends.rfc3339()));
+        }
         line("agent", if self.running { "running" } else { "not running" }.into());
         let answered = self.health.answered_ms.map(|ms| Timestamp(ms).rfc3339());
         line("last answer", answered.unwrap_or_else(|| "never".into()));

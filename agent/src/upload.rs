@@ -61,8 +61,14 @@ pub enum UploadError {
 
 impl From<tonic::Status> for UploadError {
     fn from(status: tonic::Status) -> Self {
-        Self::Status(crate::session::printable(&format!("{}: {}", status.code(), status.message())))
+        Self::Status(words_of(&status))
     }
+}
+
+/// What a collector said; its code in words where it said nothing.
+pub(crate) fn words_of(status: &tonic::Status) -> String {
+    let said = status.message();
+    crate::session::printable(if said.is_empty() { status.code().description() } else { said })
 }
 
 /// How a stream ended without an error.

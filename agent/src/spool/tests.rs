@@ -208,6 +208,25 @@ fn lost_statements_the_collector_has_are_settled() {
     assert!(reopened(&disk).lost().is_empty(), "settled for good");
 }
 
+#[test]
+fn a_full_spool_that_lost_a_statement_still_states_it() {
+    let (disk, made) = filled(2);
+    let mut spool = reopened(&disk);
+    while put(&mut spool, 6).is_ok() {}
+    assert_eq!(spool.room(), Room::Full);
+    damage_statement(&disk, &made[1]);
+    let mut spool = reopened(&disk);
+    assert_eq!((spool.room(), spool.lost().first()), (Room::Full, Some(&1)));
+    // Nothing after the loss can be sent before the gap that names it.
+    let gap = gap_for(&spool, 1);
+    let sequence = spool.put_destroyed(&gap).unwrap();
+    assert!(spool.lost().is_empty());
+    assert_eq!(spool.kept().keys().copied().collect::<Vec<_>>(), [0, sequence]);
+    prove(&mut spool, 0).unwrap();
+    prove(&mut spool, sequence).unwrap();
+    assert_eq!(spool.room(), Room::Free);
+}
+
 fn damage_statement(disk: &MemoryDisk, envelope: &Envelope) {
     for name in disk.names() {
         let bytes = disk.read(&name).unwrap();
