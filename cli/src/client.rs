@@ -23,6 +23,10 @@ use crate::table::clean;
 /// Longest wait for an answer. Freezing or drawing a large population takes minutes.
 const ANSWER_SECONDS_MAX: Duration = Duration::from_mins(10);
 
+/// Longest answer taken, in bytes: posture and a draw are one message each, of about 250 bytes a unit. The 4 MiB that
+/// gRPC clients take by themselves are reached by a fleet of some thousand devices.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -70,7 +74,8 @@ impl Options {
         let connection = connect(&address, tls)
             .await
             .context("the collector cannot be reached: check that it runs and that the profile is its own")?;
-        Ok(Caller { people: PeopleClient::new(connection.channel), profile, signing: key.signing })
+        let people = PeopleClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Caller { people, profile, signing: key.signing })
     }
 }
 

@@ -449,7 +449,7 @@ fn run_fsck(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<b
         return Ok(report.sound);
     }
     for fault in &report.faults {
-        writeln!(out, "{:?}: {}", fault.part, fault.what).context("cannot write the report")?;
+        writeln!(out, "{fault}").context("cannot write the report")?;
     }
     let verdict =
         if report.sound { "sound" } else { "NOT sound: keep the disk as it is and restore from a copy" };

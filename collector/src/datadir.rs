@@ -5,7 +5,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -69,6 +69,19 @@ pub enum DataDirError {
         mode: u32,
         /// The permission bits it must have.
         fix: u32,
+    },
+    /// It is another user's: files made here now could not be read by the server afterwards.
+    #[error(
+        "{path} belongs to user {owner}, and this program runs as user {user}: run it as the collector's user \
+         (`sudo -u`)"
+    )]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Number of the user it belongs to.
+        owner: u32,
+        /// Number of the user who runs this.
+        user: u32,
     },
     /// The system refused.
     #[error("could not {what} {path}")]
@@ -136,6 +149,7 @@ impl DataDir {
         if !path.join("journal").is_dir() {
             return Err(DataDirError::Absent { path: path.to_owned() });
         }
+        refuse_foreign(path, rustix::process::geteuid().as_raw())?;
         let dir = Self { path: path.to_owned(), _lock: lock(path)? };
         for folder in [path.to_owned(), dir.keys()] {
             refuse_others(&folder, FOLDER_MODE)?;
@@ -299,6 +313,11 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked { path: path.to_owned() }),
         Err(error) => Err(failed("lock", path, error.into())),
     }
+}
+
+fn refuse_foreign(path: &Path, user: u32) -> Result<(), DataDirError> {
+    let owner = fs::metadata(path).map_err(|source| failed("inspect", path, source))?.uid();
+    if owner == user { Ok(()) } else { Err(DataDirError::Owner { path: path.to_owned(), owner, user }) }
 }
 
 fn refuse_others(path: &Path, fix: u32) -> Result<(), DataDirError> {

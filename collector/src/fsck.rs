@@ -106,6 +106,33 @@ pub struct Fault {
     pub what: String,
 }
 
+impl Part {
+    /// Its name, as docs/OPERATING.md has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Entry => "entry",
+            Self::Chain => "chain",
+            Self::Checkpoint => "checkpoint",
+            Self::Index => "index",
+            Self::HighWater => "high-water",
+        }
+    }
+}
+
+/// One line for people: the part, where, and what is wrong.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.part.as_str())?;
+        for (name, number) in [("segment", self.segment), ("byte", self.offset), ("entry", self.index)] {
+            if let Some(number) = number {
+                write!(f, ", {name} {number}")?;
+            }
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
 /// What `check` compares with.
 #[derive(Default)]
 pub struct Options<'a> {

@@ -1,5 +1,3 @@
-use std::os::unix::fs::MetadataExt as _;
-
 use super::*;
 
 const BALLAST_BYTES: u64 = 8192;
@@ -15,6 +13,15 @@ fn it_is_made_once_and_only_for_its_owner() {
     drop(dir);
     assert!(matches!(DataDir::create(&path, 0), Err(DataDirError::NotEmpty { .. })));
     DataDir::open(&path).unwrap();
+}
+
+#[test]
+fn it_is_opened_by_its_owner_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let owner = fs::metadata(parent.path()).unwrap().uid();
+    refuse_foreign(parent.path(), owner).unwrap();
+    let error = refuse_foreign(parent.path(), owner + 1).unwrap_err();
+    assert!(error.to_string().contains(&format!("belongs to user {owner}")), "{error}");
 }
 
 #[test]

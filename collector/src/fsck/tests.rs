@@ -258,3 +258,20 @@ fn checkpoints_of_another_key_and_marks_of_another_log_are_found() {
         assert!(found.faults.len() == 1 && found.faults[0].what.contains(what), "{:?}", found.faults);
     }
 }
+
+#[test]
+fn a_fault_says_its_part_as_the_manual_does_and_where_it_lies() {
+    let mut fault = Fault {
+        part: Part::HighWater,
+        segment: None,
+        offset: None,
+        index: None,
+        what: "is missing".to_owned(),
+    };
+    assert_eq!(fault.to_string(), "high-water: is missing");
+    (fault.part, fault.segment, fault.offset, fault.index) = (Part::Entry, Some(3), Some(700), Some(12));
+    assert_eq!(fault.to_string(), "entry, segment 3, byte 700, entry 12: is missing");
+    for part in [Part::Journal, Part::Entry, Part::Chain, Part::Checkpoint, Part::Index, Part::HighWater] {
+        assert_eq!(serde_json::to_value(part).unwrap(), part.as_str());
+    }
+}

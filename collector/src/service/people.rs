@@ -112,7 +112,7 @@ impl PeopleService {
         }
         if !may(role, call) {
             return Err(Status::permission_denied(format!(
-                "a {role} may not do this; an admin or analyst may"
+                "the role {role} may not do this; an admin or analyst may"
             )));
         }
         Ok(Caller { person: id.to_string(), role })
