@@ -116,6 +116,7 @@ impl Part {
             Self::Checkpoint => "checkpoint",
             Self::Index => "index",
             Self::HighWater => "high-water",
+            Self::Tree => "tree",
         }
     }
 }

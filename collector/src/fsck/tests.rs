@@ -271,7 +271,9 @@ fn a_fault_says_its_part_as_the_manual_does_and_where_it_lies() {
     assert_eq!(fault.to_string(), "high-water: is missing");
     (fault.part, fault.segment, fault.offset, fault.index) = (Part::Entry, Some(3), Some(700), Some(12));
     assert_eq!(fault.to_string(), "entry, segment 3, byte 700, entry 12: is missing");
-    for part in [Part::Journal, Part::Entry, Part::Chain, Part::Checkpoint, Part::Index, Part::HighWater] {
+    for part in
+        [Part::Journal, Part::Entry, Part::Chain, Part::Checkpoint, Part::Index, Part::HighWater, Part::Tree]
+    {
         assert_eq!(serde_json::to_value(part).unwrap(), part.as_str());
     }
 }
