@@ -34,3 +34,5 @@ pub mod time;
 pub mod trust;
 pub mod trust_domain;
 pub mod verify;
+pub mod witness;
+pub mod witness_policy;

@@ -2,15 +2,15 @@
 //!
 //! Strict beyond the specification where a set needs it: [`Note::verify_all`] refuses lines of unknown keys.
 
-use std::fmt::Write as _;
-
 use crate::ids::Digest;
 use crate::json::{decode_base64, decode_decimal, encode_base64};
 use crate::keys::{KeyError, PublicKey, SecretKey};
 use crate::merkle::PROOF_HASHES_MAX;
 
+mod cosignature;
 mod proof;
 
+pub use cosignature::{COSIGNATURE_SECONDS_MAX, WitnessKey};
 pub use proof::{TlogProof, TlogProofError};
 
 /// Largest note accepted, in bytes: a checkpoint with 16 cosignatures has about 3 KiB.
@@ -60,6 +60,17 @@ pub enum NoteError {
     /// Not a proof file.
     #[error("not a tlog-proof: {0}")]
     Proof(&'static str),
+    /// Too few witnesses.
+    #[error("the quorum {quorum:?} of the witness policy is not met: {standing}")]
+    Quorum {
+        /// What the quorum line names.
+        quorum: String,
+        /// Who cosigned and who did not.
+        standing: String,
+    },
+    /// Not a cosignature.
+    #[error("not a cosignature: {0}")]
+    Cosignature(&'static str),
 }
 
 fn name_is_valid(name: &str) -> bool {
@@ -71,10 +82,45 @@ fn holds_controls(text: &str) -> bool {
     text.chars().any(|c| c < ' ' && c != '\n')
 }
 
-fn key_hash(name: &str, public: &PublicKey) -> [u8; 4] {
-    let digest = Digest::of_parts(&[name.as_bytes(), b"\n", &[TYPE_ED25519], public.as_bytes()]);
+/// The first four bytes of SHA-256(name ‖ LF ‖ type ‖ key): one key has another id for each signature type.
+fn key_hash(name: &str, kind: u8, public: &PublicKey) -> [u8; 4] {
+    let digest = Digest::of_parts(&[name.as_bytes(), b"\n", &[kind], public.as_bytes()]);
     let [a, b, c, d, ..] = digest.0;
     [a, b, c, d]
+}
+
+/// Name and key of a vkey whose signature type must be `kind`; `other_kind` is the complaint about another.
+fn parse_vkey(text: &str, kind: u8, other_kind: &'static str) -> Result<(String, PublicKey), NoteError> {
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(hash), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::Vkey("expected <name>+<8 hex>+<base64>"));
+    };
+    let bytes = decode_base64(data).ok_or(NoteError::Vkey("the key is not base64"))?;
+    let key = match bytes.split_first() {
+        Some((found, key)) if *found == kind => key,
+        _ => return Err(NoteError::Vkey(other_kind)),
+    };
+    let key = PublicKey::from_slice(key).map_err(|_| NoteError::Vkey("not a sound Ed25519 key"))?;
+    check_name(name)?;
+    if data_encoding::HEXLOWER.encode(&key_hash(name, kind, &key)) != hash {
+        return Err(NoteError::Vkey("the key id does not belong to name and key"));
+    }
+    Ok((name.to_owned(), key))
+}
+
+fn write_vkey(name: &str, kind: u8, key: &PublicKey) -> String {
+    let hash = data_encoding::HEXLOWER.encode(&key_hash(name, kind, key));
+    let mut data = vec![kind];
+    data.extend_from_slice(key.as_bytes());
+    format!("{name}+{hash}+{}", encode_base64(&data))
+}
+
+fn check_name(name: &str) -> Result<(), NoteError> {
+    if name_is_valid(name) {
+        Ok(())
+    } else {
+        Err(NoteError::Vkey("the name is empty or holds spaces, controls or +"))
+    }
 }
 
 /// A key that can check notes, with the name it signs under.
@@ -87,36 +133,19 @@ pub struct VerifierKey {
 impl VerifierKey {
     /// A key under a name.
     pub fn new(name: &str, key: PublicKey) -> Result<Self, NoteError> {
-        if !name_is_valid(name) {
-            return Err(NoteError::Vkey("the name is empty or holds spaces, controls or +"));
-        }
+        check_name(name)?;
         Ok(Self { name: name.to_owned(), key })
     }
 
     /// Reads `<name>+<8 hex>+<base64>`.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(hash), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Vkey("expected <name>+<8 hex>+<base64>"));
-        };
-        let bytes = decode_base64(data).ok_or(NoteError::Vkey("the key is not base64"))?;
-        let Some((&TYPE_ED25519, key)) = bytes.split_first() else {
-            return Err(NoteError::Vkey("only Ed25519 keys (type 1) are known"));
-        };
-        let key = PublicKey::from_slice(key).map_err(|_| NoteError::Vkey("not a sound Ed25519 key"))?;
-        let this = Self::new(name, key)?;
-        if data_encoding::HEXLOWER.encode(&key_hash(name, &this.key)) != hash {
-            return Err(NoteError::Vkey("the key id does not belong to name and key"));
-        }
-        Ok(this)
+        let (name, key) = parse_vkey(text, TYPE_ED25519, "only Ed25519 keys (type 1) are known")?;
+        Ok(Self { name, key })
     }
 
     /// The key's text form.
     pub fn vkey(&self) -> String {
-        let hash = data_encoding::HEXLOWER.encode(&key_hash(&self.name, &self.key));
-        let mut data = vec![TYPE_ED25519];
-        data.extend_from_slice(self.key.as_bytes());
-        format!("{}+{hash}+{}", self.name, encode_base64(&data))
+        write_vkey(&self.name, TYPE_ED25519, &self.key)
     }
 
     /// The name it signs under.
@@ -138,6 +167,15 @@ struct Line {
     signature: Vec<u8>,
 }
 
+impl Line {
+    /// The line with its newline.
+    fn encode(&self) -> String {
+        let mut data = self.hash.to_vec();
+        data.extend_from_slice(&self.signature);
+        format!("— {} {}\n", self.name, encode_base64(&data))
+    }
+}
+
 /// A signed note: its text is a claim until verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -157,7 +195,7 @@ impl Note {
         let verifier = VerifierKey::new(name, *key.public())?;
         let line = Line {
             name: name.to_owned(),
-            hash: key_hash(name, &verifier.key),
+            hash: key_hash(name, TYPE_ED25519, &verifier.key),
             signature: key.sign(text.as_bytes()).to_vec(),
         };
         Ok(Self { text: text.to_owned(), lines: vec![line] })
@@ -200,11 +238,14 @@ impl Note {
     pub fn encode(&self) -> String {
         let mut out = format!("{}\n", self.text);
         for line in &self.lines {
-            let mut data = line.hash.to_vec();
-            data.extend_from_slice(&line.signature);
-            let _infallible = writeln!(out, "— {} {}", line.name, encode_base64(&data));
+            out.push_str(&line.encode());
         }
         out
+    }
+
+    /// The text, nothing of it checked.
+    pub(crate) fn claimed_text(&self) -> &str {
+        &self.text
     }
 
     /// How many signature lines there are.
@@ -227,20 +268,38 @@ impl Note {
 
     /// The text, once every line is by one of `keys` and holds, and no key signed twice.
     pub fn verify_all(&self, keys: &[VerifierKey]) -> Result<&str, NoteError> {
-        let mut seen: Vec<&VerifierKey> = Vec::with_capacity(self.lines.len());
+        self.verify_known(keys, &[])
+    }
+
+    /// As [`Note::verify_all`], with cosignatures of `witnesses` beside at least one line by `keys`.
+    pub fn verify_known(&self, keys: &[VerifierKey], witnesses: &[WitnessKey]) -> Result<&str, NoteError> {
+        let mut seen: Vec<(&str, [u8; 4])> = Vec::with_capacity(self.lines.len());
+        let mut good = false;
         for line in &self.lines {
-            let key = Self::key_of(line, keys).ok_or_else(|| NoteError::UnknownSigner(line.name.clone()))?;
-            if seen.contains(&key) {
+            let key = Self::key_of(line, keys);
+            let witness = witnesses.iter().find(|witness| witness.signed(line));
+            let signer = (line.name.as_str(), line.hash);
+            if key.is_none() && witness.is_none() {
+                return Err(NoteError::UnknownSigner(line.name.clone()));
+            }
+            if seen.contains(&signer) {
                 return Err(NoteError::Twice(line.name.clone()));
             }
-            seen.push(key);
-            self.check(line, key)?;
+            seen.push(signer);
+            if let Some(key) = key {
+                self.check(line, key)?;
+                good = true;
+            } else if let Some(witness) = witness {
+                witness.check(&self.text, line)?;
+            }
         }
-        Ok(&self.text)
+        let wanted = || keys.first().map_or_else(|| "any key".to_owned(), |key| key.name.clone());
+        if good { Ok(&self.text) } else { Err(NoteError::Unsigned(wanted())) }
     }
 
     fn key_of<'a>(line: &Line, keys: &'a [VerifierKey]) -> Option<&'a VerifierKey> {
-        keys.iter().find(|key| key.name == line.name && key_hash(&key.name, &key.key) == line.hash)
+        keys.iter()
+            .find(|key| key.name == line.name && key_hash(&key.name, TYPE_ED25519, &key.key) == line.hash)
     }
 
     fn check(&self, line: &Line, key: &VerifierKey) -> Result<(), NoteError> {
@@ -295,13 +354,31 @@ impl Checkpoint {
         Self::parse_text(note.verify(log_keys)?)
     }
 
-    /// As [`Checkpoint::open`], and every line must be by a known key, and the origin must be `origin`.
+    /// As [`Checkpoint::open`], and the origin must be `origin`.
+    pub fn open_of(note: &Note, log_keys: &[VerifierKey], origin: &str) -> Result<Self, NoteError> {
+        Self::open(note, log_keys)?.of(origin)
+    }
+
+    /// As [`Checkpoint::open_of`], and every line must be by a log key.
     pub fn open_strict(note: &Note, log_keys: &[VerifierKey], origin: &str) -> Result<Self, NoteError> {
-        let checkpoint = Self::parse_text(note.verify_all(log_keys)?)?;
-        if checkpoint.origin == origin {
-            Ok(checkpoint)
+        Self::open_known(note, log_keys, &[], origin)
+    }
+
+    /// As [`Checkpoint::open_of`], and every line must be by a log key or a witness.
+    pub fn open_known(
+        note: &Note,
+        log_keys: &[VerifierKey],
+        witnesses: &[WitnessKey],
+        origin: &str,
+    ) -> Result<Self, NoteError> {
+        Self::parse_text(note.verify_known(log_keys, witnesses)?)?.of(origin)
+    }
+
+    fn of(self, origin: &str) -> Result<Self, NoteError> {
+        if self.origin == origin {
+            Ok(self)
         } else {
-            Err(NoteError::Origin { found: checkpoint.origin, expected: origin.to_owned() })
+            Err(NoteError::Origin { found: self.origin, expected: origin.to_owned() })
         }
     }
 }

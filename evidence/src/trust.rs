@@ -5,6 +5,7 @@ use crate::json::{self, JsonError, Members, Value};
 use crate::keys::PublicKey;
 use crate::note::{Checkpoint, VerifierKey};
 use crate::trust_domain::TrustDomain;
+use crate::witness_policy::{PolicyError, WitnessPolicy};
 
 const FORMAT: &str = "tallystick/trust/v1";
 
@@ -94,12 +95,9 @@ impl Trust {
         if self.log_keys.iter().any(|key| key.name() != self.origin || !keys.insert(key.key().id())) {
             return Err(members.problem("log_keys", "must be named after the origin, each once"));
         }
-        let lines =
-            self.log_keys.iter().fold(String::new(), |lines, key| lines + "log " + &key.vkey() + "\n");
-        if self.witness_policy != format!("{lines}quorum none\n") {
-            return Err(
-                members.problem("witness_policy", "this release knows only the log keys and `quorum none`")
-            );
+        let policy = self.policy().map_err(|error| members.problem("witness_policy", error.to_string()))?;
+        if policy.log_keys() != self.log_keys {
+            return Err(members.problem("witness_policy", "its logs must be log_keys, in their order"));
         }
         Ok(())
     }
@@ -122,6 +120,11 @@ impl Trust {
             ("simulated", json::text(if self.accept_simulated { "accept" } else { "refuse" })),
         ])
         .to_bytes()
+    }
+
+    /// The witness policy. A trust file that was read has a sound one.
+    pub fn policy(&self) -> Result<WitnessPolicy, PolicyError> {
+        WitnessPolicy::parse(self.witness_policy.as_bytes())
     }
 
     /// The policy text of a log without witnesses.

@@ -11,6 +11,7 @@ use crate::leaf::Stream;
 use crate::note::{Checkpoint, Note};
 use crate::set::{Files, Manifest, StreamEntry};
 use crate::trust::Trust;
+use crate::witness_policy::{Standing, WitnessPolicy};
 
 mod ceremony;
 mod completeness;
@@ -112,6 +113,10 @@ struct Found {
     outcomes: BTreeMap<u8, Outcome>,
     manifest: Option<Manifest>,
     trust: Option<Trust>,
+    witnesses: Option<WitnessPolicy>,
+    /// How the set's checkpoint and the export proof's stand under the policy.
+    standing: Option<Standing>,
+    standing_later: Option<Standing>,
     checkpoint: Option<Checkpoint>,
     streams: BTreeMap<Stream, Vec<StreamEntry>>,
     authority: Option<Authority>,
@@ -186,6 +191,9 @@ pub fn verify_with_tree(
         if let Some(read) = tree {
             found.run(21, &[2, 3, 4, 12, 19], |found| completeness::check(found, files, read));
         }
+        if found.witnesses.as_ref().is_some_and(WitnessPolicy::has_quorum) {
+            found.run(22, &[2, 3, 4, 6, 7, 19], export::witnesses);
+        }
     }
     for number in 2..=20 {
         found.outcomes.entry(number).or_insert_with(|| Outcome::NotRun("the manifest cannot be read".into()));
@@ -193,13 +201,14 @@ pub fn verify_with_tree(
     let stamped = files.contains_key(crate::set::MANIFEST_TSR);
     let not_run = [
         (21, "needs the public tree"),
-        (22, "witnesses: none"),
         (23, if stamped { "this verifier does not read RFC 3161 stamps yet" } else { "no stamp" }),
         (24, "plan has no beacon"),
     ];
     for (number, why) in not_run {
         found.outcomes.entry(number).or_insert_with(|| Outcome::NotRun(why.into()));
     }
+    let unasked = export::no_quorum(&found);
+    found.outcomes.entry(22).or_insert(Outcome::NotRun(unasked));
     let notices = export::notices(&found);
     let checks = NAMES
         .iter()

@@ -32,7 +32,9 @@ def print_list(rows):
     failed = [row for row in rows if row["result"] == FAILED]
     if is_sound(rows):
         ran = sum(row["result"] == PASSED for row in rows)
-        print("sound: %d checks passed, %d not run; witnesses: none" % (ran, len(rows) - ran))
+        by = next(row for row in rows if row["name"] == "witnesses")
+        said = by["detail"] if by["detail"].startswith("witnesses: ") else "witnesses: " + by["detail"]
+        print(printable("sound: %d checks passed, %d not run; %s" % (ran, len(rows) - ran, said)))
     elif failed:
         print("NOT SOUND: failed %s" % ", ".join("%(number)d %(name)s" % row for row in failed))
     else:

@@ -6,6 +6,7 @@ use super::{Checkpoint, NOTE_BYTES_MAX, Note, NoteError, VerifierKey, hash_lines
 use crate::ids::Digest;
 use crate::json::{decode_base64, decode_decimal, encode_base64};
 use crate::merkle::{self, ProofError};
+use crate::witness_policy::WitnessPolicy;
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1\n";
 /// Largest proof file: a note, 64 hash lines, and an `extra` of one entry in base64.
@@ -71,6 +72,13 @@ impl TlogProof {
     /// The checkpoint, once it is signed by a log key and the leaf is in its tree.
     pub fn verify(&self, leaf: &Digest, log_keys: &[VerifierKey]) -> Result<Checkpoint, TlogProofError> {
         let checkpoint = Checkpoint::open(&self.note, log_keys)?;
+        merkle::verify_inclusion(self.index, checkpoint.size, leaf, &self.hashes, &checkpoint.root)?;
+        Ok(checkpoint)
+    }
+
+    /// The same under a policy: one of its logs signed, and its quorum cosigned.
+    pub fn verify_under(&self, leaf: &Digest, policy: &WitnessPolicy) -> Result<Checkpoint, TlogProofError> {
+        let checkpoint = policy.open(&self.note)?;
         merkle::verify_inclusion(self.index, checkpoint.size, leaf, &self.hashes, &checkpoint.root)?;
         Ok(checkpoint)
     }

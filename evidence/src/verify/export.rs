@@ -8,8 +8,10 @@ use crate::leaf::{self, Kind};
 use crate::merkle;
 use crate::note::{Checkpoint, TlogProof, VerifierKey};
 use crate::set::{
-    EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, note_name, note_text, parse_export_extra,
+    CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, note_name, note_text,
+    parse_export_extra,
 };
+use crate::time::Timestamp;
 use crate::trust::MadeBy;
 
 pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
@@ -31,8 +33,11 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
     }
     let extra = proof.extra.as_deref().and_then(parse_export_extra);
     let extra = extra.ok_or_else(|| fail("its extra is not leaf, salt, payload and consistency".into()))?;
-    let later = Checkpoint::open_strict(&proof.note, &trust.log_keys, &trust.origin)
+    let policy = found.witnesses.as_ref().ok_or("the trust file cannot be read")?;
+    let witnesses = policy.witness_keys();
+    let later = Checkpoint::open_known(&proof.note, &trust.log_keys, &witnesses, &trust.origin)
         .map_err(|error| fail(error.to_string()))?;
+    let standing_later = policy.standing(&proof.note).map_err(|error| fail(error.to_string()))?;
     merkle::verify_inclusion(proof.index, later.size, &extra.leaf.hash(), &proof.hashes, &later.root)
         .map_err(|error| fail(error.to_string()))?;
     merkle::verify_consistency(head.size, &head.root, later.size, &later.root, &extra.consistency)
@@ -75,7 +80,35 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
     if signed.encode().as_bytes() != file(files, MANIFEST_NOTE)? {
         return Err(fail("is not in the one form of a note".into()));
     }
+    found.standing_later = Some(standing_later);
     Ok(format!("logged at index {} as plan, manifest and checkpoint say", proof.index))
+}
+
+/// Check 22: the quorum cosigned the set's checkpoint, and the one its export is proved under.
+pub(super) fn witnesses(found: &mut Found) -> Verdict {
+    let policy = found.witnesses.as_ref().ok_or("the trust file cannot be read")?;
+    let both = [(CHECKPOINT, &found.standing), (EXPORT_PROOF, &found.standing_later)];
+    for (path, standing) in both {
+        let standing = standing.as_ref().ok_or_else(|| format!("{path} was not read"))?;
+        if !standing.satisfied {
+            let quorum = policy.quorum_name();
+            return Err(format!("{path}: quorum {quorum} is not met: {}", standing.sentence()));
+        }
+    }
+    let at = |seconds: u64| Timestamp(seconds.saturating_mul(1000)).rfc3339();
+    let cosigned = found.standing.iter().flat_map(|standing| &standing.cosigned);
+    let by: Vec<String> = cosigned.map(|(name, seconds)| format!("{name} at {}", at(*seconds))).collect();
+    Ok(format!("quorum {}: cosigned by {}", policy.quorum_name(), by.join(", ")))
+}
+
+/// Why check 22 is not run where no quorum is asked for.
+pub(super) fn no_quorum(found: &Found) -> String {
+    match (&found.witnesses, &found.standing) {
+        (Some(policy), _) if policy.witnesses().is_empty() => "witnesses: none".into(),
+        (Some(_), Some(standing)) => format!("quorum none; {}", standing.sentence()),
+        (Some(_), None) => "needs check 3".into(),
+        (None, _) => "needs check 2".into(),
+    }
 }
 
 fn is_simulated(found: &Found) -> Option<bool> {
@@ -103,7 +136,11 @@ pub(super) fn notices(found: &Found) -> Vec<String> {
     if is_simulated(found) == Some(true) {
         notices.push("Time in this log is simulated.".into());
     }
-    notices.push("witnesses: none".into());
+    let witnesses = match (&found.witnesses, &found.standing) {
+        (Some(policy), Some(standing)) if !policy.witnesses().is_empty() => standing.sentence(),
+        _ => "none".into(),
+    };
+    notices.push(format!("witnesses: {witnesses}"));
     let blind = found
         .authority
         .as_ref()

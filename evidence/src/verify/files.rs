@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Found, Irregular, Verdict, file, note, short};
 use crate::ids::Digest;
-use crate::note::Checkpoint;
+use crate::note::{Checkpoint, NoteError};
 use crate::set::{CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, Manifest};
 use crate::trust::Trust;
 
@@ -54,6 +54,7 @@ pub(super) fn trust(found: &mut Found, bytes: &[u8]) -> Verdict {
         return Err(format!("the set is of log {:?}, the trust file of {:?}", manifest.origin, trust.origin));
     }
     let detail = format!("log {}", trust.origin);
+    found.witnesses = Some(trust.policy().map_err(|error| format!("trust file: {error}"))?);
     found.trust = Some(trust);
     Ok(detail)
 }
@@ -63,8 +64,11 @@ pub(super) fn checkpoint(found: &mut Found, files: &Files) -> Verdict {
         return Err("the trust file cannot be read".into());
     };
     let note = note(files, CHECKPOINT)?;
-    let checkpoint = Checkpoint::open_strict(&note, &trust.log_keys, &trust.origin)
-        .map_err(|error| format!("{CHECKPOINT}: {error}"))?;
+    let policy = found.witnesses.as_ref().ok_or("the trust file cannot be read")?;
+    let fail = |error: NoteError| format!("{CHECKPOINT}: {error}");
+    let checkpoint = Checkpoint::open_known(&note, &trust.log_keys, &policy.witness_keys(), &trust.origin)
+        .map_err(fail)?;
+    found.standing = Some(policy.standing(&note).map_err(fail)?);
     if checkpoint.size != head.size || checkpoint.root != head.root {
         return Err(format!("{CHECKPOINT} is of size {}, the manifest says {}", checkpoint.size, head.size));
     }

@@ -5,7 +5,7 @@ from .checks_audit import check_heads
 from .checks_files import NOTE, PROOF, STAMP
 from .ledger import open_act, parse_leaf
 from .merkle import check_consistency, check_inclusion
-from .notes import NoteKey, open_checkpoint, open_note, parse_tlog_proof
+from .notes import NoteKey, open_cosigned, open_note, parse_tlog_proof
 from .signatures import sha256_hex
 
 
@@ -28,7 +28,7 @@ def check_export(run):
     """19: the export entry binds manifest, stamp and checkpoint, and the note binds both."""
     proof_bytes = run.folder.read(PROOF)
     proof = parse_tlog_proof(proof_bytes, PROOF)
-    later = open_checkpoint(proof.note, run.log_keys, PROOF)
+    later, run.cosigned_later = open_cosigned(proof.note, run.log_keys, run.policy, PROOF)
     if proof.extra is None:
         raise Bad("%s: no extra line" % PROOF)
     size, rest = _take(proof.extra, 1)
@@ -85,6 +85,19 @@ def check_simulated(run):
     if run.trust["simulated"] != "accept":
         raise Bad("the log is simulated: its times are made up")
     return "the log is simulated; the trust file accepts it"
+
+
+def check_witnesses(run):
+    """22: the quorum cosigned the set's checkpoint and the one its export is proved under."""
+    policy = run.policy
+    if policy.quorum == "none":
+        said = ", ".join(sorted(run.cosigned)) or "nobody"
+        raise NotRun("quorum none; cosigned by %s" % said if policy.witnesses else "witnesses: none")
+    for what, cosigned in (("log/checkpoint", run.cosigned), (PROOF, run.cosigned_later)):
+        if not policy.holds(cosigned):
+            raise Bad("%s: quorum %s is not met: %d of %d witnesses cosigned" % (
+                what, policy.quorum, len(cosigned), len(policy.witnesses)))
+    return "quorum %s: cosigned by %s" % (policy.quorum, ", ".join(sorted(run.cosigned)))
 
 
 def not_run(why):

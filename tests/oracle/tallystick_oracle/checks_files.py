@@ -4,7 +4,8 @@ import re
 
 from . import canonical, shapes
 from .canonical import Bad
-from .notes import is_note_name, open_checkpoint, parse_vkey
+from .notes import is_note_name, open_cosigned, parse_vkey
+from .witnesses import Policy
 from .signatures import sha256_hex
 
 MANIFEST, NOTE, PROOF, STAMP = "MANIFEST.json", "MANIFEST.note", "export.tlog-proof", "MANIFEST.tsr"
@@ -65,9 +66,9 @@ def check_trust(run):
     keys = [parse_vkey(text) for text in trust["log_keys"]]
     if len(set(trust["log_keys"])) != len(keys) or any(key.name != origin for key in keys):
         raise Bad("trust file: log keys are not those of its origin, each once")
-    policy = "".join("log %s\n" % text for text in trust["log_keys"]) + "quorum none\n"
-    if trust["witness_policy"] != policy:
-        raise Bad("trust file: this release knows no witness policy but quorum none over its log keys")
+    policy = Policy(trust["witness_policy"])
+    if policy.logs != keys:
+        raise Bad("trust file: the logs of the witness policy are not log_keys, in their order")
     prefix = trust["trust_domain"] + "/log/"
     if not _DOMAIN.match(trust["trust_domain"]) or len(trust["trust_domain"]) > DOMAIN_BYTES_MAX:
         raise Bad("trust file: trust_domain is not a DNS name in lower case")
@@ -76,16 +77,16 @@ def check_trust(run):
         raise Bad("trust file: origin is not a log of its trust_domain")
     if run.manifest["origin"] != origin:
         raise Bad("the set is of another log than the trust file")
-    run.trust, run.log_keys, run.origin = trust, keys, origin
+    run.trust, run.log_keys, run.policy, run.origin = trust, keys, policy, origin
     return "%s, made by %s" % (origin, trust["made_by"])
 
 
 def check_checkpoint(run):
     """3: the set's checkpoint."""
     run.checkpoint_bytes = run.folder.read("log/checkpoint")
-    checkpoint = open_checkpoint(run.checkpoint_bytes, run.log_keys, "log/checkpoint")
+    checkpoint, cosigned = open_cosigned(run.checkpoint_bytes, run.log_keys, run.policy, "log/checkpoint")
     stated = run.manifest["checkpoint"]
     if checkpoint.size != stated["size"] or checkpoint.root.hex() != stated["root"]:
         raise Bad("log/checkpoint is not the manifest's checkpoint")
-    run.checkpoint = checkpoint
+    run.checkpoint, run.cosigned = checkpoint, cosigned
     return "%d leaves" % checkpoint.size

@@ -54,8 +54,8 @@ def is_note_name(text):
     return type(text) is str and bool(_NAME.match(text))
 
 
-def open_note(data, keys, what):
-    """The text (with its last LF) of a note on which every line verifies under one of `keys`."""
+def split_note(data, what):
+    """The text (with its last LF) of a note and its lines (name, key id ‖ signature), nothing of it verified."""
     if len(data) > NOTE_BYTES_MAX:
         raise Bad("%s: note is too large" % what)
     try:
@@ -70,20 +70,35 @@ def open_note(data, keys, what):
     text, lines = whole[: cut + 1], whole[cut + 2 :].split("\n")[:-1]
     if not 1 <= len(lines) <= SIGNATURES_MAX:
         raise Bad("%s: note has no signature, or too many" % what)
-    used = set()
+    found = []
     for line in lines:
         match = _SIGNATURE.match(line)
         if not match:
             raise Bad("%s: malformed signature line" % what)
-        raw = unbase64(match.group(2), what + ": signature line", 68)
-        known = [k for k in keys if k.name == match.group(1) and k.id == raw[:4]]
+        found.append((match.group(1), unbase64(match.group(2), what + ": signature line")))
+    return text, found
+
+
+def check_lines(text, lines, keys, what):
+    """Raises unless there is a line, every line verifies under one of `keys`, and no key signed twice."""
+    if not lines:
+        raise Bad("%s: nobody signed it who must" % what)
+    used = set()
+    for name, raw in lines:
+        known = [k for k in keys if k.name == name and k.id == raw[:4]]
         if len(known) != 1:
             raise Bad("%s: signature line of an unknown key" % what)
         if known[0] in used:
             raise Bad("%s: two signature lines of one key" % what)
         used.add(known[0])
-        if not ed25519_holds(known[0].key, raw[4:], text.encode("utf-8")):
+        if len(raw) != 68 or not ed25519_holds(known[0].key, raw[4:], text.encode("utf-8")):
             raise Bad("%s: signature does not hold" % what)
+
+
+def open_note(data, keys, what):
+    """The text (with its last LF) of a note on which every line verifies under one of `keys`."""
+    text, lines = split_note(data, what)
+    check_lines(text, lines, keys, what)
     return text
 
 
@@ -96,15 +111,33 @@ class Checkpoint:
     root: bytes
 
 
-def open_checkpoint(data, keys, what):
-    """A checkpoint without extension lines, signed under its origin."""
-    lines = open_note(data, keys, what).split("\n")
-    if len(lines) != 4 or lines[3] != "":
+def parse_checkpoint(text, what):
+    """The checkpoint in a note's text; there are no extension lines."""
+    lines = text.split("\n")
+    if len(lines) != 4 or lines[3] != "" or not lines[0]:
         raise Bad("%s: not a checkpoint" % what)
-    origin, size, root = lines[0], decimal(lines[1], what + ": size"), unbase64(lines[2], what + ": root", 32)
-    if any(key.name != origin for key in keys):
+    return Checkpoint(lines[0], decimal(lines[1], what + ": size"), unbase64(lines[2], what + ": root", 32))
+
+
+def open_checkpoint(data, keys, what):
+    """A checkpoint signed under its origin, every line by one of `keys`."""
+    return _opened(*split_note(data, what), keys, what)
+
+
+def open_cosigned(data, keys, policy, what):
+    """A checkpoint signed under its origin, and {policy name: Unix seconds} of its cosignatures. Every line is by one of
+    `keys` or by a witness of the policy."""
+    text, lines = split_note(data, what)
+    cosigned, rest = policy.sort(lines, text, what)
+    return _opened(text, rest, keys, what), cosigned
+
+
+def _opened(text, lines, keys, what):
+    check_lines(text, lines, keys, what)
+    checkpoint = parse_checkpoint(text, what)
+    if any(key.name != checkpoint.origin for key in keys):
         raise Bad("%s: checkpoint of another origin" % what)
-    return Checkpoint(origin, size, root)
+    return checkpoint
 
 
 def hash_lines(text, what):

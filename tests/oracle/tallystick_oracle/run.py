@@ -29,7 +29,7 @@ CHECKS = (
     (19, "export", (3, 7), checks_export.check_export),
     (20, "simulated", (2, 7), checks_export.check_simulated),
     (21, "completeness", (), checks_tree.check_completeness),
-    (22, "witnesses", (), not_run("witnesses: none")),
+    (22, "witnesses", (3, 19), checks_export.check_witnesses),
     (23, "stamp", (), checks_export.check_stamp),
     (24, "beacon", (), not_run("plan has no beacon")),
 )
