@@ -138,6 +138,7 @@ pub(super) fn notices(found: &Found) -> Vec<String> {
     }
     let witnesses = match (&found.witnesses, &found.standing) {
         (Some(policy), Some(standing)) if !policy.witnesses().is_empty() => standing.sentence(),
+        (Some(policy), None) if !policy.witnesses().is_empty() => "not checked".into(),
         _ => "none".into(),
     };
     notices.push(format!("witnesses: {witnesses}"));

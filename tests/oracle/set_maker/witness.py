@@ -1,5 +1,7 @@
 """Witnesses: keys that cosign checkpoints, and sets whose checkpoints they cosigned."""
 
+import re
+
 from . import scenes
 from .forgery import large_s
 from .wire import Key, b64, sha
@@ -148,4 +150,5 @@ def good_policies(good):
     yield "comments", "# all of it\n\n" + good.replace("quorum g", "\t# g: both\n \t\nquorum g") + "#\n"
     yield "urls", good.replace("\nwitness w2", " https://w1.example/submit\nwitness w2")
     yield "thresholds", good.replace("all w1 w2", "2 w1 w2")
-    yield "kelvin", good.replace(" w1", " K").replace(" w2", " \u212a")
+    # Names are compared as bytes: the letter K and the sign of the kelvin are two.
+    yield "kelvin", re.sub(r"(?<= )w2(?=[ \n])", "\u212a", re.sub(r"(?<= )w1(?=[ \n])", "K", good))
