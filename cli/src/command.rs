@@ -17,6 +17,7 @@ use crate::key::KeyCommand;
 use crate::log::LogCommand;
 use crate::rulebook::PolicyCommand;
 use crate::trust::TrustCommand;
+use crate::witness::WitnessCommand;
 
 /// The answer is no.
 const EXIT_NO: u8 = 1;
@@ -62,6 +63,9 @@ enum Command {
     /// Samples: from the plan to the set
     #[command(subcommand)]
     Audit(Audit),
+    /// A witness: vouches for others that a log only grew
+    #[command(subcommand)]
+    Witness(WitnessCommand),
 }
 
 /// What came of a command that ran.
@@ -140,6 +144,7 @@ impl Command {
             Self::Retire(args) => args.run(context).await?,
             Self::Policy(command) => command.run(context).await?,
             Self::Audit(command) => command.run(context).await?,
+            Self::Witness(command) => command.run(context).await?,
         }
         Ok(Outcome::Done)
     }

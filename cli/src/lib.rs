@@ -20,3 +20,4 @@ mod mirror;
 mod rulebook;
 mod table;
 mod trust;
+mod witness;
