@@ -292,8 +292,11 @@ struct Ahead<'a> {
     next: u64,
     /// Full bundles there are.
     end: u64,
-    running: VecDeque<(u64, JoinHandle<anyhow::Result<Option<Vec<u8>>>>)>,
+    running: VecDeque<(u64, Fetching)>,
 }
+
+/// A bundle on its way; none if the source has none.
+type Fetching = JoinHandle<anyhow::Result<Option<Vec<u8>>>>;
 
 impl Ahead<'_> {
     /// The bytes of bundle `number`; the following ones that the copy has not are asked for as well.
@@ -335,18 +338,20 @@ fn report(
     };
     let Checkpoint { origin, size, root } = &theirs.checkpoint;
     if context.options.json {
-        let mut answer = json!({ "state": state, "origin": origin, "size": size, "root": root.hex(), "size_before": before });
-        match &ended {
-            Ended::Level(_, done) => {
-                answer["bundles_fetched"] = json!(done.bundles_fetched);
-                answer["bundles_kept"] = json!(done.bundles_kept);
-                answer["files_written"] = json!(done.files_written);
-            }
-            Ended::Fork(_, why, folder) => {
-                answer["why"] = json!(why);
-                answer["evidence"] = json!(folder.display().to_string());
-            }
-            Ended::Behind(_) => {}
+        let more = match &ended {
+            Ended::Level(_, done) => json!({
+                "bundles_fetched": done.bundles_fetched,
+                "bundles_kept": done.bundles_kept,
+                "files_written": done.files_written,
+            }),
+            Ended::Fork(_, why, folder) => json!({ "why": why, "evidence": folder.display().to_string() }),
+            Ended::Behind(_) => json!({}),
+        };
+        let mut answer = json!({
+            "state": state, "origin": origin, "size": size, "root": root.hex(), "size_before": before,
+        });
+        if let (Some(answer), serde_json::Value::Object(mut more)) = (answer.as_object_mut(), more) {
+            answer.append(&mut more);
         }
         writeln!(context.out, "{answer}")?;
     } else {

@@ -128,11 +128,12 @@ impl Tile {
             Content::Hashes(level) => level.to_string(),
             Content::Entries => "entries".to_owned(),
         };
-        let mut path = format!("tile/{row}/{}", number_path(self.number));
-        if !self.is_full() {
-            path.push_str(&format!(".p/{}", self.width));
+        let number = number_path(self.number);
+        if self.is_full() {
+            format!("tile/{row}/{number}")
+        } else {
+            format!("tile/{row}/{number}.p/{}", self.width)
         }
-        path
     }
 
     /// The tile of a path, which must be in its one form.

@@ -1,7 +1,7 @@
 //! The public tree of a running collector, read by programs that share nothing with it: a plain HTTP client and the reader
 //! of tests/oracle, and copied by `tallystick log mirror`.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot do")]
+#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::path::Path;

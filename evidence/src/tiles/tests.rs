@@ -199,9 +199,9 @@ proptest! {
             prop_assert!(has(to) && !has(from), "{tile}");
         }
         if shift == 0 {
-            let old = tiles(from).filter(|tile| tile.is_full()).count();
+            let old = tiles(from).filter(Tile::is_full).count();
             let full = new.iter().filter(|tile| tile.is_full()).count();
-            prop_assert_eq!(old + full, tiles(to).filter(|tile| tile.is_full()).count());
+            prop_assert_eq!(old + full, tiles(to).filter(Tile::is_full).count());
         }
     }
 
@@ -244,7 +244,7 @@ fn an_edge_gives_every_tile_once_and_the_right_root() {
         })
         .unwrap();
         let size = edge.size();
-        if size < 600 || size % 4_999 == 0 || size == 65_536 || size == 66_000 {
+        if size < 600 || size.is_multiple_of(4_999) || size == 65_536 || size == 66_000 {
             assert_eq!(edge.root(), naive_root(&leaves[..usize::try_from(size).unwrap()]), "{size}");
             let partial: Vec<Tile> = edge.partial().map(|(tile, _)| tile).collect();
             let expected = tiles(size).filter(|tile| !tile.is_full() && tile.content() != Content::Entries);
