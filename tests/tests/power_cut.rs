@@ -58,6 +58,8 @@ struct Seen {
     after_kill: u64,
     starting: u64,
     counts: Counts,
+    /// What was told while the power went.
+    late: Counts,
     /// Ledgers that could not be opened, did not sign, or were not sound.
     not_back: Vec<String>,
     rebuilt: Vec<String>,
@@ -110,7 +112,10 @@ fn ms(seeded: &mut Seeded, most: usize) -> Duration {
     Duration::from_millis(seeded.below(most) as u64)
 }
 
-/// One life of the ledger, up to its cut. Gives what was told.
+/// One life of the ledger, up to its cut. Gives what was told before the order to cut was given, and after it.
+///
+/// A machine without power tells nothing. Here the process lives on, and ext4 may answer a sync that ran into the cut
+/// with success: what is told after the order is counted apart.
 fn live(
     disk: &LoopDisk,
     data: &Path,
@@ -118,7 +123,7 @@ fn live(
     cut: Cut,
     seeded: &mut Seeded,
     no_sync: bool,
-) -> String {
+) -> (String, String) {
     let beside = disk.path().parent().expect("a folder");
     let seed = seeded.next().to_string();
     let words: &[&str] = if no_sync { &[&seed, "no-sync"] } else { &[&seed] };
@@ -143,9 +148,14 @@ fn live(
         disk.write_back();
         sleep(ms(seeded, 10));
     }
+    let before = writing.told();
+    // The line that is being written belongs to what is told late.
+    let before = before.get(..before.rfind('\n').map_or(0, |end| end + 1)).unwrap_or_default().len();
     disk.cut(cut);
-    told.push_str(&writing.ended());
-    told
+    let all = writing.ended();
+    let (before, late) = all.split_at(before);
+    told.push_str(before);
+    (told, late.to_owned())
 }
 
 /// Opens by the ordinary path; why the ledger did not come back, if it did not.
@@ -190,7 +200,8 @@ fn cuts(kind: Kind, cuts: u64) -> Seen {
         };
         let how = if cut % 3 == 2 { Cut::LogFlushed } else { Cut::Sudden };
         let before = told.clone();
-        told.hear(&live(&disk, &data, moment, how, &mut seeded, false));
+        let (heard, late) = live(&disk, &data, moment, how, &mut seeded, false);
+        told.hear(&heard);
         disk.restart();
         seen.log_flushed += u64::from(how == Cut::LogFlushed);
         seen.after_kill += u64::from(moment == Moment::AfterKill);
@@ -208,6 +219,13 @@ fn cuts(kind: Kind, cuts: u64) -> Seen {
             told = Told::default();
             continue;
         }
+        let mut told_late = Told::default();
+        told_late.hear(&late);
+        let late = told_late.count(&data);
+        seen.late.add(&late);
+        if late.lost + late.not_prefix > 0 {
+            println!("{kind} cut {cut}: told while the power went: {late}");
+        }
         let opened = told.opened.clone().expect("what was opened");
         seen.torn += u64::from(opened.torn_bytes > 0);
         seen.behind += u64::from(opened.rebuilt.is_none() && opened.indexed_entries > 0);
@@ -222,14 +240,22 @@ fn cuts(kind: Kind, cuts: u64) -> Seen {
 }
 
 fn report(kind: Kind, seen: &Seen) {
-    let Seen { cuts, log_flushed, after_kill, starting, counts, not_back, rebuilt, torn, behind } = seen;
+    let Seen { cuts, log_flushed, after_kill, starting, counts, late, not_back, rebuilt, torn, behind } =
+        seen;
     let mut text =
         format!("{cuts} cuts ({log_flushed} with the file system's log flushed; {after_kill} after a ");
     write!(text, "kill, {starting} during a start): {counts}; {} logs did not come ", not_back.len())
         .expect("a string takes everything");
     write!(text, "back by themselves; index made anew {}, brought level {behind}; ", rebuilt.len())
         .expect("a string takes everything");
-    write!(text, "unacknowledged groups cut {torn}").expect("a string takes everything");
+    write!(
+        text,
+        "unacknowledged groups cut {torn}; told while the power went: {}, lost {}, ",
+        late.acknowledged, late.lost
+    )
+    .expect("a string takes everything");
+    write!(text, "of {} checkpoints {} no prefix", late.checkpoints, late.not_prefix)
+        .expect("a string takes everything");
     figures::report(&format!("power cuts on {kind}"), text);
     for why in rebuilt {
         println!("{kind}: index made anew: {why}");
@@ -270,7 +296,7 @@ fn a_ledger_that_does_not_sync_is_caught() {
             let data = disk.path().join(format!("data-{cut}"));
             ledger::create(&data, ledger::SEGMENT_BYTES_LONG).expect("a ledger");
             let mut told = Told::default();
-            told.hear(&live(&disk, &data, Moment::Writing, Cut::Sudden, &mut seeded, true));
+            told.hear(&live(&disk, &data, Moment::Writing, Cut::Sudden, &mut seeded, true).0);
             disk.restart();
             let report = ledger::check(&data);
             let size = report.as_ref().map_or(0, |report| report.size);
