@@ -10,6 +10,7 @@ use evidence::keys::PublicKey;
 use evidence::merkle;
 use evidence::note::{Checkpoint, Note};
 use evidence::trust::{MadeBy, Trust};
+use evidence::witness_policy::{POLICY_BYTES_MAX, WitnessPolicy};
 use proto::LatestCheckpointRequest;
 use serde_json::json;
 
@@ -60,6 +61,9 @@ pub(crate) struct PinArgs {
     /// Trust file to make or to add to
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Witness policy (C2SP tlog-policy): its logs are those of the profile. Without it no witness is asked for
+    #[arg(long, value_name = "FILE")]
+    witness_policy: Option<PathBuf>,
     /// Whether sets of a simulated log are accepted
     #[arg(long, value_enum, default_value = "refuse", value_name = "WHAT")]
     simulated: Simulated,
@@ -100,13 +104,15 @@ impl PinArgs {
         let auditor = read_public_key(&self.auditor_key)?.signing;
         let mut caller = context.options.connect(context.clock.clone()).await?;
         let is_new = self.out.symlink_metadata().is_err();
+        let policy = self.read_policy()?;
         let mut trust = if is_new {
-            self.new_trust(&caller.profile, auditor)
+            self.new_trust(&caller.profile, auditor, policy)
         } else {
             let trust = read(&self.out)?;
-            self.agrees(&trust, &caller.profile, &auditor)?;
+            self.agrees(&trust, &caller.profile, &auditor, policy.as_deref())?;
             trust
         };
+        trust.policy().context("the witness policy")?;
         // One question for each pinned checkpoint; the last is the newest, and its answer is what gets pinned.
         let mut known: Vec<Checkpoint> =
             trust.checkpoints.iter().filter(|pinned| pinned.origin == trust.origin).cloned().collect();
@@ -145,12 +151,21 @@ impl PinArgs {
         show(context, &trust)
     }
 
-    fn new_trust(&self, profile: &Profile, auditor_key: PublicKey) -> Trust {
-        let mut witness_policy = String::new();
-        for key in &profile.log_keys {
-            witness_policy += &["log ", &key.vkey(), "\n"].concat();
-        }
-        witness_policy.push_str("quorum none\n");
+    fn read_policy(&self) -> anyhow::Result<Option<String>> {
+        let Some(path) = &self.witness_policy else { return Ok(None) };
+        let bytes = files::read(path, "the witness policy", POLICY_BYTES_MAX)?;
+        WitnessPolicy::parse(&bytes).with_context(|| path.display().to_string())?;
+        Ok(Some(String::from_utf8(bytes).context("the witness policy")?))
+    }
+
+    fn new_trust(&self, profile: &Profile, auditor_key: PublicKey, policy: Option<String>) -> Trust {
+        let witness_policy = policy.unwrap_or_else(|| {
+            let mut none = String::new();
+            for key in &profile.log_keys {
+                none += &["log ", &key.vkey(), "\n"].concat();
+            }
+            none + "quorum none\n"
+        });
         Trust {
             trust_domain: profile.trust_domain.to_string(),
             origin: profile.origin.clone(),
@@ -171,7 +186,13 @@ impl PinArgs {
     }
 
     /// Only checkpoints are ever added to a trust file: everything else must be what it says already.
-    fn agrees(&self, trust: &Trust, profile: &Profile, auditor_key: &PublicKey) -> anyhow::Result<()> {
+    fn agrees(
+        &self,
+        trust: &Trust,
+        profile: &Profile,
+        auditor_key: &PublicKey,
+        policy: Option<&str>,
+    ) -> anyhow::Result<()> {
         let differs = if trust.origin != profile.origin || trust.trust_domain != profile.trust_domain.as_str()
         {
             "is for another log than the profile"
@@ -181,6 +202,8 @@ impl PinArgs {
             "says otherwise who made it than --made-by"
         } else if trust.accept_simulated != (self.simulated == Simulated::Accept) {
             "says otherwise than --simulated"
+        } else if policy.is_some_and(|policy| policy != trust.witness_policy) {
+            "has another policy than --witness-policy"
         } else {
             return Ok(());
         };
@@ -196,8 +219,17 @@ fn grown(
     consistency: &[Vec<u8>],
 ) -> anyhow::Result<Checkpoint> {
     let note = Note::parse(note.as_bytes()).context("the collector's checkpoint")?;
-    let newest = Checkpoint::open_strict(&note, &trust.log_keys, &trust.origin)
+    let newest = Checkpoint::open_of(&note, &trust.log_keys, &trust.origin)
         .context("the collector's checkpoint does not verify with the keys of the trust file")?;
+    let policy = trust.policy().context("the trust file's witness policy")?;
+    let standing = policy.standing(&note).context("the collector's checkpoint")?;
+    if !standing.satisfied {
+        bail!(
+            "the collector's newest checkpoint does not meet the quorum {:?} of the trust file: {}. Nothing was pinned",
+            policy.quorum_name(),
+            standing.sentence()
+        );
+    }
     let proof = consistency
         .iter()
         .map(|hash| Digest::from_slice(hash))
@@ -248,9 +280,11 @@ fn show(context: &mut Context<'_>, trust: &Trust) -> anyhow::Result<()> {
     }
     writeln!(context.out, "Auditor key  {}", trust.auditor_key.hex())?;
     writeln!(context.out, "Made by      {made_by}; simulated logs: {simulated}")?;
-    for line in trust.witness_policy.lines().filter(|line| line.starts_with("quorum")) {
-        writeln!(context.out, "Witnesses    {}", clean(line))?;
+    let policy = trust.policy().context("the witness policy")?;
+    for witness in policy.witnesses() {
+        writeln!(context.out, "Witness      {}: {}", clean(&witness.name), clean(&witness.key.vkey()))?;
     }
+    writeln!(context.out, "Witnesses    quorum {}", clean(policy.quorum_name()))?;
     for pinned in &trust.checkpoints {
         writeln!(context.out, "Pinned       {} entries, root {}", pinned.size, pinned.root)?;
     }

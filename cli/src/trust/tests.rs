@@ -62,3 +62,24 @@ fn a_checkpoint_of_another_key_or_log_is_not() {
     let note = other.sign(&log_key()).unwrap().encode();
     grown(&trust(), &one, &note, &proof).unwrap_err();
 }
+
+#[test]
+fn a_checkpoint_without_its_quorum_is_not() {
+    let (one, two, proof) = trees();
+    let witness = SecretKey::from_seed(&[7; 32]).unwrap();
+    let name = "witness.example/w1";
+    let vkey = evidence::note::WitnessKey::new(name, *witness.public()).unwrap().vkey();
+    let log = trust().log_keys.iter().map(|key| format!("log {}\n", key.vkey())).collect::<String>();
+    let asking = Trust { witness_policy: format!("{log}witness w1 {vkey}\nquorum w1\n"), ..trust() };
+    let note = two.sign(&log_key()).unwrap();
+    let line = note.cosignature(name, &witness, 1).unwrap();
+    let cosigned = format!("{}{line}", note.encode());
+    assert_eq!(grown(&asking, &one, &cosigned, &proof).unwrap(), two);
+    // A trust file that asks for nobody takes it with strange lines too.
+    assert_eq!(grown(&trust(), &one, &cosigned, &proof).unwrap(), two);
+    let error = format!("{:#}", grown(&asking, &one, &note.encode(), &proof).unwrap_err());
+    assert!(error.contains("missing: w1. Nothing was pinned"), "{error}");
+    let fork = Checkpoint { root: Digest::of(b"other"), ..two.clone() }.sign(&log_key()).unwrap();
+    let lie = format!("{}{}", note.encode(), fork.cosignature(name, &witness, 1).unwrap());
+    grown(&asking, &one, &lie, &proof).unwrap_err();
+}
