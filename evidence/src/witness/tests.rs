@@ -22,7 +22,7 @@ fn root(name: &str, from: u64, to: u64) -> Digest {
         0 => empty_root(),
         1 => leaf_hash(format!("{name} {from}").as_bytes()),
         n => {
-            let middle = from + (1 << (63 - (n - 1).leading_zeros()));
+            let middle = from + (1 << (n - 1).ilog2());
             node_hash(&root(name, from, middle), &root(name, middle, to))
         }
     }
@@ -32,7 +32,7 @@ fn subproof(name: &str, m: u64, from: u64, to: u64, whole: bool) -> Vec<Digest> 
     if m == to {
         return if whole { Vec::new() } else { vec![root(name, from, to)] };
     }
-    let middle = from + (1 << (63 - (to - from - 1).leading_zeros()));
+    let middle = from + (1 << (to - from - 1).ilog2());
     if m <= middle {
         [subproof(name, m, from, middle, whole), vec![root(name, middle, to)]].concat()
     } else {

@@ -150,7 +150,8 @@ fn what_is_no_policy_is_refused() {
 
 #[test]
 fn at_least_32_of_each_are_read() {
-    let groups: String = (2..34).map(|n| format!("group g{n} all w{n}\n")).collect();
+    let groups: Vec<String> = (2..34).map(|n| format!("group g{n} all w{n}\n")).collect();
+    let groups = groups.concat();
     let all = policy(2..34, &format!("{groups}quorum g33\n")).unwrap();
     assert_eq!(all.witnesses().len(), POLICY_ENTRIES_MAX);
     assert!(policy(2..35, "quorum w2\n").is_err());
@@ -174,7 +175,8 @@ proptest! {
     #[test]
     fn a_threshold_counts_members(of in 1_usize..8, k in 1_usize..8, by in any::<u8>()) {
         prop_assume!(k <= of);
-        let members: String = (0..of).map(|n| format!(" w{}", n + 2)).collect();
+        let members: Vec<String> = (0..of).map(|n| format!(" w{}", n + 2)).collect();
+        let members = members.concat();
         let last = u8::try_from(of).unwrap() + 2;
         let policy = policy(2..last, &format!("group g {k}{members}\nquorum g\n")).unwrap();
         let signers: Vec<u8> = (2..last).filter(|seed| by >> (seed - 2) & 1 == 1).collect();
