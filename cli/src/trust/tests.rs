@@ -69,7 +69,8 @@ fn a_checkpoint_without_its_quorum_is_not() {
     let witness = SecretKey::from_seed(&[7; 32]).unwrap();
     let name = "witness.example/w1";
     let vkey = evidence::note::WitnessKey::new(name, *witness.public()).unwrap().vkey();
-    let log = trust().log_keys.iter().map(|key| format!("log {}\n", key.vkey())).collect::<String>();
+    let [log] = trust().log_keys.try_into().unwrap();
+    let log = format!("log {}\n", VerifierKey::vkey(&log));
     let asking = Trust { witness_policy: format!("{log}witness w1 {vkey}\nquorum w1\n"), ..trust() };
     let note = two.sign(&log_key()).unwrap();
     let line = note.cosignature(name, &witness, 1).unwrap();
