@@ -19,7 +19,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tests::loop_disk::{Cut, Kind, LoopDisk};
-use tests::process::{Ran, run, wait_for};
+use tests::process::{Ran, run, run_command, wait_for};
 use tests::seeded::Seeded;
 use tests::told::{Counts, Told};
 use tests::{figures, ledger};
@@ -285,6 +285,38 @@ fn nothing_acknowledged_is_lost_on_ext4() {
 fn nothing_acknowledged_is_lost_on_xfs() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     report(Kind::Xfs, &cuts(Kind::Xfs, number_of_cuts()));
+}
+
+/// Killed between the write of a group and its sync; the next process finds the group in the system's memory, brings its
+/// index level with it, and dies too; then the power goes. The index must not know more than the journal.
+#[test]
+fn what_a_killed_process_left_survives_the_cut_after_the_next_start() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for kind in [Kind::Ext4, Kind::Xfs] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = LoopDisk::new(folder.path(), kind);
+        let data = disk.path().join("data");
+        ledger::create(&data, ledger::SEGMENT_BYTES_LONG).expect("a ledger");
+        let path = data.to_str().expect("UTF-8");
+        let mut told = Told::default();
+        // Groups and checkpoints take turns, a checkpoint first.
+        for (words, point) in
+            [(&["write", path, "9"][..], "journal-written:6"), (&["look", path], "checkpoint-signed:1")]
+        {
+            let mut command = writer(words);
+            command.env("TALLYSTICK_FAILPOINT", point);
+            let ran = run_command(command);
+            assert_eq!(ran.code, None, "{point} was not reached: {}", ran.err);
+            told.hear(&ran.out);
+        }
+        disk.cut(Cut::Sudden);
+        disk.restart();
+        assert_eq!(comes_back(&data, &mut told), Ok(()), "{kind}");
+        told.count(&data).assert_kept(&kind.to_string());
+        assert_eq!(told.stored.len(), 2, "the statements before the first kill");
+        let size = told.opened.as_ref().map(|opened| opened.size);
+        assert_eq!(size, Some(4), "the one that the next start found is there too");
+    }
 }
 
 /// The control: with syncs that do nothing, the same cuts lose what was acknowledged. A test that cannot find that
