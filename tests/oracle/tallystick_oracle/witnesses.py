@@ -155,4 +155,3 @@ class Policy:
             else:
                 cosigned[found[0]] = self.witnesses[found[0]].check(text, raw[4:], what)
         return cosigned, rest
-
