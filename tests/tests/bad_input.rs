@@ -13,7 +13,7 @@ use evidence::ids::{Digest, InstanceId};
 use evidence::keys::SecretKey;
 use evidence::leaf::Kind;
 use evidence::note::Checkpoint;
-use evidence::statement::{Body as Says, Statement};
+use evidence::statement::{Body as Says, SEQUENCE_MAX, Statement};
 use evidence::time::Timestamp;
 use proto::RefusedReason;
 use proto::to_agent::Item as In;
@@ -353,7 +353,7 @@ async fn sequences_that_are_replayed_skipped_and_forked() {
     assert_eq!(second.store(&zero).await, stored);
 
     // Skipped: told where to go on, again and again.
-    for sequence in [3, 4, u64::MAX] {
+    for sequence in [3, 4, SEQUENCE_MAX] {
         let skipped = Envelope::sign(&device.statement(sequence, Digest::of(b"missing")), &device.key);
         submit.envelope(skipped.bytes()).await;
         match submit.answer().await.expect("an answer") {
@@ -361,6 +361,10 @@ async fn sequences_that_are_replayed_skipped_and_forked() {
             other => panic!("{other:?}"),
         }
     }
+    // No set could write such a number.
+    let beyond = Envelope::sign(&device.statement(SEQUENCE_MAX + 1, Digest::of(b"missing")), &device.key);
+    let (reason, said) = submit.refused(beyond.bytes()).await;
+    assert!(reason == RefusedReason::Malformed && said.contains("2^53"), "{reason:?}: {said}");
 
     // Forked: other bytes for a used sequence, the next one after another predecessor, and a first one with a
     // predecessor.
