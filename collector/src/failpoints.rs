@@ -7,6 +7,8 @@
 //! | point | a crash here leaves |
 //! |---|---|
 //! | `group-formed` | nothing of the group |
+//! | `data-keys-written` | new data keys that nothing was sealed under: kept if whole, else dropped |
+//! | `data-keys-synced` | the same, durable |
 //! | `journal-half-written` | half a group without its seal: cut at open |
 //! | `journal-written` | all or part of a group that nobody was told of: kept if whole, else cut |
 //! | `journal-synced` | the group in the journal; the index is behind and catches up at open |
@@ -21,6 +23,8 @@
 //! | `tree-tiles-put` | tiles that no checkpoint of the public tree covers yet: written again |
 //! | `tree-tiles-synced` | the same, durable |
 //! | `tree-checkpoint-synced` | a public tree level with its checkpoint, and partial tiles that are not needed: removed at start |
+//! | `data-keys-rewritten` | a tombstone, and a file without the keys beside the one with them: erased at the next start |
+//! | `data-keys-renamed` | the same, or the file without the keys |
 
 /// Every point of the log, in the order of commitments.
 pub const POINTS: [&str; 12] = [
@@ -40,6 +44,10 @@ pub const POINTS: [&str; 12] = [
 
 /// The points of the public tree, which follows the log in a thread of its own while the server runs.
 pub const TREE_POINTS: [&str; 3] = ["tree-tiles-put", "tree-tiles-synced", "tree-checkpoint-synced"];
+
+/// The points of the data keys: two before the first group that needs a new key, two while keys are erased.
+pub const KEY_POINTS: [&str; 4] =
+    ["data-keys-written", "data-keys-synced", "data-keys-rewritten", "data-keys-renamed"];
 
 /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
 #[cfg(not(feature = "failpoints"))]
@@ -61,7 +69,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{POINTS, TREE_POINTS};
+    use super::{KEY_POINTS, POINTS, TREE_POINTS};
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -76,7 +84,10 @@ mod armed {
     fn configured() -> Option<Armed> {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        match (POINTS.iter().chain(&TREE_POINTS).find(|point| **point == name), nth.parse::<u64>()) {
+        match (
+            POINTS.iter().chain(&TREE_POINTS).chain(&KEY_POINTS).find(|point| **point == name),
+            nth.parse::<u64>(),
+        ) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),
             _ => {
                 // A test that names no point would pass without testing anything.

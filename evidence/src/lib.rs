@@ -10,6 +10,7 @@ pub mod draw;
 pub mod dsse;
 pub mod enrolment;
 pub mod envelope;
+pub mod erasure;
 pub mod evaluation;
 pub mod facts;
 pub mod frame;

@@ -86,6 +86,22 @@ impl DayLabel {
         era * 146_097 + doe - 719_468
     }
 
+    /// The year, 1970 to 9999.
+    pub const fn year(self) -> u16 {
+        self.year
+    }
+
+    /// The month, 1 to 12.
+    pub const fn month(self) -> u8 {
+        self.month
+    }
+
+    /// The first day of a month; none outside the calendar's years or months.
+    pub fn first_of(year: u16, month: u8) -> Option<Self> {
+        let known = (1970..=9999).contains(&year) && (1..=12).contains(&month);
+        known.then_some(Self { year, month, day: 1 })
+    }
+
     /// The first millisecond of this day in UTC.
     pub fn start_utc(self) -> Timestamp {
         Timestamp(self.days_since_1970() * DAY_MS)
