@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use evidence::ids::Digest;
 use evidence::merkle::{self, ProofError};
 use evidence::note::{Checkpoint, Note, NoteError, VerifierKey};
+use evidence::statement;
 
 use crate::disk;
+
+#[cfg(test)]
+mod tests;
 
 /// Why a checkpoint was not believed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +97,20 @@ impl Anchor {
     /// The checkpoint, for a statement.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         self.newest.as_ref().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// The checkpoint as a statement names it: with the hash of its note where others than the log signed it too, since
+    /// that hash nobody could know before they did.
+    pub fn for_statement(&self) -> Option<statement::Anchor> {
+        let mut anchor = statement::Anchor::from(self.checkpoint()?.clone());
+        anchor.note =
+            self.note().filter(|note| self.is_cosigned(note)).map(|note| Digest::of(note.as_bytes()));
+        Some(anchor)
+    }
+
+    fn is_cosigned(&self, note: &str) -> bool {
+        Note::parse(note.as_bytes())
+            .is_ok_and(|note| note.signatures() > note.with_lines_of(&self.log.keys, &[]).signatures())
     }
 
     /// Its note as the log signed it.

@@ -6,8 +6,7 @@ use std::path::Path;
 use evidence::envelope::Envelope;
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::keys::SecretKey;
-use evidence::note::Checkpoint;
-use evidence::statement::{Attestation, Body, Gap, Statement};
+use evidence::statement::{Anchor, Attestation, Body, Gap, Statement};
 use evidence::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -76,7 +75,7 @@ impl Attester {
     pub fn attestation(
         &self,
         place: Place,
-        anchor: Option<Checkpoint>,
+        anchor: Option<Anchor>,
         moment: &Moment,
         observed: Observed,
     ) -> Envelope {
@@ -100,7 +99,7 @@ impl Attester {
     }
 
     /// Signs that statements were not made.
-    pub fn not_made(&self, place: Place, anchor: Option<Checkpoint>, not_made: &NotMade) -> Envelope {
+    pub fn not_made(&self, place: Place, anchor: Option<Anchor>, not_made: &NotMade) -> Envelope {
         let gap = Gap::NotMade {
             first_minute: not_made.first_minute,
             last_minute: not_made.last_minute,
@@ -111,11 +110,11 @@ impl Attester {
     }
 
     /// Signs that statements were destroyed; `place` is the one of `Spool::destroyed_from`.
-    pub fn destroyed(&self, place: Place, anchor: Option<Checkpoint>, gap: Gap) -> Envelope {
+    pub fn destroyed(&self, place: Place, anchor: Option<Anchor>, gap: Gap) -> Envelope {
         self.sign(place, anchor, Body::Gap(gap))
     }
 
-    fn sign(&self, place: Place, anchor: Option<Checkpoint>, body: Body) -> Envelope {
+    fn sign(&self, place: Place, anchor: Option<Anchor>, body: Body) -> Envelope {
         let statement = Statement {
             instance: self.instance,
             sequence: place.sequence,

@@ -153,12 +153,12 @@ impl Device {
             && let Some(not_made) = self.spool.not_made()
         {
             let place = self.spool.place()?;
-            let gap = self.attester.not_made(place, self.anchor.checkpoint().cloned(), &not_made);
+            let gap = self.attester.not_made(place, self.anchor.for_statement(), &not_made);
             self.spool.put(&gap)?;
         }
         let facts = FactsDigest(observed.facts_digest());
         let place = self.spool.place()?;
-        let anchor = self.anchor.checkpoint().cloned();
+        let anchor = self.anchor.for_statement();
         let sequence = self.spool.put(&self.attester.attestation(place, anchor, moment, observed))?;
         let looked = Looked { attested_ms: moment.now.ms(), facts };
         self.looked = Some(looked);
@@ -175,7 +175,7 @@ impl Device {
         let sequence = self.spool.place()?.sequence;
         let (gap, previous) = self.spool.destroyed_from(first)?;
         let place = Place { sequence, previous };
-        let envelope = self.attester.destroyed(place, self.anchor.checkpoint().cloned(), gap);
+        let envelope = self.attester.destroyed(place, self.anchor.for_statement(), gap);
         tracing::error!(
             first,
             last = sequence.saturating_sub(1),

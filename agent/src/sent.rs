@@ -102,9 +102,11 @@ impl Line {
         }
         if let Some(anchor) = &self.statement.anchor {
             let root = json::hex(&anchor.root);
-            let anchor =
+            let note = anchor.note.as_ref().map(|note| ("note", json::hex(note)));
+            let shown =
                 [("origin", json::text(&anchor.origin)), ("root", root), ("size", json::count(anchor.size))];
-            members.push(("anchor".into(), json::object(anchor)));
+            let shown = shown.into_iter().chain(note).map(|(key, value)| (key.to_owned(), value));
+            members.push(("anchor".into(), Value::Object(shown.collect())));
         }
         match &self.statement.body {
             Body::Attestation(attestation) => {

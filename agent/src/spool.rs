@@ -500,6 +500,7 @@ impl<D: Disk> Spool<D> {
 fn newest_anchor<'a>(envelopes: impl Iterator<Item = &'a [u8]>) -> Option<Checkpoint> {
     envelopes
         .filter_map(|bytes| Envelope::parse(bytes).ok()?.claimed().ok()?.anchor)
+        .map(|anchor| anchor.checkpoint())
         .max_by_key(|anchor| anchor.size)
 }
 

@@ -43,7 +43,7 @@ impl Chain {
             instance: self.device.instance,
             sequence: self.next_sequence,
             previous: self.previous,
-            anchor: Some(self.device.anchor.clone()),
+            anchor: Some(self.device.anchor.clone().into()),
             body: Body::Attestation(Box::new(Attestation { device: self.device.id, fields })),
         };
         let envelope = Envelope::sign(&statement, &self.device.key);

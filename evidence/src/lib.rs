@@ -15,6 +15,7 @@ pub mod evaluation;
 pub mod facts;
 pub mod frame;
 pub mod ids;
+pub mod interval;
 pub mod json;
 pub mod judge;
 pub mod keys;

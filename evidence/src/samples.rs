@@ -7,8 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::ids::{DeviceId, Digest, InstanceId};
-use crate::note::Checkpoint;
-use crate::statement::{Attestation, Body, FACT_ROWS_MAX, Gap, SEQUENCE_MAX, Statement};
+use crate::statement::{Anchor, Attestation, Body, FACT_ROWS_MAX, Gap, SEQUENCE_MAX, Statement};
 use proto::facts::Control;
 use proto::observation::Outcome;
 
@@ -101,10 +100,11 @@ pub(crate) fn full_statement() -> Statement {
         instance: InstanceId::from_bytes([0x22; 16]),
         sequence: 300,
         previous: Digest::of(b"previous"),
-        anchor: Some(Checkpoint {
+        anchor: Some(Anchor {
             origin: "example.com/log/one".into(),
             size: 1_000_000,
             root: Digest::of(b"root"),
+            note: None,
         }),
         body: Body::Attestation(Box::new(Attestation {
             device,
@@ -304,8 +304,14 @@ pub(crate) fn statements() -> impl Strategy<Value = Statement> {
     let destroyed = (0..SEQUENCE_MAX, number(), gap_reason()).prop_map(|(last, back, reason)| {
         Body::Gap(Gap::Destroyed { first: last.saturating_sub(back), last, reason })
     });
-    let anchor = ("[a-z.]{1,20}/log/[a-z]{1,9}", 1..u64::MAX, any::<[u8; 32]>())
-        .prop_map(|(origin, size, root)| Checkpoint { origin, size, root: Digest(root) });
+    let anchor =
+        ("[a-z.]{1,20}/log/[a-z]{1,9}", 1..u64::MAX, any::<[u8; 32]>(), option::of(any::<[u8; 32]>()))
+            .prop_map(|(origin, size, root, note)| Anchor {
+                origin,
+                size,
+                root: Digest(root),
+                note: note.map(Digest),
+            });
     (
         any::<[u8; 16]>(),
         number().prop_map(|number| number.min(SEQUENCE_MAX)),

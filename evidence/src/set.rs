@@ -27,6 +27,8 @@ pub const EXPORT_PROOF: &str = "export.tlog-proof";
 pub const PLAN: &str = "plan.json";
 /// Path of the set's checkpoint.
 pub const CHECKPOINT: &str = "log/checkpoint";
+/// Folder of the cosigned checkpoints that anchors name by the hash of their note.
+pub const ANCHORS: &str = "log/anchors/";
 /// Path of the page for people.
 pub const VERIFY_MD: &str = "VERIFY.md";
 
@@ -80,6 +82,11 @@ pub fn consistency_path(size: u64) -> String {
     format!("log/consistency/{size}")
 }
 
+/// Path of a cosigned checkpoint that an anchor names by the hash of its note.
+pub fn anchor_path(note: &Digest) -> String {
+    format!("{ANCHORS}{note}")
+}
+
 /// The four lines MANIFEST.note signs.
 pub fn note_text(origin: &str, manifest: &[u8], export_proof: &[u8]) -> String {
     format!("{NOTE_TITLE}\n{origin}\n{}\n{}\n", Digest::of(manifest), Digest::of(export_proof))
@@ -99,6 +106,7 @@ pub fn is_listed_path(path: &str) -> bool {
     match parts.as_slice() {
         [PLAN | VERIFY_MD] | ["log", "checkpoint"] => true,
         ["log", "consistency", size] => decimal(size),
+        ["log", "anchors", hash] => Digest::from_hex(hash).is_ok(),
         ["streams", file] => SET_STREAMS
             .iter()
             .any(|s| *file == format!("{}.jsonl", s.name()) || *file == format!("{}.tlog-proof", s.name())),

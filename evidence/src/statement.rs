@@ -50,9 +50,35 @@ pub struct Statement {
     /// SHA-256 of the previous envelope; zeros where nothing comes before.
     pub previous: Digest,
     /// Newest checkpoint the agent has verified.
-    pub anchor: Option<Checkpoint>,
+    pub anchor: Option<Anchor>,
     /// What it says.
     pub body: Body,
+}
+
+/// The newest checkpoint a device had verified when it signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The log's name.
+    pub origin: String,
+    /// Leaves.
+    pub size: u64,
+    /// RFC 6962 root.
+    pub root: Digest,
+    /// SHA-256 of its note, if others than the log had signed it: no statement with this hash is older than their lines.
+    pub note: Option<Digest>,
+}
+
+impl From<Checkpoint> for Anchor {
+    fn from(Checkpoint { origin, size, root }: Checkpoint) -> Self {
+        Self { origin, size, root, note: None }
+    }
+}
+
+impl Anchor {
+    /// The checkpoint, without its note.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { origin: self.origin.clone(), size: self.size, root: self.root }
+    }
 }
 
 /// The two things a device says.
@@ -145,6 +171,7 @@ impl Statement {
                 origin: anchor.origin.clone(),
                 size: anchor.size,
                 root: anchor.root.as_bytes().to_vec(),
+                note: anchor.note.map_or_else(Vec::new, |note| note.as_bytes().to_vec()),
             }),
             body: Some(body),
         }

@@ -19,12 +19,14 @@ mod export;
 mod files;
 mod statements;
 mod streams;
+mod times;
 mod units;
 
 pub use completeness::ReadTree;
+pub use times::UnitTime;
 
 /// The checks by number, from 1.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 25] = [
     "files",
     "trust",
     "checkpoint",
@@ -49,6 +51,7 @@ pub const NAMES: [&str; 24] = [
     "witnesses",
     "stamp",
     "beacon",
+    "times",
 ];
 /// A set is sound only if every check up to this one ran.
 const MUST_RUN: u8 = 19;
@@ -78,10 +81,12 @@ pub struct Check {
 /// The check list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Checks 1 to 24, in order.
+    /// Checks 1 to 25, in order.
     pub checks: Vec<Check>,
     /// Facts a reader must see first: who made the trust file, witnesses, simulated time.
     pub notices: Vec<String>,
+    /// When the statements that decided units were signed, by folder; empty unless check 25 passed.
+    pub times: Vec<UnitTime>,
 }
 
 impl Report {
@@ -124,6 +129,7 @@ struct Found {
     frozen: Option<Authority>,
     ceremony: Option<Ceremony>,
     statements: statements::Statements,
+    times: Vec<UnitTime>,
     /// The check at which folding the streams stopped: what builds on the fold cannot be run.
     stopped: Option<u8>,
 }
@@ -194,6 +200,7 @@ pub fn verify_with_tree(
         if found.witnesses.as_ref().is_some_and(WitnessPolicy::has_quorum) {
             found.run(22, &[2, 3, 4, 6, 7, 19], export::witnesses);
         }
+        found.run(25, &[15, 17, 19], |found| times::check(found, files));
     }
     for number in 2..=20 {
         found.outcomes.entry(number).or_insert_with(|| Outcome::NotRun("the manifest cannot be read".into()));
@@ -203,6 +210,7 @@ pub fn verify_with_tree(
         (21, "needs the public tree"),
         (23, if stamped { "this verifier does not read RFC 3161 stamps yet" } else { "no stamp" }),
         (24, "plan has no beacon"),
+        (25, "the manifest cannot be read"),
     ];
     for (number, why) in not_run {
         found.outcomes.entry(number).or_insert_with(|| Outcome::NotRun(why.into()));
@@ -219,7 +227,7 @@ pub fn verify_with_tree(
             outcome: found.outcomes.remove(&number).unwrap_or_else(|| Outcome::NotRun("not reached".into())),
         })
         .collect();
-    Report { checks, notices }
+    Report { checks, notices, times: found.times }
 }
 
 /// The bytes of a file, or a sentence that it is missing.

@@ -201,6 +201,13 @@ impl WitnessPolicy {
         }
     }
 
+    /// Whether the witnesses of these names are the quorum. Never under `quorum none`: nobody's word is no witness.
+    pub fn is_quorum(&self, names: &[&str]) -> bool {
+        let witnessed: Vec<bool> =
+            self.witnesses.iter().map(|witness| names.contains(&witness.name.as_str())).collect();
+        self.quorum.is_some_and(|quorum| self.holds(quorum, &witnessed))
+    }
+
     /// Groups name only what stands before them, so this ends.
     fn holds(&self, member: Member, witnessed: &[bool]) -> bool {
         match member {

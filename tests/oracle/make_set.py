@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from set_maker import times
 from set_maker.variants import all_sets
 from set_maker.wire import jcs
 
@@ -37,6 +38,8 @@ def main(arguments):
         with open(os.path.join(out, name + ".trust.json"), "wb") as file:
             file.write(trust if isinstance(trust, bytes) else jcs(trust))
         expected[name] = {"exit": 1 if failed else 0, "failed": failed, "also": also}
+        if name in times.EXPECTED:
+            expected[name]["times"] = times.EXPECTED[name]
     with open(os.path.join(out, "expected.json"), "w", encoding="utf-8") as file:
         json.dump(expected, file, indent=1, sort_keys=True)
     print("%d sets, %d of them good" % (len(expected), sum(not row["failed"] for row in expected.values())))

@@ -17,7 +17,7 @@ from tallystick_oracle import canonical, sampling
 from tallystick_oracle.canonical import Bad
 from tallystick_oracle.conditions import check_condition, evaluate
 from tallystick_oracle.protobuf import decode
-from tallystick_oracle.run import FAILED, is_sound, verify
+from tallystick_oracle.run import FAILED, is_sound, verify, verify_times
 from tallystick_oracle.schema import CONTROLS, ENUMS, MESSAGES
 from tallystick_oracle.setfolder import SetFolder
 from tallystick_oracle.signatures import ed25519_holds
@@ -62,9 +62,17 @@ class Sets(unittest.TestCase):
                 self.assertLessEqual(set(row["failed"]), set(failed), details)
                 self.assertLessEqual(set(failed), set(row["failed"]) | set(row["also"]), details)
 
+    def test_times(self):
+        for name, row in self.expected.items():
+            if "times" in row:
+                with self.subTest(name):
+                    times = verify_times(SetFolder(os.path.join(self.out, name)), self._trust(name))[1]
+                    told = {time["folder"]: time["text"] for time in times}
+                    self.assertEqual({folder: told.get(folder) for folder in row["times"]}, row["times"])
+
     def test_every_check_is_failed_by_some_set(self):
         reached = {number for row in self.expected.values() for number in row["failed"]}
-        self.assertEqual(reached, set(range(1, 21)) | {22})
+        self.assertEqual(reached, set(range(1, 21)) | {22, 25})
 
     def _sweep(self, change):
         """Applies a change to every file of the minimal set in turn."""
@@ -146,7 +154,7 @@ class Sets(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         value = json.loads(result.stdout)
         self.assertIs(value["sound"], False)
-        self.assertEqual([row["number"] for row in value["checks"]], list(range(1, 25)))
+        self.assertEqual([row["number"] for row in value["checks"]], list(range(1, 26)))
         self.assertEqual([row["number"] for row in value["checks"] if row["result"] == "failed"], [14])
         self.assertEqual({row["result"] for row in value["checks"]}, {"passed", "failed", "not-run"})
         for arguments in (

@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 
-from tallystick_oracle.run import FAILED, NOT_RUN, PASSED, is_sound, verify
+from tallystick_oracle.run import FAILED, NOT_RUN, PASSED, is_sound, verify_times
 from tallystick_oracle.setfolder import SetFolder
 from tallystick_oracle.tiles import TreeFolder
 
@@ -41,6 +41,14 @@ def print_list(rows):
         print("NOT SOUND: a check that must run did not")
 
 
+def print_times(times):
+    """When the statements that decided were signed, for people."""
+    if times:
+        print("signing of the statements that decided (UTC; whose clocks), not of what they observed:")
+    for row in times:
+        print(printable("%s %s: statement %d, %s" % (row["folder"], row["unit"], row["index"], row["text"])))
+
+
 def main(arguments):
     """Runs the program; its exit code."""
     parser = argparse.ArgumentParser(prog="verify.py", description="Verifies a Tallystick sampling set.")
@@ -56,11 +64,12 @@ def main(arguments):
     except (OSError, ValueError) as error:
         print("cannot read: %s" % printable(str(error)), file=sys.stderr)
         return 2
-    rows = verify(folder, trust, TreeFolder(options.tree) if options.tree else None)
+    rows, times = verify_times(folder, trust, TreeFolder(options.tree) if options.tree else None)
     if options.json:
-        print(json.dumps({"sound": is_sound(rows), "checks": rows}, indent=1))
+        print(json.dumps({"sound": is_sound(rows), "checks": rows, "times": times}, indent=1))
     else:
         print_list(rows)
+        print_times(times)
     return 0 if is_sound(rows) else 1
 
 

@@ -324,7 +324,7 @@ async fn statements_that_are_not_what_they_should_be() {
     // An anchor of another log, one that this log has not reached, and a root that it never had.
     for (origin, size) in [("other.example.com/log/main", 1), (ORIGIN, 1 << 40), (ORIGIN, 1)] {
         let anchor = Checkpoint { origin: origin.to_owned(), size, root: Digest::ZERO };
-        let anchored = Statement { anchor: Some(anchor), ..device.next() };
+        let anchored = Statement { anchor: Some(anchor.into()), ..device.next() };
         let anchored = Envelope::sign(&anchored, &device.key);
         assert_eq!(submit.refused(anchored.bytes()).await.0, RefusedReason::Anchor);
     }

@@ -15,9 +15,9 @@ use evidence::verify::{Outcome, Report, verify};
 use serde_json::Value;
 
 /// Fewer sets than this, and the makers lost some.
-const SETS_MIN: usize = 340;
+const SETS_MIN: usize = 440;
 /// Fewer sound ones than this, likewise.
-const GOOD_MIN: usize = 13;
+const GOOD_MIN: usize = 38;
 /// Damaged copies of each of three sets.
 const DAMAGED_ROUNDS: usize = 150;
 /// So many different checks must have met the damage.
@@ -26,6 +26,10 @@ const REACHED_MIN: usize = 10;
 const CHECKS: std::ops::RangeInclusive<u8> = 1..=20;
 /// The check of witnesses, which runs where a policy asks for them.
 const WITNESSES: u8 = 22;
+/// The check of anchors and times.
+const TIMES: u8 = 25;
+/// Fewer sets than this whose times are known, and the makers lost some.
+const TIMED_MIN: usize = 14;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
@@ -36,6 +40,8 @@ struct Expected {
     sound: bool,
     failed: BTreeSet<u8>,
     may_fail: BTreeSet<u8>,
+    /// When the statement that decided the unit in a folder was signed.
+    times: BTreeMap<String, String>,
 }
 
 fn numbers(row: &Value, key: &str) -> BTreeSet<u8> {
@@ -63,7 +69,11 @@ fn make(out: &Path) -> BTreeMap<String, Expected> {
             let sound = row["exit"].as_u64().expect("an exit code") == 0;
             let failed = numbers(&row, "failed");
             assert_eq!(sound, failed.is_empty(), "{name} contradicts itself");
-            (name, Expected { sound, failed, may_fail: numbers(&row, "also") })
+            let times = row.get("times").and_then(Value::as_object).into_iter().flatten();
+            let times = times
+                .map(|(folder, text)| (folder.clone(), text.as_str().expect("a text").to_owned()))
+                .collect();
+            (name, Expected { sound, failed, may_fail: numbers(&row, "also"), times })
         })
         .collect();
     assert!(sets.len() >= SETS_MIN, "only {} sets were made", sets.len());
@@ -100,6 +110,13 @@ fn complaints(name: &str, expected: &Expected, report: &Report) -> Vec<String> {
             found.push(format!("{name}: check {} {:?}", check.number, check.outcome));
         }
     }
+    for (folder, text) in &expected.times {
+        let told =
+            report.times.iter().find(|time| time.folder == *folder).map(|time| time.interval.to_string());
+        if told.as_ref() != Some(text) {
+            found.push(format!("{name}: {folder} was signed {told:?}, not {text}"));
+        }
+    }
     found
 }
 
@@ -115,8 +132,27 @@ fn every_hand_made_set_gives_what_it_must() {
         found.extend(complaints(name, expected, &report));
     }
     assert!(found.is_empty(), "{} disagreements:\n{}", found.len(), found.join("\n"));
-    assert_eq!(reached, CHECKS.chain([WITNESSES]).collect(), "every check is failed by some set");
+    assert_eq!(reached, CHECKS.chain([WITNESSES, TIMES]).collect(), "every check is failed by some set");
     the_program(folder.path());
+    both_tell_the_same_times(folder.path(), &sets);
+}
+
+/// The second verifier's times are ours, row by row, for every set about times.
+fn both_tell_the_same_times(out: &Path, sets: &BTreeMap<String, Expected>) {
+    let mut compared = 0;
+    for (name, _) in sets.iter().filter(|(name, set)| name.contains("-times-") || !set.times.is_empty()) {
+        let (set, trust) = (out.join(name), trust_file(out, name));
+        let report = |command: &mut Command| -> Value {
+            let output = command.arg(&set).arg("--trust").arg(&trust).arg("--json").output();
+            serde_json::from_slice(&output.expect("the program runs").stdout).expect("one JSON object")
+        };
+        let ours = report(&mut Command::new(env!("CARGO_BIN_EXE_verify")));
+        let other = report(Command::new("python3").arg("-B").arg(root().join("tests/oracle/verify.py")));
+        assert_eq!(ours["times"], other["times"], "{name}");
+        assert_eq!(ours["times"].as_array().is_some_and(Vec::is_empty), ours["sound"] == false, "{name}");
+        compared += usize::from(ours["sound"] == true);
+    }
+    assert!(compared >= TIMED_MIN, "only {compared} sets tell times");
 }
 
 /// One change of a file, drawn from `chance`: a flipped bit, a cut, a part twice, a byte more.
@@ -198,7 +234,7 @@ fn the_program(out: &Path) {
     let value: Value = serde_json::from_str(&text(&bad)).expect("one JSON object");
     assert_eq!(value["sound"], Value::Bool(false));
     let checks = value["checks"].as_array().expect("checks");
-    assert_eq!(checks.len(), 24);
+    assert_eq!(checks.len(), 25);
     let failed: Vec<_> = checks.iter().filter(|row| row["result"] == "failed").collect();
     assert_eq!(failed.iter().filter_map(|row| row["number"].as_u64()).collect::<Vec<_>>(), [14]);
 

@@ -1,7 +1,6 @@
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::keys::SecretKey;
-use evidence::note::Checkpoint;
-use evidence::statement::{Body, Gap};
+use evidence::statement::{Anchor, Body, Gap};
 use evidence::time::Timestamp;
 
 use super::{Attester, Moment, Observed, file_digest};
@@ -36,7 +35,8 @@ const PLACE: Place = Place { sequence: 0, previous: Digest::ZERO };
 fn an_attestation_is_well_formed_and_says_when_in_whole_minutes() {
     let boot = Boot { id: "0b6b6d5e-6f3c-4f0e-8d0b-2f1c36a1c001".into(), minutes: 3 };
     let moment = Moment { now: Timestamp(125_999), boot, trigger: proto::Trigger::Manual };
-    let anchor = Checkpoint { origin: "example.org/log/1".into(), size: 9, root: Digest::of(b"root") };
+    let anchor =
+        Anchor { origin: "example.org/log/1".into(), size: 9, root: Digest::of(b"root"), note: None };
     let attester = attester();
     let envelope =
         attester.attestation(PLACE, Some(anchor.clone()), &moment, observed(proto::Reason::Timeout));

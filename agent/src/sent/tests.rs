@@ -1,6 +1,5 @@
 use evidence::ids::{DeviceId, Digest, InstanceId};
-use evidence::note::Checkpoint;
-use evidence::statement::{Attestation, Body, Gap, Statement};
+use evidence::statement::{Anchor, Attestation, Body, Gap, Statement};
 use evidence::time::Timestamp;
 
 use super::{Line, Stage};
@@ -11,7 +10,12 @@ fn statement(body: Body) -> Statement {
         instance: InstanceId::from_bytes([1; 16]),
         sequence: 7,
         previous: Digest::of(b"before"),
-        anchor: Some(Checkpoint { origin: "example.org/log/1".into(), size: 9, root: Digest::of(b"root") }),
+        anchor: Some(Anchor {
+            origin: "example.org/log/1".into(),
+            size: 9,
+            root: Digest::of(b"root"),
+            note: Some(Digest::of(b"note")),
+        }),
         body,
     }
 }
@@ -71,6 +75,7 @@ fn machines_get_the_same_and_more() {
     assert_eq!(json["stage"], "waiting");
     assert_eq!(json["observed"], "1740000000000");
     assert_eq!(json["anchor"]["size"], 9);
+    assert_eq!(json["anchor"]["note"], Digest::of(b"note").to_string());
     assert_eq!(json["observations"][0]["facts"]["os"], "debian");
     assert_eq!(json["asset"]["class"], "laptop");
     // What is unknown is left out, never "no".

@@ -14,7 +14,7 @@ use evidence::keys::SecretKey;
 use evidence::leaf::{Chain, Kind};
 use evidence::merkle::{node_hash, verify_consistency, verify_inclusion};
 use evidence::note::{Note, VerifierKey};
-use evidence::statement::{Body, Gap, Statement};
+use evidence::statement::{Anchor, Body, Gap, Statement};
 use evidence::time::Clock;
 
 use super::*;
@@ -84,7 +84,7 @@ pub(crate) fn destroyed(number: u8, first: u64, last: u64, previous: Digest) -> 
 pub(crate) fn anchored(number: u8, sequence: u64, previous: Digest, size: u64) -> Envelope {
     let mut statement = statement(number, sequence, previous, 1).claimed().unwrap();
     let (origin, root) = (ORIGIN.to_owned(), Digest::ZERO);
-    statement.anchor = (size > 0).then_some(Checkpoint { origin, size, root });
+    statement.anchor = (size > 0).then_some(Anchor { origin, size, root, note: None });
     Envelope::sign(&statement, &SecretKey::from_seed(&[number; 32]).unwrap())
 }
 

@@ -1,11 +1,10 @@
 //! The form of every field: lengths, ranges, orders and enum numbers. What passes here can be judged.
 
 use super::{
-    Attestation, Body, FACT_ROWS_MAX, FACT_TEXT_BYTES_MAX, Gap, OBSERVATIONS_MAX, SEQUENCE_MAX, Statement,
-    StatementError,
+    Anchor, Attestation, Body, FACT_ROWS_MAX, FACT_TEXT_BYTES_MAX, Gap, OBSERVATIONS_MAX, SEQUENCE_MAX,
+    Statement, StatementError,
 };
 use crate::ids::{Digest, InstanceId, Name};
-use crate::note::Checkpoint;
 use proto::observation::Outcome;
 
 fn wrong(field: &'static str, problem: &'static str) -> StatementError {
@@ -36,12 +35,13 @@ pub(super) fn statement(wire: proto::Statement) -> Result<Statement, StatementEr
     Ok(Statement { instance, sequence: wire.sequence, previous, anchor, body })
 }
 
-fn anchor(wire: proto::Anchor) -> Result<Checkpoint, StatementError> {
+fn anchor(wire: proto::Anchor) -> Result<Anchor, StatementError> {
     if wire.origin.is_empty() || wire.size == 0 {
         return Err(wrong("anchor", "must name an origin and a tree that is not empty"));
     }
     text(&wire.origin, "anchor.origin")?;
-    Ok(Checkpoint { root: digest(&wire.root, "anchor.root")?, origin: wire.origin, size: wire.size })
+    let note = if wire.note.is_empty() { None } else { Some(digest(&wire.note, "anchor.note")?) };
+    Ok(Anchor { root: digest(&wire.root, "anchor.root")?, origin: wire.origin, size: wire.size, note })
 }
 
 fn gap(wire: proto::Gap, sequence: u64) -> Result<Gap, StatementError> {

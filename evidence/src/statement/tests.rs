@@ -101,6 +101,9 @@ fn the_head_is_checked() {
     assert_eq!(refused(|wire| wire.anchor.as_mut().unwrap().origin = "a".repeat(257)), Some("anchor.origin"));
     assert_eq!(refused(|wire| wire.anchor.as_mut().unwrap().origin = "a".repeat(256)), None);
     assert_eq!(refused(|wire| wire.anchor.as_mut().unwrap().root.truncate(31)), Some("anchor.root"));
+    assert_eq!(refused(|wire| wire.anchor.as_mut().unwrap().note = vec![7; 31]), Some("anchor.note"));
+    assert_eq!(refused(|wire| wire.anchor.as_mut().unwrap().note = vec![7; 33]), Some("anchor.note"));
+    assert_eq!(refused(|wire| wire.anchor.as_mut().unwrap().note = vec![7; 32]), None);
     assert_eq!(refused(|wire| wire.anchor = Some(proto::Anchor::default())), Some("anchor"));
 }
 

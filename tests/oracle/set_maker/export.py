@@ -227,6 +227,10 @@ class Audit:
                 files[path + ".envelope"] = s["envelope"]
                 files[path + ".tlog-proof"] = log.proof(index, self.size, extra, self.note)
                 files[path + ".json"] = jcs({"sequence": s["sequence"], "outcomes": s["outcomes"]})
+                if s["anchor"] is not None:
+                    files["log/consistency/%d" % s["anchor"]] = self._consistency(s["anchor"])
+                if s["note"] is not None:
+                    files["log/anchors/" + s["note"]] = log.anchor_notes[s["note"]]
             states.append(state)
         return states
 
@@ -255,6 +259,9 @@ class Audit:
             "classified": bound(n - aside, n - aside - passed, self.plan), "strict": bound(n, n - passed, self.plan),
         })
 
+    def _consistency(self, size):
+        return "".join(b64(h) + "\n" for h in self.log.tree.consistency(size, self.size)).encode()
+
     def _stream_files(self, files):
         log = self.log
         for stream, name in ((1, "roster"), (2, "rules"), (3, "audit")):
@@ -277,8 +284,7 @@ class Audit:
             "plan.json": self.plan_bytes, "log/checkpoint": self.note,
         }
         for size in {self.committed_size, *pinned}:
-            lines = [b64(h) + "\n" for h in log.tree.consistency(size, self.size)]
-            files["log/consistency/%d" % size] = "".join(lines).encode()
+            files["log/consistency/%d" % size] = self._consistency(size)
         self._stream_files(files)
         for control in self.plan["controls"]:
             files["population/%s.txt" % control] = self.population_bytes[control]

@@ -43,6 +43,7 @@ class Device:
         self.enrolled_ms = self.retired_ms = None
         self.statements = []  # dicts, in order of sequence
         self.anchor = None
+        self.anchor_note = None  # bytes of the cosigned note that its statements name by hash
 
     def states(self):
         """[(start, end or None, class)], in service."""
@@ -73,6 +74,7 @@ class Log:
         self.streams = {1: [], 2: [], 3: [], 4: []}  # indexes
         self.keys = {name: Key(name) for name in ("log", "operations", "admin", "analyst", "auditor", "stranger")}
         self.counter = 0
+        self.anchor_notes = {}  # hash of a note -> its bytes
         self.policies = []  # (index, received_ms, {control: members})
         self._genesis()
 
@@ -223,8 +225,12 @@ class Log:
     def _statement(self, device, body, sequence, previous, observed_ms, outcomes, first=None):
         anchor = b""
         if device.anchor is not None:
-            size = device.anchor
-            anchor = blob(4, blob(1, self.origin) + num(2, size) + blob(3, self.tree.root(0, min(size, self.size))))
+            size, note_hash = device.anchor, b""
+            root = self.hooks.bend("anchor root", self.tree.root(0, min(size, self.size)))
+            if device.anchor_note is not None:
+                note_hash = sha(device.anchor_note)
+                self.anchor_notes[note_hash.hex()] = device.anchor_note
+            anchor = blob(4, blob(1, self.origin) + num(2, size) + blob(3, root) + blob(4, note_hash))
         payload = blob(1, instance_bytes(device.name)) + num(2, sequence) + blob(3, previous) + anchor + body
         payload = self.hooks.bend("statement %s/%d" % (device.name, sequence), payload)
         signature = device.key.sign(pae(STATEMENT_TYPE, payload))
@@ -235,7 +241,8 @@ class Log:
         index = self._append(0, 1 if outcomes is not None else 2, envelope)
         device.statements.append({
             "index": index, "sequence": sequence, "first": sequence if first is None else first,
-            "observed": observed_ms, "received": received, "outcomes": outcomes or {}, "envelope": envelope,
+            "observed": observed_ms, "received": received, "outcomes": outcomes or {}, "envelope": envelope, "anchor": device.anchor,
+            "note": sha(device.anchor_note).hex() if device.anchor_note else None,
         })
         self.now += 1
 

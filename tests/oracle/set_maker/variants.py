@@ -1,12 +1,12 @@
 """All sets by name, with what a verifier has to say about them."""
 
-from . import bad_log, bad_set, scenes, witness
+from . import bad_log, bad_set, scenes, times, witness
 
 # Check -> the checks it needs: docs/FORMAT.md section 12. What needs a failed check may fail or not be run.
 NEEDS = {
     3: {2}, 5: {3, 4}, 6: {4}, 7: {2, 6}, 8: {6, 7}, 9: {6, 7}, 10: {2, 6}, 11: {7, 10}, 12: {11}, 13: {12},
     14: {13}, 15: {2, 3, 11}, 16: {3, 14}, 17: {16}, 18: {17}, 19: {2, 3, 7}, 20: {2, 7},
-    22: {3, 19},
+    22: {3, 19}, 25: {15, 17, 19},
 }
 
 
@@ -39,6 +39,7 @@ def good_sets():
     two["witness_policy"] = "".join("log %s\n" % key for key in two["log_keys"]) + "quorum none\n"
     yield "good-two-log-keys", files, two
     yield from witness.good_sets()
+    yield from times.good_sets()
     files, trust = witness.cosigned(witness.ALL, "w1", "w2")
     for name, text in witness.good_policies(trust["witness_policy"]):
         yield "good-policy-" + name, files, {**trust, "witness_policy": text}
@@ -48,7 +49,7 @@ def all_sets():
     """(name, files, trust, failed, also) of every set."""
     for name, files, trust in good_sets():
         yield name, files, trust, [], []
-    for cases in (bad_set.cases(), bad_log.cases(), witness.bad_sets()):
+    for cases in (bad_set.cases(), bad_log.cases(), witness.bad_sets(), times.bad_sets()):
         for name, files, trust, failed in cases:
             manifest_lost = "MANIFEST.json" not in files or name.startswith("bad-manifest-unreadable")
             also = [n for n in range(2, 21) if n not in failed] if manifest_lost else dependents(failed)

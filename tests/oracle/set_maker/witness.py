@@ -7,7 +7,7 @@ from .forgery import large_s
 from .wire import Key, b64, sha
 
 ORIGIN = "audit.example/log/2026"
-SECONDS = 1_780_000_000  # of every cosignature, unless said
+SECONDS = 1_780_444_800  # of every cosignature, unless said: when all is logged, 2026-06-03T00:00Z
 
 
 class Witness(Key):

@@ -18,7 +18,7 @@ _DOMAIN = re.compile("%s(\\.%s)*\\Z" % (_LABEL, _LABEL), re.ASCII)
 _NAME = "[a-z0-9][a-z0-9-]{0,62}"
 _DECIMAL = "(0|[1-9][0-9]{0,19})"
 _PATH = re.compile(
-    "(VERIFY\\.md|plan\\.json|log/checkpoint|log/consistency/%(d)s"
+    "(VERIFY\\.md|plan\\.json|log/checkpoint|log/consistency/%(d)s|log/anchors/[0-9a-f]{64}"
     "|streams/(roster|rules|audit)\\.(jsonl|tlog-proof)"
     "|population/%(n)s\\.txt|draw/%(n)s\\.json|results/%(n)s\\.json|evaluation/%(n)s\\.json"
     "|units/%(n)s/([0-9]{4}|[1-9][0-9]{4})/(unit\\.json|%(d)s\\.(envelope|tlog-proof|json)))\\Z"

@@ -1,6 +1,6 @@
 """The numbered checks in order, and which need which: docs/FORMAT.md section 12."""
 
-from . import checks_audit, checks_export, checks_files, checks_log, checks_tree, checks_units
+from . import checks_audit, checks_export, checks_files, checks_log, checks_times, checks_tree, checks_units
 from .canonical import Bad
 from .checks_export import NotRun, not_run
 
@@ -32,6 +32,7 @@ CHECKS = (
     (22, "witnesses", (3, 19), checks_export.check_witnesses),
     (23, "stamp", (), checks_export.check_stamp),
     (24, "beacon", (), not_run("plan has no beacon")),
+    (25, "times", (15, 17, 19), checks_times.check_times),
 )
 
 
@@ -43,10 +44,11 @@ class Run:
         self.tree = tree  # a copy of the public tree, or None
         self.trust_bytes = trust_bytes
         self.manifest = None
+        self.times = []  # rows of check 25
 
 
 def _one(run, number, needs, results, check):
-    if 2 <= number <= 20 and run.manifest is None:
+    if (2 <= number <= 20 or number == 25) and run.manifest is None:
         return NOT_RUN, "needs MANIFEST.json"
     if number == 21 and run.tree is not None:
         needs = (2, 3, 4, 12, 19)
@@ -65,12 +67,17 @@ def _one(run, number, needs, results, check):
 
 def verify(folder, trust_bytes, tree=None):
     """The result of every check: {number, name, result, detail}."""
+    return verify_times(folder, trust_bytes, tree)[0]
+
+
+def verify_times(folder, trust_bytes, tree=None):
+    """The result of every check, and when the statements that decided units were signed."""
     run, results, rows = Run(folder, trust_bytes, tree), {}, []
     for number, name, needs, check in CHECKS:
         result, detail = _one(run, number, needs, results, check)
         results[number] = result
         rows.append({"number": number, "name": name, "result": result, "detail": detail})
-    return rows
+    return rows, run.times
 
 
 def is_sound(rows):

@@ -47,6 +47,7 @@ MESSAGES = {
         (1, "origin", "text", "plain"),
         (2, "size", "u64", "plain"),
         (3, "root", "bytes", "plain"),
+        (4, "note", "bytes", "plain"),
     ],
     "Attestation": [
         (1, "device", "text", "plain"),

@@ -125,6 +125,7 @@ def open_envelope(data):
     if "anchor" in body:
         _need(body["anchor"]["origin"] and body["anchor"]["size"] >= 1, "anchor without origin or size")
         _need(len(body["anchor"]["root"]) == 32, "anchor's root is not 32 bytes")
+        _need(len(body["anchor"]["note"]) in (0, 32), "anchor's note is not 32 bytes")
     if "attestation" in body:
         _check_attestation(body["attestation"])
     else:
