@@ -12,6 +12,8 @@
     reason = "a test stops at what it cannot do, and prints what it counted"
 )]
 
+pub use fleet::seeded;
+
 pub mod device;
 pub mod elsewhere;
 pub mod figures;
@@ -22,6 +24,5 @@ pub mod ledger;
 pub mod load;
 pub mod loop_disk;
 pub mod process;
-pub mod seeded;
 pub mod told;
 pub mod world;

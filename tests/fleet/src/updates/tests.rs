@@ -1,0 +1,34 @@
+use super::*;
+
+#[test]
+fn what_is_pending_is_installed_after_the_lag() {
+    let begin = 1_000_000;
+    for device in 0..200 {
+        let updates = Updates::new(7, device, begin);
+        let mut facts = proto::OsPatch { kernel: "6.1.0-28-amd64".to_owned(), ..proto::OsPatch::default() };
+        let mut installed_before = 0;
+        for minute in (begin..begin + 100 * DAY).step_by(360) {
+            updates.patch(&mut facts, minute, minute);
+            let (lists, installed) = (facts.lists_minutes(), facts.installed_minutes());
+            assert!(lists <= minute && lists + 2 * DAY > minute, "device {device}");
+            assert!(installed <= minute && installed >= installed_before, "device {device}");
+            // Nothing is pending once the newest release is installed.
+            let newest = updates.released_at(updates.released(minute) - 1);
+            let is_due = newest + updates.lag <= minute;
+            assert!(!is_due || facts.pending_security() == 0, "device {device}");
+            assert_eq!(facts.pending_security() == 0, updates.installed(minute) >= updates.released(lists));
+            assert!(!facts.reboot_required());
+            installed_before = installed;
+        }
+        assert_ne!(facts.kernel, "6.1.0-28-amd64");
+    }
+}
+
+#[test]
+fn a_new_kernel_waits_for_a_reboot() {
+    let updates = Updates::new(7, 1, 1_000_000);
+    let mut facts = proto::OsPatch { kernel: "6.1.0-28-amd64".to_owned(), ..proto::OsPatch::default() };
+    updates.patch(&mut facts, 1_000_000 + 60 * DAY, 1_000_000);
+    assert!(facts.reboot_required());
+    assert_eq!(facts.kernel, "6.1.0-28-amd64");
+}
