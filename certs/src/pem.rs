@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 /// Label of a certificate.
@@ -64,6 +64,12 @@ pub fn certificate(text: &str) -> Result<CertificateDer<'static>, PemError> {
 pub fn revocation_list(text: &str) -> Result<CertificateRevocationListDer<'static>, PemError> {
     CertificateRevocationListDer::from_pem_slice(text.as_bytes())
         .map_err(|e| PemError { expected: "revocation list", detail: e.to_string() })
+}
+
+/// The first secret key of `text`, of whatever kind and form (PKCS#8, SEC 1, PKCS#1).
+pub fn any_private_key(text: &str) -> Result<PrivateKeyDer<'static>, PemError> {
+    PrivateKeyDer::from_pem_slice(text.as_bytes())
+        .map_err(|e| PemError { expected: "private key", detail: e.to_string() })
 }
 
 /// The first PKCS#8 key of `text`.

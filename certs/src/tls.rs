@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use evidence::ids::Digest;
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
@@ -106,6 +106,17 @@ pub fn public_listener(identity: &Identity, clock: Clock) -> Result<Arc<ServerCo
     listener(identity, WebPkiClientVerifier::no_client_auth(), clock, &[ALPN_HTTP2, ALPN_HTTP1])
 }
 
+/// A listener of HTTP/1.1 with a certificate of somebody else's making: a witness's. The chain stands leaf first; the key
+/// may be of any kind ring can sign with.
+pub fn http1_listener(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    clock: Clock,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let anybody = WebPkiClientVerifier::no_client_auth();
+    serving(chain, key, anybody, clock, &[ALPN_HTTP1])
+}
+
 /// A listener only for holders of a certificate from one of `authorities`, not revoked, not ended. A revocation list
 /// past its end refuses everybody of its authority. During a rollover there are two authorities.
 pub fn mutual_listener(
@@ -129,11 +140,21 @@ fn listener(
     clock: Clock,
     protocols: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, TlsError> {
+    serving(identity.chain.clone(), identity.key.for_rustls(), verifier, clock, protocols)
+}
+
+fn serving(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    clock: Clock,
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_details(crypto::provider(), clock)
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Versions)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.for_rustls())
+        .with_single_cert(chain, key)
         .map_err(TlsError::Identity)?;
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -175,7 +196,18 @@ pub fn mutual_client(
 
 /// A reader of public files: proves nothing, and accepts a server whose chain ends in `root`.
 pub fn public_client(root: &CertificateDer<'static>, clock: Clock) -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = trust(std::iter::once(root))?;
+    Ok(Arc::new(finish_client(anonymous_client(std::slice::from_ref(root), clock)?)))
+}
+
+/// The same over HTTP/1.1, for a server whose chain ends in any of `roots`: a witness is somebody else's server.
+pub fn http1_client(roots: &[CertificateDer<'static>], clock: Clock) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = finish_client(anonymous_client(roots, clock)?);
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn anonymous_client(roots: &[CertificateDer<'static>], clock: Clock) -> Result<ClientConfig, TlsError> {
+    let roots = trust(roots.iter())?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crypto::provider())
         .build()
         .map_err(|e| TlsError::Verifier(e.to_string()))?;
@@ -184,7 +216,7 @@ pub fn public_client(root: &CertificateDer<'static>, clock: Clock) -> Result<Arc
         .map_err(TlsError::Versions)?
         .with_webpki_verifier(verifier)
         .with_no_client_auth();
-    Ok(Arc::new(finish_client(config)))
+    Ok(config)
 }
 
 fn finish_client(mut config: ClientConfig) -> ClientConfig {

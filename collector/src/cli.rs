@@ -93,10 +93,17 @@ struct InitArguments {
     /// Where the admin's connection profile is written.
     #[arg(long, value_name = "FILE")]
     profile_out: PathBuf,
-    /// File of the high-water mark, on another file system: it notices when an old copy is restored. This, or
-    /// --accept-rollback-blindness, is required.
+    /// File of the high-water mark, on another file system: it notices when an old copy is restored. This,
+    /// --witness-policy or --accept-rollback-blindness is required.
     #[arg(long, value_name = "FILE")]
     high_water: Option<PathBuf>,
+    /// File of the witness policy, which need not exist yet: witnesses notice a restored old copy too, and stand in for a
+    /// mark. It needs the log's key, which is made now, and a quorum, before the server can start.
+    #[arg(long, value_name = "FILE")]
+    witness_policy: Option<PathBuf>,
+    /// PEM file with the authorities of witnesses that are asked over https.
+    #[arg(long, value_name = "FILE")]
+    witness_roots: Option<PathBuf>,
     /// Run although nothing outside this file system remembers the log, for ever. Every sampling set prints it.
     #[arg(long)]
     accept_rollback_blindness: bool,
@@ -249,8 +256,10 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         first => [0, 1, 2, 3].map(|offset: u16| first.saturating_add(offset)),
     };
     let [enrol, agents, people, tiles] = ports.map(|port| SocketAddr::new(listen, port));
-    let high_water = arguments.high_water.as_deref().map(std::path::absolute).transpose();
-    let high_water = high_water.context("--high-water")?;
+    let absolute = |path: Option<&Path>| path.map(std::path::absolute).transpose();
+    let high_water = absolute(arguments.high_water.as_deref()).context("--high-water")?;
+    let witness_policy = absolute(arguments.witness_policy.as_deref()).context("--witness-policy")?;
+    let witness_roots = absolute(arguments.witness_roots.as_deref()).context("--witness-roots")?;
     let config = Config {
         origin: format!("{trust_domain}/log/{label}"),
         trust_domain,
@@ -258,6 +267,9 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         listen: Listen { enrol, agents, people, tiles: Some(tiles) },
         high_water,
         accept_rollback_blindness: arguments.accept_rollback_blindness,
+        witness_policy,
+        witness_roots,
+        witness_recosign_seconds: crate::config::witness_recosign_seconds_default(),
         segment_bytes: arguments.segment_bytes,
         checkpoint_interval_ms: 1_000,
         free_bytes_min: arguments.free_bytes_min,

@@ -45,6 +45,16 @@ pub struct Config {
     /// every set prints it.
     #[serde(default)]
     pub accept_rollback_blindness: bool,
+    /// File of the witness policy (C2SP tlog-policy): whom checkpoints are shown to before they are published. A relative
+    /// path begins at the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_policy: Option<PathBuf>,
+    /// PEM file with the authorities of witnesses that are asked over https. A relative path likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_roots: Option<PathBuf>,
+    /// Time between two cosignatures of a quiet log, seconds.
+    #[serde(default = "witness_recosign_seconds_default")]
+    pub witness_recosign_seconds: u64,
     /// Length of a journal segment, bytes.
     #[serde(default = "segment_bytes_default")]
     pub segment_bytes: u64,
@@ -72,6 +82,11 @@ pub struct Listen {
     /// Anybody, for the public tree: server TLS. Without it the tree is written and not served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiles: Option<SocketAddr>,
+}
+
+/// As [`crate::sequencer::RECOSIGN_INTERVAL_DEFAULT`].
+pub(crate) fn witness_recosign_seconds_default() -> u64 {
+    crate::sequencer::RECOSIGN_INTERVAL_DEFAULT.as_secs()
 }
 
 fn segment_bytes_default() -> u64 {

@@ -206,6 +206,11 @@ impl DataDir {
         self.path.join("high-water")
     }
 
+    /// Answers of witnesses that contradict the log; there is no folder before there is one.
+    pub fn witnesses(&self) -> PathBuf {
+        self.path.join("witnesses")
+    }
+
     /// Socket of the running server.
     pub fn admin_socket(&self) -> PathBuf {
         admin_socket(&self.path)

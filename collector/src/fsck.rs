@@ -348,6 +348,10 @@ impl<'a> Walk<'a> {
         };
         self.expected.checkpoint(&checkpoint, at, note);
         let Checkpoint { size, root, .. } = checkpoint;
+        // The second record of a checkpoint, with cosignatures: entries may have come in while witnesses were asked.
+        if self.roots.get(&size) == Some(&root) {
+            return;
+        }
         self.roots.insert(size, root);
         if size != self.sealed_size || root != self.sealed_root {
             fault(self, format!("the checkpoint of {size} entries is not of the entries before it"));

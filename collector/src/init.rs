@@ -17,7 +17,7 @@ use crate::datadir::{DataDir, replace_file};
 use crate::identity::{Identities, Issuer as _};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::node::{NodeError, high_water};
-use crate::rollback::require_mark;
+use crate::rollback::require_memory;
 use crate::secrets;
 use crate::sequencer::{NewEntry, system_random};
 use crate::service::admin;
@@ -56,7 +56,7 @@ fn setting(error: impl std::fmt::Display) -> NodeError {
 /// Makes a collector.
 pub fn init(order: Init) -> Result<Made, NodeError> {
     let Init { dir, config, admin, root_key_out, profile_out } = order;
-    require_mark(&dir, &config)?;
+    require_memory(&dir, &config)?;
     // A mark that is there already is the memory of another log, perhaps of one that was just lost.
     for path in [Some(&root_key_out), Some(&profile_out), config.high_water.as_ref()].into_iter().flatten() {
         if path.exists() {

@@ -64,12 +64,12 @@ pub struct Snapshot {
     pub streams: [StreamHead; 4],
 }
 
-/// A checkpoint that may leave the process: it is durable in the journal.
+/// A checkpoint that may leave the process: it is durable in the journal, and cosigned by the quorum where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// Origin, size and root.
     pub checkpoint: Checkpoint,
-    /// The note as signed.
+    /// The note, with every line it was published with.
     pub note: String,
 }
 
@@ -80,6 +80,20 @@ pub enum Signing {
     NotStarted,
     /// Whenever there is something new.
     Active,
+    /// Not before the witnesses were compared with, at start.
+    Held,
+    /// Not until enough witnesses have cosigned the last checkpoint.
+    QuorumMissing {
+        /// What the quorum line of the policy names.
+        quorum: String,
+        /// Who cosigned and who did not.
+        standing: String,
+    },
+    /// Not until the clock agrees with the time of the witnesses.
+    ClockApart {
+        /// How far it is from their median, milliseconds.
+        apart_ms: u64,
+    },
     /// Not until the clock has caught up with the newest entry.
     ClockSteppedBack {
         /// How far it lies behind, milliseconds.
@@ -157,6 +171,10 @@ impl Ledger {
     /// Whether checkpoints are being signed.
     pub fn signing(&self) -> Signing {
         self.shared.signing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_signing(&self, signing: Signing) {
+        *self.shared.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
     }
 
     /// The newest published checkpoint, if there is one.

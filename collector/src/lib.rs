@@ -35,5 +35,6 @@ pub mod service;
 pub mod state;
 pub mod store;
 pub mod tree;
+pub mod witnesses;
 
 pub use cli::main;

@@ -15,10 +15,11 @@ use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
-use crate::rollback::{RollbackError, require_mark};
+use crate::rollback::{Memory, RollbackError, require_memory};
 use crate::secrets::{self, SecretError};
-use crate::sequencer::{SequencerThread, WriterOptions};
+use crate::sequencer::{SequencerThread, WitnessOptions, WriterOptions};
 use crate::state::{Book, ReplayError, State};
+use crate::witnesses::{Desk, Settings, SettingsError};
 
 /// Why a collector could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum NodeError {
     /// A restored old copy, or nothing that would notice one.
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+    /// What collector.toml says about witnesses.
+    #[error(transparent)]
+    Witnesses(#[from] SettingsError),
     /// Something set is wrong.
     #[error("{0}")]
     Setting(String),
@@ -64,6 +68,8 @@ pub struct Node {
     pub identities: Arc<Identities>,
     /// What opening the ledger found.
     pub report: OpenReport,
+    /// Its witnesses, and the desk where they are asked; none without a quorum. Whoever serves asks them.
+    pub witnesses: Option<(Settings, Arc<Desk>)>,
     writer: SequencerThread,
 }
 
@@ -73,7 +79,7 @@ impl Node {
     pub fn open(path: &Path, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
-        require_mark(dir.path(), &config)?;
+        let memory = require_memory(dir.path(), &config)?;
         let trust_domain: TrustDomain = config
             .trust_domain
             .parse()
@@ -99,9 +105,25 @@ impl Node {
             return Err(RollbackError::AcceptedLater.into());
         }
         let clock = Arc::new(SystemClock);
+        let tls_clock = Arc::new(certs::SystemClock(clock.clone()));
+        let settings = Settings::read(dir.path(), &config, &verifier, tls_clock)?;
+        let policy_text = settings.as_ref().map(|settings| settings.text.clone());
+        let settings = settings.filter(|settings| settings.policy.has_quorum());
+        if memory == Memory::Witnesses && settings.is_none() {
+            return Err(RollbackError::NoQuorum.into());
+        }
+        let witnesses = settings.map(|settings| {
+            let desk = Arc::new(Desk::new(settings.policy.clone()));
+            (settings, desk)
+        });
         let mut writer =
             WriterOptions::new(&config.origin, log_key, clock.clone(), high_water(&dir, &config));
         writer.accept_rollback_blindness = config.accept_rollback_blindness;
+        writer.witnesses = witnesses.as_ref().map(|(settings, desk)| WitnessOptions {
+            desk: Arc::clone(desk),
+            mark_suffices: memory != Memory::Witnesses,
+            recosign_interval: settings.recosign_interval,
+        });
         writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
         writer.free_bytes_min = config.free_bytes_min;
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
@@ -116,9 +138,9 @@ impl Node {
             }
         });
         let (sequencer, thread) = unstarted.start(writer).map_err(NodeError::Thread)?;
-        let state =
-            Arc::new(State::new(ledger, sequencer, clock, book, trust_domain.as_str(), verifier, operations));
-        Ok(Self { dir, config, state, identities, report, writer: thread })
+        let state = State::new(ledger, sequencer, clock, book, trust_domain.as_str(), verifier, operations);
+        let state = Arc::new(state.with_witness_policy(policy_text));
+        Ok(Self { dir, config, state, identities, report, witnesses, writer: thread })
     }
 
     /// Stops the writer after everything submitted, with a last checkpoint.

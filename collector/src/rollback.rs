@@ -1,8 +1,9 @@
-//! What notices that an old copy of the data directory was restored: a high-water mark that does not go back with it.
+//! What notices that an old copy of the data directory was restored: a high-water mark that does not go back with it, or
+//! witnesses that remember more.
 //!
 //! Signatures and proofs of an old copy all hold; only something outside its file system knows that it once had more. So
-//! a collector needs a mark on another file system, or its operator's word, in the genesis and printed by every set, that
-//! nothing would notice.
+//! a collector needs a mark on another file system, or a quorum of witnesses, or its operator's word, in the genesis and
+//! printed by every set, that nothing would notice.
 
 use std::fs;
 use std::io;
@@ -21,7 +22,7 @@ pub enum RollbackError {
     #[error(
         "nothing would notice that an old copy of {dir} was restored: the log would go back behind checkpoints that \
          others hold. Keep a high-water mark on another file system (`init --high-water FILE`, `high_water` in \
-         collector.toml), or begin the log with `init --accept-rollback-blindness`, which every sampling set then prints"
+         collector.toml), or have the log cosigned by witnesses (`witness_policy`, with a quorum), or begin the log with `init --accept-rollback-blindness`, which every sampling set then prints"
     )]
     NoMark {
         /// The data directory.
@@ -57,6 +58,12 @@ pub enum RollbackError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A policy without a quorum remembers nothing.
+    #[error(
+        "the witness policy has no quorum, and there is no high-water mark on another file system: nothing would notice \
+         that an old copy was restored. Name a quorum in the policy, or set high_water in collector.toml"
+    )]
+    NoQuorum,
     /// The configuration accepts what the log's first entry does not say.
     #[error(
         "accept_rollback_blindness is set in collector.toml, and the log's first entry says that it is not accepted: \
@@ -68,15 +75,30 @@ pub enum RollbackError {
     OldCopy(String),
 }
 
-/// Refuses a configuration by which a restored old copy of `dir` would pass for the log. `dir` need not exist yet.
-pub fn require_mark(dir: &Path, config: &Config) -> Result<(), RollbackError> {
+/// What remembers the log outside its data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// A high-water mark on another file system.
+    Mark,
+    /// Witnesses alone: at each start one of them must have answered before anything is signed.
+    Witnesses,
+    /// Nothing need, as the genesis says.
+    Accepted,
+}
+
+/// Refuses a configuration by which a restored old copy of `dir` would pass for the log. `dir` need not exist yet. That
+/// a witness policy has a quorum is asked when it is read.
+pub fn require_memory(dir: &Path, config: &Config) -> Result<Memory, RollbackError> {
     if let Some(mark) = config.high_water.as_ref().filter(|mark| mark.is_relative()) {
         return Err(RollbackError::Relative { mark: mark.clone() });
     }
     if config.accept_rollback_blindness {
-        return Ok(());
+        return Ok(Memory::Accepted);
     }
     let Some(mark) = &config.high_water else {
+        if config.witness_policy.is_some() {
+            return Ok(Memory::Witnesses);
+        }
         return Err(RollbackError::NoMark { dir: dir.to_owned() });
     };
     let together = |place| RollbackError::Together { mark: mark.clone(), place, dir: dir.to_owned() };
@@ -93,7 +115,7 @@ pub fn require_mark(dir: &Path, config: &Config) -> Result<(), RollbackError> {
     if device == home_device {
         return Err(together("on the same file system as"));
     }
-    Ok(())
+    Ok(Memory::Mark)
 }
 
 /// The folder a file lies in.

@@ -15,8 +15,15 @@
 //! 8. The checkpoint is appended to the journal and synced. *Crash: a prefix of the log that nobody has seen yet.*
 //! 9. The high-water mark is replaced, then the checkpoint is published. *Crash: published at the next start.*
 //!
-//! So an answer implies 3, a published checkpoint implies 8, and the high-water mark is never behind what anybody has
-//! seen. An error in 2 or 3, or in the index, leaves the state of the disk unknown: the `fatal` handler ends the process
+//! With a quorum of witnesses they come between: nothing is signed before they were compared with at start, 9 hands the
+//! checkpoint to them instead, and no further one is signed until
+//!
+//! 10. the quorum has cosigned it: the note with their lines is appended to the journal and synced.
+//!     *Crash: asked about again at the next start.*
+//! 11. It is published. *Crash: published at the next start.*
+//!
+//! So an answer implies 3, a published checkpoint implies 8, and 10 where there is a quorum, and the high-water mark is
+//! never behind what anybody has seen, a witness included. An error in 2 or 3, or in the index, leaves the state of the disk unknown: the `fatal` handler ends the process
 //! and the next start recovers. `failpoints` names the places between.
 
 use std::io;
@@ -43,9 +50,11 @@ pub mod high_water;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod witnessed;
 mod writer;
 
 pub(crate) use pool::genesis_group;
+pub use witnessed::{RECOSIGN_INTERVAL_DEFAULT, WitnessOptions};
 
 /// Submissions waiting at most; more are told to come back.
 pub const QUEUE_MAX_DEFAULT: usize = 4096;
@@ -59,6 +68,8 @@ pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 pub const FREE_BYTES_MIN_DEFAULT: u64 = 256 * 1024 * 1024;
 /// How far the clock may lie behind the newest entry before signing stops, milliseconds.
 pub const CLOCK_STEP_BACK_MS_MAX: u64 = 5_000;
+/// How far the clock may be from the median of the witnesses' times before signing stops, milliseconds.
+pub const CLOCK_APART_MS_MAX: u64 = 60_000;
 
 /// Fills 32 bytes with fresh randomness.
 pub type Random = Box<dyn FnMut(&mut [u8; 32]) -> io::Result<()> + Send>;
@@ -89,6 +100,8 @@ pub struct WriterOptions {
     pub high_water: PathBuf,
     /// Sign although the high-water mark is missing. Nothing then shows that an old copy was restored.
     pub accept_rollback_blindness: bool,
+    /// Who must cosign before anything is published; none without a quorum.
+    pub witnesses: Option<WitnessOptions>,
     /// Submissions waiting at most.
     pub queue_max: usize,
     /// Entries of a group at most.
@@ -116,6 +129,7 @@ impl WriterOptions {
             }),
             high_water,
             accept_rollback_blindness: false,
+            witnesses: None,
             queue_max: QUEUE_MAX_DEFAULT,
             group_entries_max: GROUP_ENTRIES_MAX_DEFAULT,
             group_bytes_max: GROUP_BYTES_MAX_DEFAULT,
@@ -288,6 +302,8 @@ pub type ActAnswer = Result<Vec<Appended>, SubmitError>;
 enum Job {
     Device(Device, oneshot::Sender<DeviceAnswer>),
     Act(ActBuilder, oneshot::Sender<ActAnswer>),
+    /// Something may lie on the witnesses' desk.
+    Look,
     Stop,
 }
 
@@ -311,6 +327,11 @@ impl Sequencer {
         let (answer, receiver) = oneshot::channel();
         self.send(Job::Act(build, answer))?;
         Ok(receiver)
+    }
+
+    /// Has the writer look at what witnesses have answered. A writer with a full queue looks by itself.
+    pub fn look(&self) {
+        drop(self.queue.try_send(Job::Look));
     }
 
     fn send(&self, job: Job) -> Result<(), SubmitError> {

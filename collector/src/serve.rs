@@ -29,6 +29,7 @@ use crate::service::people::PeopleService;
 use crate::service::unstored::Unstored;
 use crate::state::random;
 use crate::tree;
+use crate::witnesses::{self, Surroundings};
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
 const REFRESH_INTERVAL: Duration = Duration::from_hours(1);
@@ -93,6 +94,16 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_key().clone())
         .context("cannot start the thread of the public tree")?;
     let tasks = TaskTracker::new();
+    if let Some((settings, desk)) = &node.witnesses {
+        let around = Surroundings {
+            ledger: node.state.ledger.clone(),
+            desk: Arc::clone(desk),
+            sequencer: node.state.sequencer.clone(),
+            kept: node.dir.witnesses(),
+            clock: Arc::clone(&node.state.clock),
+        };
+        witnesses::start(settings, around, &tasks, &cancel);
+    }
     if let Some(address) = listen_at.tiles {
         let socket = bind("the public tree", address).await?;
         let incoming = listen(socket, tiles, Audience::Anybody, limits, counters());

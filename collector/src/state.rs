@@ -12,6 +12,7 @@ use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Stream};
 use evidence::note::VerifierKey;
 use evidence::time::{Clock, Timestamp};
+use evidence::trust::Trust;
 
 use crate::evidence_index::Evidence;
 use crate::ledger::{Ledger, Published, ReadError};
@@ -169,6 +170,7 @@ pub struct State {
     trust_domain: String,
     log_key: VerifierKey,
     operations: SecretKey,
+    witness_policy: String,
 }
 
 impl State {
@@ -182,7 +184,19 @@ impl State {
         log_key: VerifierKey,
         operations: SecretKey,
     ) -> Self {
-        Self { ledger, sequencer, clock, book, trust_domain: trust_domain.to_owned(), log_key, operations }
+        let (trust_domain, witness_policy) = (trust_domain.to_owned(), Trust::no_witnesses(&log_key));
+        Self { ledger, sequencer, clock, book, trust_domain, log_key, operations, witness_policy }
+    }
+
+    /// With the text of a witness policy, if there is one.
+    pub fn with_witness_policy(mut self, text: Option<String>) -> Self {
+        self.witness_policy = text.unwrap_or(self.witness_policy);
+        self
+    }
+
+    /// The witness policy that checkpoints of this log meet.
+    pub fn witness_policy(&self) -> &str {
+        &self.witness_policy
     }
 
     /// The log's name.

@@ -182,6 +182,41 @@ impl WitnessPolicy {
         Ok(standing)
     }
 
+    /// Whether cosignatures of the witnesses at these places of the policy would be the quorum, and nobody else's.
+    pub fn is_met_by(&self, has_cosigned: impl Fn(usize) -> bool) -> bool {
+        let witnessed: Vec<bool> = (0..self.witnesses.len()).map(has_cosigned).collect();
+        self.quorum.is_none_or(|quorum| self.holds(quorum, &witnessed))
+    }
+
+    /// A note that meets the quorum, in `bytes_max` bytes if that can be: without the lines of witnesses the quorum does
+    /// not need, the last of the policy first. Lines of others than its logs and witnesses go in any case.
+    pub fn fitted(&self, note: &Note, bytes_max: usize) -> Result<Note, NoteError> {
+        let cosigned: Vec<bool> = self
+            .witnesses
+            .iter()
+            .map(|witness| note.cosigned(&witness.key).map(|time| time.is_some()))
+            .collect::<Result<_, _>>()?;
+        let mut kept = cosigned;
+        let log_keys = self.log_keys();
+        let of = |kept: &[bool]| {
+            let keys = self.witnesses.iter().zip(kept).filter(|(_, kept)| **kept);
+            let keys: Vec<WitnessKey> = keys.map(|(witness, _)| witness.key.clone()).collect();
+            note.with_lines_of(&log_keys, &keys)
+        };
+        for place in (0..kept.len()).rev() {
+            if of(&kept).encode().len() <= bytes_max {
+                break;
+            }
+            let without = |other: usize| other != place && kept.get(other).copied().unwrap_or(false);
+            if self.is_met_by(without)
+                && let Some(line) = kept.get_mut(place)
+            {
+                *line = false;
+            }
+        }
+        Ok(of(&kept))
+    }
+
     /// The checkpoint of a note that one of the logs signed and the quorum cosigned. Unknown lines are ignored.
     pub fn open(&self, note: &Note) -> Result<Checkpoint, NoteError> {
         let checkpoint = Checkpoint::open(note, &self.log_keys())?;

@@ -17,6 +17,7 @@ use evidence::set::{
 };
 use evidence::time::DayLabel;
 use evidence::trust::{MadeBy, Trust};
+use evidence::witness_policy::WitnessPolicy;
 
 use super::files::verify_md;
 use super::unit::Export;
@@ -72,6 +73,17 @@ fn note_of(published: &Published) -> Result<Note, StateError> {
     Note::parse(published.note.as_bytes()).map_err(|error| refused(format!("the newest checkpoint: {error}")))
 }
 
+/// Who cosigned the checkpoint, for people. Verifiers ask the trust file's policy.
+fn cosigned_by(state: &State, note: &Note) -> Result<String, StateError> {
+    let policy = WitnessPolicy::parse(state.witness_policy().as_bytes())
+        .map_err(|error| refused(format!("the witness policy: {error}")))?;
+    if policy.witnesses().is_empty() {
+        return Ok("none".to_owned());
+    }
+    let standing = policy.standing(note).map_err(|error| refused(format!("the checkpoint: {error}")))?;
+    Ok(standing.sentence())
+}
+
 /// Every file the manifest lists.
 fn build(state: &State, revealed: &Revealed, published: &Published) -> Result<(Files, TreeHead), StateError> {
     let head = TreeHead { size: published.checkpoint.size, root: published.checkpoint.root };
@@ -81,7 +93,8 @@ fn build(state: &State, revealed: &Revealed, published: &Published) -> Result<(F
     files.insert(PLAN.to_owned(), revealed.ceremony.plan_payload.clone());
     let now = streams(state, &mut files, head.size, &note)?;
     let blind = now.roster().genesis().is_some_and(|genesis| genesis.accept_rollback_blindness);
-    let readme = verify_md(state.origin(), &revealed.plan_hash, head.size, blind);
+    let witnesses = cosigned_by(state, &note)?;
+    let readme = verify_md(state.origin(), &revealed.plan_hash, head.size, &witnesses, blind);
     files.insert(VERIFY_MD.to_owned(), readme.into_bytes());
     if let Some(commitment) = &revealed.ceremony.commitment {
         let from = commitment.act.checkpoint.size;
@@ -245,7 +258,7 @@ fn self_check(state: &State, files: &Files, plan_hash: Digest) -> Result<(), Sta
         trust_domain: state.trust_domain().to_owned(),
         origin: state.origin().to_owned(),
         log_keys: vec![state.log_key().clone()],
-        witness_policy: Trust::no_witnesses(state.log_key()),
+        witness_policy: state.witness_policy().to_owned(),
         checkpoints: Vec::new(),
         auditor_key: auditor_key.ok_or_else(|| refused("the plan is not in the log"))?,
         made_by: MadeBy::SameHand,

@@ -93,7 +93,7 @@ fn observation(observation: &proto::Observation) -> Value {
 }
 
 /// VERIFY.md. Its first line says what no set may make a reader forget.
-pub(super) fn verify_md(origin: &str, plan_hash: &Digest, size: u64, blind: bool) -> String {
+pub(super) fn verify_md(origin: &str, plan_hash: &Digest, size: u64, witnesses: &str, blind: bool) -> String {
     let blind = if blind {
         "- The operator accepts rollback blindness: nothing outside its machine remembers this log.\n"
     } else {
@@ -105,7 +105,7 @@ pub(super) fn verify_md(origin: &str, plan_hash: &Digest, size: u64, blind: bool
          # Sampling set of {origin}\n\
          \n\
          - Plan {plan_hash}, checkpoint of {size} entries.\n\
-         - witnesses: none\n\
+         - witnesses: {witnesses}\n\
          - Keys: K0 (software key files). Claims: C0 (self-reported by the devices).\n\
          - No second source (HR, MDM, identity provider) was reconciled with the roster.\n\
          {blind}\

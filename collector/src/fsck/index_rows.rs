@@ -70,7 +70,9 @@ impl Expected {
     pub(super) fn checkpoint(&mut self, checkpoint: &Checkpoint, at: Position, note: &[u8]) {
         let note = String::from_utf8_lossy(note).into_owned();
         let row = CheckpointRow { size: checkpoint.size, root: checkpoint.root, at, note };
-        self.rows.insert(rows::CHECKPOINT_KEY.to_vec(), Value::of(&row.encode()));
+        if let Some((key, value)) = row.row() {
+            self.rows.insert(key, Value::of(&value));
+        }
     }
 
     /// Reads the whole store and lists what is missing, other or too much. `end` is where the journal goes on.

@@ -3,6 +3,7 @@
 //! The journal rules. The index is compared with it and, when it is lost, damaged or behind, rebuilt from it; an index
 //! that is ahead means that the journal lost acknowledged entries, and then nothing is opened or changed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -118,7 +119,10 @@ pub struct Unstarted {
     pub(crate) ledger: Ledger,
     pub(crate) journal: Journal,
     pub(crate) index: Index,
+    /// The newest checkpoint as the log signed it.
     pub(crate) checkpoint: Option<CheckpointRow>,
+    /// The newest one with cosignatures: the same, an older one, or none.
+    pub(crate) cosigned: Option<CheckpointRow>,
     /// What opening found.
     pub report: OpenReport,
 }
@@ -175,7 +179,7 @@ impl Ledger {
         recovery: Recovery,
         opened: Level,
     ) -> Result<(Self, Unstarted), OpenError> {
-        let Level { store, index, checkpoint, indexed_entries, rebuilt } = opened;
+        let Level { store, index, checkpoint, cosigned, indexed_entries, rebuilt } = opened;
         let snapshot = Snapshot {
             size: index.size(),
             root: index.root(),
@@ -196,7 +200,7 @@ impl Ledger {
             return Err(OpenError::Unfinished { path: dir.path().to_owned() });
         }
         let report = OpenReport { recovery, rebuilt, indexed_entries };
-        let unstarted = Unstarted { ledger: ledger.clone(), journal, index, checkpoint, report };
+        let unstarted = Unstarted { ledger: ledger.clone(), journal, index, checkpoint, cosigned, report };
         Ok((ledger, unstarted))
     }
 }
@@ -206,6 +210,7 @@ struct Level {
     store: Arc<dyn Store>,
     index: Index,
     checkpoint: Option<CheckpointRow>,
+    cosigned: Option<CheckpointRow>,
     indexed_entries: u64,
     rebuilt: Option<String>,
 }
@@ -347,7 +352,8 @@ struct Follower {
     sealed_size: u64,
     positions: Vec<Position>,
     rows: Vec<Row>,
-    checkpoint: Option<CheckpointRow>,
+    /// Rows of the newest checkpoints, by their keys.
+    checkpoints: BTreeMap<Vec<u8>, Vec<u8>>,
     indexed_entries: u64,
     next: Position,
 }
@@ -355,8 +361,8 @@ struct Follower {
 impl Follower {
     fn new(store: Arc<dyn Store>, index: Index, next: Position) -> Self {
         let sealed_size = index.size();
-        let (positions, rows) = (Vec::new(), Vec::new());
-        Self { store, index, sealed_size, positions, rows, checkpoint: None, indexed_entries: 0, next }
+        let (positions, rows, checkpoints) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { store, index, sealed_size, positions, rows, checkpoints, indexed_entries: 0, next }
     }
 
     fn take(&mut self, at: Position, record: Record) -> Result<(), OpenError> {
@@ -388,7 +394,7 @@ impl Follower {
                 let checkpoint = parse_note(&note).map_err(|_| damaged("a checkpoint is not a note"))?;
                 let note = String::from_utf8(note).map_err(|_| damaged("a checkpoint is not text"))?;
                 let Checkpoint { size, root, .. } = checkpoint;
-                self.checkpoint = Some(CheckpointRow { size, root, at, note });
+                self.checkpoints.extend(CheckpointRow { size, root, at, note }.row());
             }
             Record::Continued { .. } => return Err(damaged("a segment goes on after its end")),
         }
@@ -412,22 +418,20 @@ impl Follower {
             return Err(OpenError::Damaged { segment: end.segment, offset: end.offset, what });
         }
         let moved = self.next != end;
-        if let Some(row) = self.checkpoint.take() {
-            self.rows.push((rows::CHECKPOINT_KEY.to_vec(), row.encode()));
-        }
+        self.rows.extend(std::mem::take(&mut self.checkpoints));
         if moved {
             self.rows.push((rows::HEAD_KEY.to_vec(), self.index.head(end).encode()));
             self.store.apply(&self.rows)?;
             self.store.sync()?;
         }
-        let value = self.store.value(rows::CHECKPOINT_KEY)?;
         let parse = |value: Vec<u8>| {
             CheckpointRow::parse(&value)
                 .ok_or_else(|| StoreError::Damaged { what: "its checkpoint row has no form".to_owned() })
         };
-        let checkpoint = value.map(parse).transpose()?;
+        let checkpoint = self.store.value(rows::CHECKPOINT_KEY)?.map(parse).transpose()?;
+        let cosigned = self.store.value(rows::COSIGNED_KEY)?.map(parse).transpose()?;
         let Self { store, index, indexed_entries, .. } = self;
-        Ok(Level { store, index, checkpoint, indexed_entries, rebuilt: None })
+        Ok(Level { store, index, checkpoint, cosigned, indexed_entries, rebuilt: None })
     }
 }
 

@@ -12,6 +12,9 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         listen: Listen { enrol: address, agents: address, people: address, tiles: None },
         high_water,
         accept_rollback_blindness,
+        witness_policy: None,
+        witness_roots: None,
+        witness_recosign_seconds: 600,
         segment_bytes: 1 << 20,
         checkpoint_interval_ms: 1_000,
         free_bytes_min: 0,
@@ -23,9 +26,9 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
 fn a_mark_is_wanted_unless_blindness_is_accepted() {
     let parent = tempfile::tempdir().unwrap();
     for dir in [parent.path().to_owned(), parent.path().join("not made yet")] {
-        let refused = require_mark(&dir, &config(None, false));
+        let refused = require_memory(&dir, &config(None, false));
         assert!(matches!(refused, Err(RollbackError::NoMark { .. })), "{refused:?}");
-        require_mark(&dir, &config(None, true)).unwrap();
+        require_memory(&dir, &config(None, true)).unwrap();
     }
 }
 
@@ -38,13 +41,13 @@ fn a_mark_on_the_same_file_system_is_none() {
         if made {
             fs::create_dir(&dir).unwrap();
         }
-        let refused = require_mark(&dir, &config(Some(mark.clone()), false));
+        let refused = require_memory(&dir, &config(Some(mark.clone()), false));
         let same = "on the same file system as";
         assert!(
             matches!(refused, Err(RollbackError::Together { place, .. }) if place == same),
             "{refused:?}"
         );
-        require_mark(&dir, &config(Some(mark.clone()), true)).unwrap();
+        require_memory(&dir, &config(Some(mark.clone()), true)).unwrap();
     }
 }
 
@@ -52,13 +55,13 @@ fn a_mark_on_the_same_file_system_is_none() {
 fn a_mark_in_the_data_directory_is_none_whatever_path_leads_there() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("data");
-    let refused = require_mark(&dir, &config(Some(dir.join("mark")), false));
+    let refused = require_memory(&dir, &config(Some(dir.join("mark")), false));
     assert!(matches!(refused, Err(RollbackError::Together { place: "inside", .. })), "{refused:?}");
     fs::create_dir(&dir).unwrap();
     let link = parent.path().join("elsewhere");
     symlink(&dir, &link).unwrap();
     for mark in [dir.join("mark"), link.join("mark"), parent.path().join("./data/../data/mark")] {
-        let refused = require_mark(&dir, &config(Some(mark), false));
+        let refused = require_memory(&dir, &config(Some(mark), false));
         assert!(matches!(refused, Err(RollbackError::Together { place: "inside", .. })), "{refused:?}");
     }
 }
@@ -67,14 +70,14 @@ fn a_mark_in_the_data_directory_is_none_whatever_path_leads_there() {
 fn a_mark_elsewhere_is_one() {
     // procfs is mounted wherever these tests run, and is never the file system of a temporary folder.
     let parent = tempfile::tempdir().unwrap();
-    require_mark(parent.path(), &config(Some("/proc/mark".into()), false)).unwrap();
+    require_memory(parent.path(), &config(Some("/proc/mark".into()), false)).unwrap();
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
     let parent = tempfile::tempdir().unwrap();
     let mark = parent.path().join("not mounted").join("mark");
-    let refused = require_mark(&parent.path().join("data"), &config(Some(mark.clone()), false));
+    let refused = require_memory(&parent.path().join("data"), &config(Some(mark.clone()), false));
     let Err(RollbackError::Inspect { path, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(Some(path.as_path()), mark.parent());
 }
@@ -83,7 +86,7 @@ fn a_folder_that_is_not_there_is_named() {
 fn a_relative_mark_is_refused_also_when_blindness_is_accepted() {
     let parent = tempfile::tempdir().unwrap();
     for accepted in [false, true] {
-        let refused = require_mark(parent.path(), &config(Some("mark".into()), accepted));
+        let refused = require_memory(parent.path(), &config(Some("mark".into()), accepted));
         assert!(matches!(refused, Err(RollbackError::Relative { .. })), "{refused:?}");
     }
 }

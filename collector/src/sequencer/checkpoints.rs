@@ -1,17 +1,19 @@
 //! Signing checkpoints: only over durable bytes that were read back, only as an extension of the last one.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::time::Instant;
 
 use evidence::ids::Digest;
 use evidence::leaf::{Leaf, commitment};
 use evidence::merkle::{empty_root, leaf_hash, verify_consistency};
 use evidence::note::{Checkpoint, Note, VerifierKey};
 
+use super::witnessed::{Refusal, Witnessed, append};
 use super::writer::chain;
 use super::{CLOCK_STEP_BACK_MS_MAX, WriterOptions, high_water};
 use crate::failpoints;
 use crate::index::{Index, StoredTiles};
-use crate::journal::{Group, Journal, JournalError, Position, Record, SEGMENT_HEADER_BYTES};
+use crate::journal::{Journal, JournalError, Position, Record, SEGMENT_HEADER_BYTES};
 use crate::ledger::{Ledger, Published, Signing, split_stored};
 use crate::log::{self, ChangedTiles, Tree};
 use crate::store::rows::{self, CheckpointRow};
@@ -28,6 +30,8 @@ pub(super) enum SignError {
 pub(super) struct Checkpointer {
     /// The tree of the last checkpoint; none while signing is refused.
     signed: Option<Signed>,
+    /// None without a quorum of witnesses.
+    witnessed: Option<Witnessed>,
 }
 
 struct Signed {
@@ -38,17 +42,24 @@ struct Signed {
 }
 
 impl Checkpointer {
-    /// Compares the journal's newest checkpoint with the high-water mark, and publishes it if signing is allowed.
-    pub(super) fn new(ledger: &Ledger, options: &WriterOptions, newest: Option<CheckpointRow>) -> Self {
-        match Self::start(ledger, options, newest) {
-            Ok(signed) => {
-                set_signing(ledger, Signing::Active);
-                Self { signed: Some(signed) }
+    /// Compares the journal's newest checkpoint with the high-water mark, and publishes it if signing is allowed and no
+    /// witness must be asked first. `cosigned` is the newest one that has lines of witnesses.
+    pub(super) fn new(
+        ledger: &Ledger,
+        options: &WriterOptions,
+        newest: Option<CheckpointRow>,
+        cosigned: Option<&CheckpointRow>,
+    ) -> Self {
+        match Self::start(ledger, options, newest, cosigned) {
+            Ok(this) => {
+                let is_held = this.witnessed.is_some();
+                ledger.set_signing(if is_held { Signing::Held } else { Signing::Active });
+                this
             }
             Err(reason) => {
                 tracing::error!(reason, "No checkpoints are signed in this run.");
-                set_signing(ledger, Signing::Refused(reason));
-                Self { signed: None }
+                ledger.set_signing(Signing::Refused(reason));
+                Self { signed: None, witnessed: None }
             }
         }
     }
@@ -57,24 +68,64 @@ impl Checkpointer {
         ledger: &Ledger,
         options: &WriterOptions,
         newest: Option<CheckpointRow>,
-    ) -> Result<Signed, String> {
+        cosigned: Option<&CheckpointRow>,
+    ) -> Result<Self, String> {
         let (size, root) = newest.as_ref().map_or((0, empty_root()), |row| (row.size, row.root));
         check_high_water(ledger, options, size)?;
         let tiles = StoredTiles(ledger.shared.store.as_ref());
         let tree = Tree::load(&tiles, size).map_err(|error| chain(&error))?;
         let from =
             newest.as_ref().map_or(Position { segment: 0, offset: SEGMENT_HEADER_BYTES }, |row| row.at);
-        if let Some(row) = newest {
-            let published = check_newest(&row, options)?;
+        let newest = newest.map(|row| check_newest(&row, options)).transpose()?;
+        if newest.is_some() {
             write_high_water(options, size, &root)?;
-            ledger.shared.checkpoints.send_replace(Some(Arc::new(published)));
         }
-        Ok(Signed { tree, root, from })
+        let witnessed = match &options.witnesses {
+            Some(witnesses) => Some(Witnessed::start(ledger, options, witnesses, newest.as_ref(), cosigned)?),
+            None => {
+                if let Some(published) = newest {
+                    ledger.shared.checkpoints.send_replace(Some(Arc::new(published)));
+                }
+                None
+            }
+        };
+        Ok(Self { signed: Some(Signed { tree, root, from }), witnessed })
+    }
+
+    /// Does what the witnesses' answers call for: publishes what the quorum cosigned, or stops signing for this run.
+    pub(super) fn look(
+        &mut self,
+        ledger: &Ledger,
+        journal: &mut Journal,
+        index: &Index,
+    ) -> Result<(), SignError> {
+        let Some(witnessed) = &mut self.witnessed else { return Ok(()) };
+        match witnessed.look(ledger, journal, index) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Sign(error)) => Err(error),
+            Err(Refusal::ForThisRun(reason)) => {
+                tracing::error!(reason, "No checkpoints are signed in this run.");
+                ledger.set_signing(Signing::Refused(reason));
+                (self.signed, self.witnessed) = (None, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// When to look again without being called.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.witnessed.as_ref().and_then(Witnessed::wake)
+    }
+
+    /// Whether witnesses stand between a signature and publishing.
+    pub(super) fn is_witnessed(&self) -> bool {
+        self.witnessed.is_some()
     }
 
     /// True if there are leaves that no checkpoint covers and signing is not refused.
     pub(super) fn is_behind(&self, index: &Index) -> bool {
-        self.signed.as_ref().is_some_and(|signed| signed.tree.size() < index.size())
+        self.witnessed.as_ref().is_none_or(Witnessed::may_sign)
+            && self.signed.as_ref().is_some_and(|signed| signed.tree.size() < index.size())
     }
 
     /// Signs, stores and publishes a checkpoint over everything committed, if there is something new.
@@ -85,16 +136,22 @@ impl Checkpointer {
         index: &Index,
         options: &WriterOptions,
     ) -> Result<(), SignError> {
-        let Some(signed) = self.signed.as_mut().filter(|signed| signed.tree.size() < index.size()) else {
+        if !self.is_behind(index) {
             return Ok(());
-        };
+        }
+        let Some(signed) = self.signed.as_mut() else { return Ok(()) };
         let behind_ms = index.received().ms().saturating_sub(options.clock.now().ms());
         if behind_ms > CLOCK_STEP_BACK_MS_MAX {
-            set_signing(ledger, Signing::ClockSteppedBack { behind_ms });
+            ledger.set_signing(Signing::ClockSteppedBack { behind_ms });
             let what = "the clock lies behind the newest entry; set it right".to_owned();
             return Err(SignError::Later(what));
         }
-        set_signing(ledger, Signing::Active);
+        if let Some(apart_ms) = self.witnessed.as_mut().and_then(|witnessed| witnessed.apart_ms(options)) {
+            ledger.set_signing(Signing::ClockApart { apart_ms });
+            let what = "the clock is not the one of the witnesses; set whichever is wrong right".to_owned();
+            return Err(SignError::Later(what));
+        }
+        ledger.set_signing(Signing::Active);
         let (size, root) = (index.size(), index.root());
         let tree = signed.read_back(ledger, journal.end())?;
         if tree.size() != size || tree.root() != root {
@@ -104,8 +161,9 @@ impl Checkpointer {
         signed.check_extension(ledger, size, &root)?;
 
         let checkpoint = Checkpoint { origin: options.origin.clone(), size, root };
-        let note =
-            checkpoint.sign(&options.log_key).map_err(|error| SignError::Later(chain(&error)))?.encode();
+        let signed_note =
+            checkpoint.sign(&options.log_key).map_err(|error| SignError::Later(chain(&error)))?;
+        let note = signed_note.encode();
         failpoints::reach("checkpoint-signed");
         let at = append(journal, &note)?;
         failpoints::reach("checkpoint-synced");
@@ -120,12 +178,17 @@ impl Checkpointer {
 
         write_high_water(options, size, &root).map_err(|reason| {
             // The mark is what shows a rollback: without it nothing more may leave.
-            set_signing(ledger, Signing::Refused(reason.clone()));
-            self.signed = None;
+            ledger.set_signing(Signing::Refused(reason.clone()));
+            (self.signed, self.witnessed) = (None, None);
             SignError::Later(reason)
         })?;
         failpoints::reach("high-water-renamed");
-        ledger.shared.checkpoints.send_replace(Some(Arc::new(Published { checkpoint, note })));
+        match &mut self.witnessed {
+            Some(witnessed) => witnessed.hand(checkpoint, signed_note),
+            None => {
+                ledger.shared.checkpoints.send_replace(Some(Arc::new(Published { checkpoint, note })));
+            }
+        }
         Ok(())
     }
 }
@@ -163,16 +226,6 @@ impl Signed {
     }
 }
 
-fn append(journal: &mut Journal, note: &str) -> Result<Position, SignError> {
-    let mut group = Group::new();
-    group.push_checkpoint(note.as_bytes());
-    match journal.append(&group) {
-        Ok(positions) => Ok(positions.first().copied().unwrap_or_else(|| journal.end())),
-        Err(error) if error.is_fatal() => Err(SignError::Fatal(chain(&error))),
-        Err(error) => Err(SignError::Later(chain(&error))),
-    }
-}
-
 /// Refuses a log that lies behind, or beside, what it has published.
 pub(super) fn check_high_water(
     ledger: &Ledger,
@@ -182,7 +235,8 @@ pub(super) fn check_high_water(
     let path = options.high_water.display();
     let mark = high_water::read(&options.high_water).map_err(|error| format!("{path}: {error}"))?;
     let Some(mark) = mark else {
-        return if options.accept_rollback_blindness {
+        let is_witnessed = options.witnesses.as_ref().is_some_and(|witnesses| !witnesses.mark_suffices);
+        return if options.accept_rollback_blindness || is_witnessed {
             Ok(())
         } else {
             Err(format!(
@@ -226,8 +280,4 @@ fn write_high_water(options: &WriterOptions, size: u64, root: &Digest) -> Result
         let path = options.high_water.display();
         format!("the high-water mark {path} could not be written ({error}); make room or bring its disk back, and restart")
     })
-}
-
-fn set_signing(ledger: &Ledger, signing: Signing) {
-    *ledger.shared.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
 }

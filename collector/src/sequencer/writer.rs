@@ -35,8 +35,8 @@ enum End {
 
 impl Writer {
     pub(super) fn new(unstarted: Unstarted, options: WriterOptions) -> Self {
-        let Unstarted { ledger, journal, index, checkpoint, .. } = unstarted;
-        let checkpointer = Checkpointer::new(&ledger, &options, checkpoint);
+        let Unstarted { ledger, journal, index, checkpoint, cosigned, .. } = unstarted;
+        let checkpointer = Checkpointer::new(&ledger, &options, checkpoint, cosigned.as_ref());
         let (held, put_off) = (None, None);
         Self { ledger, journal, index, options, checkpointer, held, next_checkpoint: Instant::now(), put_off }
     }
@@ -56,6 +56,8 @@ impl Writer {
 
     /// One group, or one checkpoint, or a wait.
     fn round(&mut self, jobs: &Receiver<Job>) -> Result<(), End> {
+        let looked = self.checkpointer.look(&self.ledger, &mut self.journal, &self.index);
+        self.put_off(looked)?;
         if self.checkpointer.is_behind(&self.index) && Instant::now() >= self.next_checkpoint {
             self.checkpoint()?;
         }
@@ -67,19 +69,25 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => Job::Stop,
             },
         };
-        if matches!(job, Job::Stop) {
-            self.checkpoint()?;
-            return Err(End::Stopped);
+        match job {
+            Job::Look => return Ok(()),
+            // Witnesses would have to be waited for; the next start signs what is left.
+            Job::Stop if self.checkpointer.is_witnessed() => return Err(End::Stopped),
+            Job::Stop => {
+                self.checkpoint()?;
+                return Err(End::Stopped);
+            }
+            Job::Device(..) | Job::Act(..) => {}
         }
         let pool = self.form(job, jobs);
         self.commit(pool)
     }
 
     fn wait(&self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
-        if self.checkpointer.is_behind(&self.index) {
-            jobs.recv_timeout(self.next_checkpoint.saturating_duration_since(Instant::now()))
-        } else {
-            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        let signing = self.checkpointer.is_behind(&self.index).then_some(self.next_checkpoint);
+        match signing.into_iter().chain(self.checkpointer.wake()).min() {
+            Some(at) => jobs.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
@@ -173,11 +181,17 @@ impl Writer {
     /// Steps 7 to 9 of the order of commitments.
     fn checkpoint(&mut self) -> Result<(), End> {
         self.next_checkpoint = Instant::now() + self.options.checkpoint_interval;
-        match self.checkpointer.sign(&self.ledger, &mut self.journal, &self.index, &self.options) {
-            Ok(()) => {
-                self.put_off = None;
-                Ok(())
-            }
+        let signed = self.checkpointer.sign(&self.ledger, &mut self.journal, &self.index, &self.options);
+        if signed.is_ok() {
+            self.put_off = None;
+        }
+        self.put_off(signed)
+    }
+
+    /// Says once why something is tried again.
+    fn put_off(&mut self, tried: Result<(), SignError>) -> Result<(), End> {
+        match tried {
+            Ok(()) => Ok(()),
             Err(SignError::Later(what)) => {
                 if self.put_off.as_ref() != Some(&what) {
                     tracing::error!(reason = what, "Checkpoint put off; it is tried again.");

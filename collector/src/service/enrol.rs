@@ -8,7 +8,6 @@ use evidence::acts::{Body, Enrolment};
 use evidence::enrolment::{TlsPublicKey, Transcript};
 use evidence::ids::{Class, DeviceId, Digest, InstanceId, Name};
 use evidence::keys::PublicKey;
-use evidence::trust::Trust;
 use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
@@ -254,7 +253,7 @@ impl Claim {
             chain: vec![identities.agents().certificate().to_vec(), identities.root().to_vec()],
             origin: state.origin().to_owned(),
             log_vkeys: vec![state.log_key().vkey()],
-            witness_policy: Trust::no_witnesses(state.log_key()),
+            witness_policy: state.witness_policy().to_owned(),
             checkpoint: published.note.clone(),
             enrolment_index: before.index,
         })

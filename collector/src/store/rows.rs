@@ -3,7 +3,8 @@
 //! | key | value |
 //! |---|---|
 //! | `h` | [`Head`]: how far the index follows the journal |
-//! | `c` | [`CheckpointRow`]: newest signed checkpoint |
+//! | `c` | [`CheckpointRow`]: newest checkpoint as the log signed it |
+//! | `w` | [`CheckpointRow`]: newest checkpoint with cosignatures |
 //! | `l` index(8) | [`LeafRow`]: where an entry lies, and its leaf |
 //! | `t` level(1) number(8) | up to 16 hashes of nodes at height 4 × level |
 //! | `d` instance(16) | [`InstanceState`] |
@@ -13,8 +14,10 @@
 
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::Stream;
+use evidence::note::Note;
 use evidence::time::Timestamp;
 
+use super::{Row, VALUE_BYTES_MAX};
 use crate::journal::Position;
 
 /// Version of this layout; an index of another version is rebuilt.
@@ -22,8 +25,10 @@ const LAYOUT_VERSION: u8 = 2;
 
 /// Key of [`Head`].
 pub const HEAD_KEY: &[u8] = b"h";
-/// Key of [`CheckpointRow`].
+/// Key of [`CheckpointRow`], of the log's line alone.
 pub const CHECKPOINT_KEY: &[u8] = b"c";
+/// Key of [`CheckpointRow`], with lines of witnesses.
+pub const COSIGNED_KEY: &[u8] = b"w";
 
 /// Key of a leaf.
 pub fn leaf_key(index: u64) -> Vec<u8> {
@@ -106,7 +111,7 @@ impl Head {
     }
 }
 
-/// The newest signed checkpoint.
+/// A checkpoint of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointRow {
     /// Leaves it covers.
@@ -135,6 +140,15 @@ impl CheckpointRow {
         let (size, root, at) = (fields.number()?, fields.digest()?, fields.position()?);
         let note = String::from_utf8(fields.0.to_vec()).ok()?;
         Some(Self { size, root, at, note })
+    }
+
+    /// The row with its key, which says whether witnesses signed too. None for a note that is longer than a value may be:
+    /// what is then read at the next start is an older checkpoint, which is one all the same.
+    pub fn row(&self) -> Option<Row> {
+        let cosigned = Note::parse(self.note.as_bytes()).is_ok_and(|note| note.signatures() > 1);
+        let key = if cosigned { COSIGNED_KEY } else { CHECKPOINT_KEY };
+        let value = self.encode();
+        (value.len() <= VALUE_BYTES_MAX).then(|| (key.to_vec(), value))
     }
 }
 
