@@ -4,16 +4,19 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use evidence::keys::SecretKey;
 use evidence::note::VerifierKey;
 use serde_json::json;
+use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 use crate::act::random;
 use crate::command::Context;
+use crate::files;
 use crate::table::clean;
 
 mod server;
@@ -22,6 +25,9 @@ mod store;
 mod tests;
 
 use store::Store;
+
+/// Largest file of a certificate chain or its key, bytes.
+const TLS_FILE_BYTES_MAX: usize = 1 << 16;
 
 /// A witness of logs.
 #[derive(Debug, Subcommand)]
@@ -69,9 +75,31 @@ pub(crate) struct AddLogArgs {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     dir: DirArgs,
-    /// Address on this machine alone; a proxy with TLS stands before it. Port 0 takes a free one
+    /// Address to answer on; without TLS one of this machine alone. Port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7380")]
     listen: SocketAddr,
+    /// PEM file with the certificate of this server, and after it those that lead to an authority
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// PEM file with the certificate's key, readable by you alone
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// TLS, if its files are given.
+    fn tls(&self, clock: certs::Clock) -> anyhow::Result<Option<TlsAcceptor>> {
+        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else { return Ok(None) };
+        let text = files::read(certificate, "the TLS certificate", TLS_FILE_BYTES_MAX)?;
+        let chain = certs::pem::certificates(&String::from_utf8_lossy(&text))
+            .with_context(|| certificate.display().to_string())?;
+        let text = files::read_secret(key, "the TLS key", TLS_FILE_BYTES_MAX)?;
+        let text = std::str::from_utf8(&text).with_context(|| key.display().to_string())?;
+        let secret = certs::pem::any_private_key(text).with_context(|| key.display().to_string())?;
+        let config = certs::http1_listener(chain, secret, clock)
+            .with_context(|| format!("{} and {}", certificate.display(), key.display()))?;
+        Ok(Some(TlsAcceptor::from(config)))
+    }
 }
 
 impl WitnessCommand {
@@ -90,15 +118,16 @@ impl WitnessCommand {
             }
             Self::Show(args) => show(context, &Store::open(&args.dir)?),
             Self::Serve(args) => {
+                let tls = args.tls(Arc::new(certs::SystemClock(context.clock.clone())))?;
                 // Requests are signed by logs, but the size in a refusal is not: on a network it needs TLS around it.
-                if !args.listen.ip().is_loopback() {
+                if tls.is_none() && !args.listen.ip().is_loopback() {
                     bail!(
-                        "--listen {} is open to the network: give an address of this machine, as 127.0.0.1, and put a \
-                         proxy with TLS before it",
+                        "--listen {} is open to the network: give --tls-certificate and --tls-key, or an address of this \
+                         machine, as 127.0.0.1, with a proxy with TLS before it",
                         args.listen
                     );
                 }
-                server::serve(Store::open(&args.dir.dir)?, args.listen, context).await
+                server::serve(Store::open(&args.dir.dir)?, args.listen, tls, context).await
             }
         }
     }

@@ -18,8 +18,9 @@
 //! | `segment-created` | an empty next segment: removed at open |
 //! | `segment-continued` | a full segment and an empty one after it |
 //! | `checkpoint-signed` | nothing: the note was in memory only |
-//! | `checkpoint-synced` | a signed checkpoint nobody has seen, a prefix of the log: published at start |
+//! | `checkpoint-synced` | a signed checkpoint nobody has seen, a prefix of the log: published at start, or shown to witnesses |
 //! | `high-water-renamed` | the same, and the high-water mark level with it |
+//! | `cosigned-synced` | a checkpoint the quorum has cosigned, not published: at the next start it is |
 //! | `tree-tiles-put` | tiles that no checkpoint of the public tree covers yet: written again |
 //! | `tree-tiles-synced` | the same, durable |
 //! | `tree-checkpoint-synced` | a public tree level with its checkpoint, and partial tiles that are not needed: removed at start |
@@ -41,6 +42,9 @@ pub const POINTS: [&str; 12] = [
     "checkpoint-synced",
     "high-water-renamed",
 ];
+
+/// The point of a log with witnesses.
+pub const WITNESS_POINTS: [&str; 1] = ["cosigned-synced"];
 
 /// The points of the public tree, which follows the log in a thread of its own while the server runs.
 pub const TREE_POINTS: [&str; 3] = ["tree-tiles-put", "tree-tiles-synced", "tree-checkpoint-synced"];
@@ -69,7 +73,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{KEY_POINTS, POINTS, TREE_POINTS};
+    use super::{KEY_POINTS, POINTS, TREE_POINTS, WITNESS_POINTS};
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -84,10 +88,9 @@ mod armed {
     fn configured() -> Option<Armed> {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        match (
-            POINTS.iter().chain(&TREE_POINTS).chain(&KEY_POINTS).find(|point| **point == name),
-            nth.parse::<u64>(),
-        ) {
+        let mut all = POINTS.iter().chain(&TREE_POINTS).chain(&KEY_POINTS).chain(&WITNESS_POINTS);
+        let known = all.find(|point| **point == name);
+        match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),
             _ => {
                 // A test that names no point would pass without testing anything.

@@ -1,4 +1,4 @@
-//! The witness on HTTP/1.1: `POST /add-checkpoint` and `GET /<hex SHA-256 of origin>/checkpoint`.
+//! The witness on HTTP/1.1, with or without TLS: `POST /add-checkpoint` and `GET /<hex SHA-256 of origin>/checkpoint`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,8 +17,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use super::store::{AddError, Store};
 use crate::command::Context;
@@ -26,6 +28,8 @@ use crate::table::clean;
 
 /// Connections served at one time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
+/// How long a TLS handshake may take.
+const HANDSHAKE_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// How long the head of a request may take to come, also the next one of a connection.
 const HEAD_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// How long the body of a request may take to come.
@@ -44,20 +48,26 @@ pub(super) struct Witness {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) async fn serve(store: Store, listen: SocketAddr, context: &mut Context<'_>) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    store: Store,
+    listen: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    context: &mut Context<'_>,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("no address")?;
     let vkey = store.witness_key()?.vkey();
     if context.options.json {
         writeln!(context.out, "{}", json!({"listening": address.to_string(), "vkey": vkey}))?;
     } else {
-        writeln!(context.out, "Witness {} answers on http://{address}", clean(&vkey))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        writeln!(context.out, "Witness {} answers on {scheme}://{address}", clean(&vkey))?;
     }
     context.out.flush().context("cannot write the answer")?;
     let witness = Witness::new(store, context.clock.clone());
     let stop = stopped()?;
     tokio::select! {
-        () = accept(&listener, &witness) => {}
+        () = accept(&listener, tls.as_ref(), &witness) => {}
         () = stop => {}
     }
     // A request in the middle of its write holds the lock: it ends before this program does.
@@ -85,17 +95,28 @@ fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
     }
 }
 
-pub(super) async fn accept(listener: &TcpListener, witness: &Witness) {
+pub(super) async fn accept(listener: &TcpListener, tls: Option<&TlsAcceptor>, witness: &Witness) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let witness = witness.clone();
+                let (witness, tls) = (witness.clone(), tls.cloned());
                 tokio::spawn(async move {
                     // A connection that was cut or kept too long is the client's to repeat.
-                    drop(tokio::time::timeout(CONNECTION_SECONDS_MAX, connection(stream, witness)).await);
+                    let served = async {
+                        match tls {
+                            None => connection(stream, witness).await,
+                            Some(tls) => {
+                                let shaken = tokio::time::timeout(HANDSHAKE_SECONDS_MAX, tls.accept(stream));
+                                if let Ok(Ok(stream)) = shaken.await {
+                                    connection(stream, witness).await;
+                                }
+                            }
+                        }
+                    };
+                    drop(tokio::time::timeout(CONNECTION_SECONDS_MAX, served).await);
                     drop(place);
                 });
             }
@@ -104,7 +125,7 @@ pub(super) async fn accept(listener: &TcpListener, witness: &Witness) {
     }
 }
 
-async fn connection(stream: TcpStream, witness: Witness) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, witness: Witness) {
     let service = service_fn(move |request| {
         let witness = witness.clone();
         async move { Ok::<_, Infallible>(witness.answer(request).await) }

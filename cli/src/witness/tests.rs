@@ -201,7 +201,7 @@ async fn over_http_every_answer_has_its_status() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let witness = Witness::new(witness(dir.path()), Arc::new(SystemClock));
-    tokio::spawn(async move { accept(&listener, &witness).await });
+    tokio::spawn(async move { accept(&listener, None, &witness).await });
     tokio::task::spawn_blocking(move || {
         let add = |body: &[u8]| ask(address, post("/add-checkpoint", body));
         assert_eq!(ask(address, get(&monitoring_path(ORIGIN))).0, 404);
@@ -238,7 +238,7 @@ async fn of_two_forks_at_one_time_one_is_cosigned() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let witness = Witness::new(witness(dir.path()), Arc::new(SystemClock));
-    tokio::spawn(async move { accept(&listener, &witness).await });
+    tokio::spawn(async move { accept(&listener, None, &witness).await });
     let asked: Vec<_> = (0..16)
         .map(|n| {
             let body = body(if n % 2 == 0 { "a" } else { "b" }, 0, 2);
