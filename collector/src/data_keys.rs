@@ -20,7 +20,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use zeroize::Zeroizing;
 
 use crate::failpoints;
-use crate::journal::Io;
+use crate::journal::{Io, SystemIo};
 use crate::payload_codec::{DATA_KEY_BYTES, DataKey};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::Random;
@@ -29,7 +29,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use record::{Content, RECORD_BYTES, Record, WRAPPED_BYTES, Wrapped};
+use record::{Content, Found, RECORD_BYTES, Record, WRAPPED_BYTES, Wrapped};
 
 /// Scopes at most: 128 MiB of file. A fleet of 50,000 devices makes 200,000 a year.
 pub const SCOPES_MAX: usize = 1_048_576;
@@ -97,7 +97,7 @@ pub enum DataKeyError {
         "writing the data keys failed before, so what the file holds is not known: restart the collector"
     )]
     Unsure,
-    /// Streams 1 to 3.
+    /// A stream's own.
     #[error("{0} is never erased")]
     NotErasable(Scope),
 }
@@ -164,6 +164,15 @@ impl DataKeys {
 
     /// Reads the keys of a data directory, drops what a power cut left half, and makes durable what it keeps.
     pub fn open(keys: &Path, folder: &Path, io: Arc<dyn Io>) -> Result<Self, DataKeyError> {
+        Self::read(keys, folder, io, true)
+    }
+
+    /// Reads the keys of a data directory and changes nothing; nothing can be added or erased.
+    pub fn inspect(keys: &Path, folder: &Path) -> Result<Self, DataKeyError> {
+        Self::read(keys, folder, Arc::new(SystemIo), false)
+    }
+
+    fn read(keys: &Path, folder: &Path, io: Arc<dyn Io>, repair: bool) -> Result<Self, DataKeyError> {
         let (wrap, path) = (wrap_path(keys), keys_path(folder));
         for needed in [&wrap, &path] {
             if !needed.exists() {
@@ -172,15 +181,16 @@ impl DataKeys {
         }
         let wrap = read_wrap(&wrap)?;
         let failed = |what, source| DataKeyError::Io { what, path: path.clone(), source };
-        let left = next_path(folder);
-        match fs::remove_file(&left) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("tidy beside", source));
+        if repair {
+            match fs::remove_file(next_path(folder)) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("tidy beside", source));
+                }
+                _ => {}
             }
-            _ => {}
         }
-        let mut file =
-            OpenOptions::new().read(true).write(true).open(&path).map_err(|source| failed("open", source))?;
+        let opened = OpenOptions::new().read(true).write(repair).open(&path);
+        let mut file = opened.map_err(|source| failed("open", source))?;
         let mut bytes = Vec::new();
         let bytes_max = (SCOPES_MAX as u64 + 2).saturating_mul(RECORD_BYTES as u64);
         (&mut file).take(bytes_max).read_to_end(&mut bytes).map_err(|source| failed("read", source))?;
@@ -189,16 +199,18 @@ impl DataKeys {
             record,
             what,
         })?;
-        let kept_bytes = u64::from(found.records).saturating_mul(RECORD_BYTES as u64);
-        file.set_len(kept_bytes).map_err(|source| failed("shorten", source))?;
-        // A process that was killed may have left the last batch in memory only: it is written again before it is used.
-        let from = u64::from(found.last_batch).saturating_mul(RECORD_BYTES as u64);
-        let tail = usize::try_from(from).ok().zip(usize::try_from(kept_bytes).ok());
-        let tail = tail.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
-        io.write_at(&file, tail, from).map_err(|source| failed("write", source))?;
-        io.sync_data(&file).map_err(|source| failed("sync", source))?;
-        let inner =
-            Inner { file, records: found.records, scopes: found.scopes, pending: Vec::new(), unsure: false };
+        if repair {
+            let kept_bytes = u64::from(found.records).saturating_mul(RECORD_BYTES as u64);
+            file.set_len(kept_bytes).map_err(|source| failed("shorten", source))?;
+            // A killed process may have left the last batch in memory only: it is written again before it is used.
+            let from = u64::from(found.last_batch).saturating_mul(RECORD_BYTES as u64);
+            let tail = usize::try_from(from).ok().zip(usize::try_from(kept_bytes).ok());
+            let tail = tail.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
+            io.write_at(&file, tail, from).map_err(|source| failed("write", source))?;
+            io.sync_data(&file).map_err(|source| failed("sync", source))?;
+        }
+        let Found { records, scopes, .. } = found;
+        let inner = Inner { file, records, scopes, pending: Vec::new(), unsure: !repair };
         let keys = Self { folder: folder.to_owned(), wrap, io, inner: Mutex::new(inner) };
         keys.check_wrap()?;
         Ok(keys)

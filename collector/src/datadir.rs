@@ -196,6 +196,11 @@ impl DataDir {
         self.indexes().join("epoch-00000000")
     }
 
+    /// The wrapped data keys: the only copy of what opens the payloads, and what erasing rewrites.
+    pub fn data_keys(&self) -> PathBuf {
+        self.path.join("data-keys")
+    }
+
     /// The public tree.
     pub fn tree(&self) -> PathBuf {
         self.path.join("tree")

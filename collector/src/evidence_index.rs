@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use evidence::envelope::Envelope;
+use evidence::erasure::Scope;
 use evidence::ids::{DeviceId, InstanceId};
 use evidence::leaf::{Kind, Leaf};
 use evidence::roster::Roster;
 use evidence::time::Timestamp;
+
+use crate::payload_codec::Subject;
 
 /// A logged statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +18,12 @@ pub struct Seen {
     pub index: u64,
     /// Its receipt.
     pub received: Timestamp,
-    /// When it was observed: by the device's clock, never after the receipt. None for a gap.
+    /// When it was observed: by the device's clock, never after the receipt. None for a gap, and for an erased one.
     pub observed: Option<Timestamp>,
+    /// Index of the tombstone, if its payload is erased or about to be.
+    pub erased: Option<u64>,
+    /// Whether it is an attestation; else it is a gap.
+    pub attests: bool,
     /// Who spoke.
     pub instance: InstanceId,
     /// Its number within the instance.
@@ -46,9 +53,37 @@ impl Evidence {
             index,
             received: leaf.received,
             observed,
+            erased: None,
+            attests: leaf.kind == Kind::ATTESTATION,
             instance: statement.instance,
             sequence: statement.sequence,
         });
+    }
+
+    /// Takes a committed entry of stream 0 whose payload is gone; others than statements are passed over.
+    pub fn take_erased(
+        &mut self,
+        index: u64,
+        leaf: &Leaf,
+        subject: &Subject,
+        tombstone: u64,
+        roster: &Roster,
+    ) {
+        let Subject::Statement { instance, sequence, .. } = *subject else { return };
+        let Some(record) = roster.instance(&instance) else { return };
+        let (received, attests) = (leaf.received, leaf.kind == Kind::ATTESTATION);
+        let erased = Some(tombstone);
+        let seen = Seen { index, received, observed: None, erased, attests, instance, sequence };
+        self.devices.entry(record.device).or_default().push(seen);
+    }
+
+    /// Follows a tombstone: what it names is not read any more from now on, whenever its keys go.
+    pub fn erase(&mut self, scopes: &[Scope], tombstone: u64) {
+        for seen in self.devices.values_mut().flatten() {
+            if seen.index < tombstone && scopes.contains(&Scope::device(seen.instance, seen.received)) {
+                (seen.observed, seen.erased) = (None, Some(tombstone));
+            }
+        }
     }
 
     /// The statements with an index below `size`.

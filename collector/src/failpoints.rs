@@ -24,6 +24,7 @@
 //! | `tree-tiles-put` | tiles that no checkpoint of the public tree covers yet: written again |
 //! | `tree-tiles-synced` | the same, durable |
 //! | `tree-checkpoint-synced` | a public tree level with its checkpoint, and partial tiles that are not needed: removed at start |
+//! | `tombstone-covered` | a tombstone under a checkpoint, and every key it names: erased at the next start |
 //! | `data-keys-rewritten` | a tombstone, and a file without the keys beside the one with them: erased at the next start |
 //! | `data-keys-renamed` | the same, or the file without the keys |
 
@@ -49,9 +50,14 @@ pub const WITNESS_POINTS: [&str; 1] = ["cosigned-synced"];
 /// The points of the public tree, which follows the log in a thread of its own while the server runs.
 pub const TREE_POINTS: [&str; 3] = ["tree-tiles-put", "tree-tiles-synced", "tree-checkpoint-synced"];
 
-/// The points of the data keys: two before the first group that needs a new key, two while keys are erased.
-pub const KEY_POINTS: [&str; 4] =
-    ["data-keys-written", "data-keys-synced", "data-keys-rewritten", "data-keys-renamed"];
+/// The points of the data keys: two before the first group that needs a new key, three while keys are erased.
+pub const KEY_POINTS: [&str; 5] = [
+    "data-keys-written",
+    "data-keys-synced",
+    "tombstone-covered",
+    "data-keys-rewritten",
+    "data-keys-renamed",
+];
 
 /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
 #[cfg(not(feature = "failpoints"))]

@@ -6,18 +6,19 @@
 use std::collections::HashMap;
 
 use evidence::ids::{Digest, InstanceId};
-use evidence::leaf::{Kind, Leaf, commitment};
+use evidence::leaf::{Kind, Leaf};
 use evidence::merkle::empty_root;
 use evidence::note::{Checkpoint, Note, VerifierKey};
 use serde::Serialize;
 
+use crate::data_keys::DataKeys;
 use crate::datadir::DataDir;
 use crate::index::{DeviceLink, EntryError, Index};
 use crate::journal::{
     EntryRecord, JournalError, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes, Tail,
     judge_tail, parse_record,
 };
-use crate::ledger::split_stored;
+use crate::payload_codec::{self, Opened, Stored};
 use crate::sequencer::high_water;
 use crate::store::sled::SledStore;
 
@@ -47,6 +48,8 @@ pub struct Report {
     pub segments: u64,
     /// Entry records that were intact.
     pub entries: u64,
+    /// Entries whose payload was erased; no fault.
+    pub erased: u64,
     /// Commit records.
     pub commits: u64,
     /// Signed checkpoints.
@@ -91,6 +94,12 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
         Err(error) => return Err(error),
     };
     let mut walk = Walk::new(dir, options);
+    if DataKeys::exist(&dir.data_keys()) {
+        match DataKeys::inspect(&dir.keys(), &dir.data_keys()) {
+            Ok(keys) => walk.keys = Some(keys),
+            Err(error) => walk.fault_of(Part::Keys, None, None, error.to_string()),
+        }
+    }
     for number in &numbers {
         let path = crate::journal::segment_path(&dir.journal(), *number);
         match std::fs::read(&path) {
@@ -116,6 +125,8 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
 struct Walk<'a> {
     options: &'a Options<'a>,
     index: Index,
+    /// None: there are none, or they cannot be read, and then nothing sealed is opened.
+    keys: Option<DataKeys>,
     /// Instance to next sequence and hash of its newest statement.
     devices: HashMap<InstanceId, (u64, Digest)>,
     expected: Expected,
@@ -142,6 +153,7 @@ impl<'a> Walk<'a> {
             root: String::new(),
             segments: 0,
             entries: 0,
+            erased: 0,
             commits: 0,
             checkpoints: 0,
             signatures_checked: !options.log_keys.is_empty(),
@@ -156,6 +168,7 @@ impl<'a> Walk<'a> {
         Self {
             options,
             index,
+            keys: None,
             devices: HashMap::new(),
             expected: Expected::default(),
             tree: TreeWalk::new(dir, |note| read_checkpoint(options, note)),
@@ -280,19 +293,32 @@ impl<'a> Walk<'a> {
                 "its leaf has an unknown form".to_owned(),
             );
         };
-        let Some((salt, payload)) = split_stored(codec, &stored) else {
-            self.whole = false;
-            let what = "its payload record has an unknown form".to_owned();
-            return self.fault_of(Part::Entry, Some(at), Some(index), what);
+        let parsed = match Stored::parse(leaf.kind, codec, &stored) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.whole = false;
+                return self.fault_of(Part::Entry, Some(at), Some(index), error.to_string());
+            }
         };
-        if commitment(&salt, payload) != leaf.commitment {
-            let what = "the payload is not what the leaf commits to".to_owned();
-            self.fault_of(Part::Entry, Some(at), Some(index), what);
-        }
+        let read = payload_codec::read(self.keys.as_ref(), index, &leaf, &bytes, codec, &stored);
+        let mut erased = false;
+        let link = match &read {
+            // What is readable was compared with it.
+            Ok(Opened::Payload { payload, .. }) => DeviceLink::of_payload(leaf.kind, payload),
+            Ok(Opened::Erased { .. }) => {
+                self.report.erased += 1;
+                erased = true;
+                parsed.link(leaf.kind)
+            }
+            Err(error) => {
+                self.fault_of(Part::Entry, Some(at), Some(index), error.to_string());
+                parsed.link(leaf.kind)
+            }
+        };
         if index == 0 && leaf.kind != Kind::GENESIS {
             self.fault_of(Part::Entry, Some(at), Some(0), "the first entry is not the genesis".to_owned());
         }
-        let link = match DeviceLink::of_payload(leaf.kind, payload) {
+        let link = match link {
             Ok(link) => link,
             Err(EntryError(what)) => {
                 self.fault_of(Part::Entry, Some(at), Some(index), what.to_owned());
@@ -300,7 +326,7 @@ impl<'a> Walk<'a> {
             }
         };
         if let Some(link) = link {
-            self.device(at, index, &link);
+            self.device(at, index, &link, erased || read.is_err());
         }
         if self.whole {
             self.tree.leaf(&bytes);
@@ -312,10 +338,16 @@ impl<'a> Walk<'a> {
         self.positions.push(at);
     }
 
-    fn device(&mut self, at: Position, index: u64, link: &DeviceLink) {
+    /// `unread`: its payload is gone, and with it what it said about the statement before it.
+    fn device(&mut self, at: Position, index: u64, link: &DeviceLink, unread: bool) {
         let known = self.devices.get(&link.instance).copied();
         let (next, last) = known.unwrap_or((0, Digest::ZERO));
-        if link.first != next {
+        if unread {
+            if link.sequence < next {
+                let what = format!("statement {} of {} comes again", link.sequence, link.instance);
+                self.fault_of(Part::Chain, Some(at), Some(index), what);
+            }
+        } else if link.first != next {
             let what = format!("statement {} of {} follows sequence {next}", link.first, link.instance);
             self.fault_of(Part::Chain, Some(at), Some(index), what);
         } else if link.previous != last {

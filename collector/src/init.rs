@@ -114,7 +114,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
         &high_water(&dir, &config),
         now,
         &mut system_random(),
-        Box::new(move |_| Ok(vec![NewEntry { kind: Kind::GENESIS, payload: envelope }])),
+        Box::new(move |_| Ok(vec![NewEntry::new(Kind::GENESIS, envelope)])),
     )?;
     let chain =
         admin::person_chain(&identities, certs::Role::Admin, person, &admin.tls, now).map_err(setting)?;

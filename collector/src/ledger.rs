@@ -13,15 +13,17 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use evidence::ids::{Digest, InstanceId};
-use evidence::leaf::{CODEC_PLAIN, Leaf, SALT_BYTES, Stream, commitment};
+use evidence::leaf::{Leaf, SALT_BYTES, Stream};
 use evidence::note::Checkpoint;
 use evidence::time::Timestamp;
 use tokio::sync::watch;
 
+use crate::data_keys::{DataKeyError, DataKeys};
 use crate::datadir::DataDir;
 use crate::index::StoredTiles;
 use crate::journal::{JournalError, JournalReader, Position, Record};
 use crate::log;
+use crate::payload_codec::{self, Opened, PayloadError, ReadPayloadError, Subject};
 use crate::store::rows::{self, InstanceState, LeafRow, StreamHead};
 use crate::store::{Row, Store, StoreError};
 
@@ -46,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) _dir: Arc<DataDir>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) journal: JournalReader,
+    pub(crate) keys: Arc<DataKeys>,
     pub(crate) snapshot: RwLock<Snapshot>,
     pub(crate) checkpoints: watch::Sender<Option<Arc<Published>>>,
     pub(crate) signing: RwLock<Signing>,
@@ -116,9 +119,42 @@ pub struct Entry {
     pub payload: Vec<u8>,
 }
 
+/// An entry whose payload was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErasedEntry {
+    /// Its index, from 0.
+    pub index: u64,
+    /// Its leaf.
+    pub leaf: Leaf,
+    /// Index of the tombstone.
+    pub tombstone: u64,
+    /// Whose entry it was; unchecked but for the record's own checksum.
+    pub subject: Subject,
+}
+
+/// What the log has at an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The entry.
+    Entry(Entry),
+    /// Its leaf, and that it was erased.
+    Erased(ErasedEntry),
+}
+
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// Its payload was erased: that is no damage.
+    #[error("the payload of entry {index} was erased by entry {tombstone}")]
+    Erased {
+        /// Index of the entry.
+        index: u64,
+        /// Index of the tombstone.
+        tombstone: u64,
+    },
+    /// The data keys.
+    #[error(transparent)]
+    Keys(#[from] DataKeyError),
     /// There is no such entry.
     #[error("there is no entry {index}: the log has {size}")]
     NoEntry {
@@ -158,6 +194,11 @@ pub enum ReadError {
 }
 
 impl Ledger {
+    /// The data keys of this log.
+    pub fn data_keys(&self) -> &Arc<DataKeys> {
+        &self.shared.keys
+    }
+
     /// What is committed now.
     pub fn snapshot(&self) -> Snapshot {
         *self.shared.snapshot.read().unwrap_or_else(PoisonError::into_inner)
@@ -212,8 +253,16 @@ impl Ledger {
         Ok(log::bundle_root(&self.tiles(), low).map_err(crate::index::tile_error)?)
     }
 
-    /// An entry's leaf, salt and payload, read from the journal and checked.
+    /// An entry's leaf, salt and payload, read from the journal and checked; that it was erased is an error here.
     pub fn entry(&self, index: u64) -> Result<Entry, ReadError> {
+        match self.find(index)? {
+            Found::Entry(entry) => Ok(entry),
+            Found::Erased(ErasedEntry { tombstone, .. }) => Err(ReadError::Erased { index, tombstone }),
+        }
+    }
+
+    /// As [`Ledger::entry`], where an erased payload is an answer too.
+    pub fn find(&self, index: u64) -> Result<Found, ReadError> {
         let row = self.leaf_row(index)?;
         let Position { segment, offset } = row.position;
         let damaged = |what| ReadError::Damaged { index, segment, offset, what };
@@ -224,12 +273,18 @@ impl Ledger {
             return Err(damaged("the journal holds another entry there"));
         }
         let leaf = parse_leaf(index, &row)?;
-        let (salt, payload) = split_stored(record.codec, &record.stored)
-            .ok_or_else(|| damaged("the payload record has a form this program does not know"))?;
-        if commitment(&salt, payload) != leaf.commitment {
-            return Err(damaged("the payload is not what its leaf commits to"));
+        let keys = Some(&*self.shared.keys);
+        match payload_codec::read(keys, index, &leaf, &row.leaf, record.codec, &record.stored) {
+            Ok(Opened::Payload { salt, payload }) => Ok(Found::Entry(Entry { index, leaf, salt, payload })),
+            Ok(Opened::Erased { tombstone, subject }) => {
+                Ok(Found::Erased(ErasedEntry { index, leaf, tombstone, subject }))
+            }
+            Err(ReadPayloadError::Key(error)) => Err(error.into()),
+            Err(ReadPayloadError::Payload(error)) => Err(damaged(match error {
+                PayloadError::Form(what) => what,
+                _ => "its sealed payload does not open",
+            })),
         }
-        Ok(Entry { index, leaf, salt, payload: payload.to_vec() })
     }
 
     /// Inclusion proof of an entry in the tree of the first `size`, hashes from leaf to root.
@@ -358,12 +413,6 @@ impl Ledger {
         }
         Ok(numbers)
     }
-}
-
-/// Salt and payload of a stored payload record of codec 0.
-pub(crate) fn split_stored(codec: u8, stored: &[u8]) -> Option<([u8; SALT_BYTES], &[u8])> {
-    let (salt, payload) = stored.split_first_chunk::<SALT_BYTES>()?;
-    (codec == CODEC_PLAIN).then_some((*salt, payload))
 }
 
 fn parse_leaf(index: u64, row: &LeafRow) -> Result<Leaf, ReadError> {

@@ -17,7 +17,8 @@ use std::cell::RefCell;
 use evidence::envelope::Envelope;
 use evidence::erasure::Scope;
 use evidence::ids::{Digest, InstanceId};
-use evidence::leaf::{CODEC_PLAIN, Kind, Leaf, PAYLOAD_BYTES_MAX, SALT_BYTES, Stream};
+use evidence::leaf::{CODEC_PLAIN, Kind, PAYLOAD_BYTES_MAX, SALT_BYTES, Stream};
+use evidence::time::Timestamp;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use zeroize::Zeroizing;
@@ -25,8 +26,11 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::index::{DeviceLink, EntryError};
 
+mod reading;
 #[cfg(test)]
 mod tests;
+
+pub use reading::{Opened, ReadPayloadError, read};
 
 /// Sealed under a data key.
 pub const CODEC_SEALED: u8 = 1;
@@ -44,8 +48,8 @@ pub const DATA_KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 /// Subject of a statement: instance, sequence, anchor size, hash.
 const STATEMENT_BYTES: usize = 16 + 8 + 8 + 32;
-/// Bytes of a zstd frame beside what it cannot compress: header, blocks, and the 1/256 that zstd allows itself.
-const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX / 256 + 64;
+/// Bytes of a zstd frame beside what it cannot compress: magic, header, one raw block; a test measures it.
+const FRAME_BYTES_MAX: usize = 64;
 /// Bytes of a payload record beside its payload at most.
 pub const OVERHEAD_BYTES_MAX: usize = 2 + STATEMENT_BYTES + FRAME_BYTES_MAX + TAG_BYTES;
 
@@ -116,14 +120,14 @@ impl Subject {
         Self::Statement { instance, sequence, anchor_size, hash }
     }
 
-    /// The scope of an entry with this subject and leaf; none if stream and subject do not fit.
-    pub fn scope(&self, leaf: &Leaf) -> Option<Scope> {
-        match (self, leaf.kind.stream) {
+    /// The scope of an entry of `stream` with this subject; none if stream and subject do not fit.
+    pub fn scope(&self, stream: Stream, received: Timestamp) -> Option<Scope> {
+        match (self, stream) {
             (Self::Device(instance) | Self::Statement { instance, .. }, Stream::Device) => {
-                Some(Scope::device(*instance, leaf.received))
+                Some(Scope::device(*instance, received))
             }
             (Self::Stream, Stream::Device) => None,
-            (Self::Stream, stream) => Some(Scope::stream(stream, leaf.received)),
+            (Self::Stream, stream) => Some(Scope::stream(stream, received)),
             _ => None,
         }
     }
@@ -338,14 +342,14 @@ pub fn subject_of(kind: Kind, link: Option<&DeviceLink>, instance: Option<Instan
     }
 }
 
-/// The subject of a statement as its envelope has it: the check that what is readable is what was signed.
-pub fn subject_matches(subject: &Subject, kind: Kind, payload: &[u8]) -> bool {
+/// Whether what is readable of a statement is what was signed.
+fn subject_matches(subject: &Subject, payload: &[u8]) -> bool {
     match subject {
         Subject::Stream | Subject::Device(_) => true,
         Subject::Statement { .. } => Envelope::parse(payload)
             .ok()
             .and_then(|envelope| Some(DeviceLink::of(&envelope.claimed().ok()?, &envelope)))
-            .is_some_and(|link| Subject::statement(&link) == *subject && kind.stream == Stream::Device),
+            .is_some_and(|link| Subject::statement(&link) == *subject),
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! 1. The waiting submissions are formed into a group: indexes, times, salts, leaves, the new root.
 //!    *Crash: nothing of them exists, nobody was told anything.*
+//!    Data keys that it needs and that are new are written and synced before anything is written under them.
 //! 2. The group and its commit record are written to the journal. *Crash: cut at the next open, or kept if whole.*
 //! 3. The journal is synced (`fdatasync`): the entries are durable.
 //!    *Crash: the entries exist; the index catches up at the next open; a retry gets the same answer.*
@@ -34,7 +35,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use evidence::envelope::Envelope;
-use evidence::ids::Digest;
+use evidence::ids::{Digest, InstanceId};
 use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Leaf, SALT_BYTES, Stream};
 use evidence::statement::{Statement, StatementError};
@@ -213,6 +214,15 @@ pub struct NewEntry {
     pub kind: Kind,
     /// The act's envelope, or a detail record.
     pub payload: Vec<u8>,
+    /// The device instance that an entry of stream 0 is about: its payload is sealed, and erased, with the instance's.
+    pub instance: Option<InstanceId>,
+}
+
+impl NewEntry {
+    /// An entry of streams 1 to 4.
+    pub fn new(kind: Kind, payload: Vec<u8>) -> Self {
+        Self { kind, payload, instance: None }
+    }
 }
 
 /// The state that an act is appended to: nothing can come between.

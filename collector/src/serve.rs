@@ -111,6 +111,14 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         tasks.spawn(async move { tree::web::serve(&root, incoming, cancel).await });
     }
     let (state, identities) = (Arc::clone(&node.state), Arc::clone(&node.identities));
+    let begun = Arc::clone(&state);
+    tasks.spawn(async move {
+        match begun.finish_erasures().await {
+            Ok(0) => {}
+            Ok(scopes) => tracing::info!(scopes, "An erasure that was interrupted is finished."),
+            Err(error) => tracing::error!(error = %error, "An interrupted erasure is not finished; restart to try again."),
+        }
+    });
     let stop = || {
         let cancel = cancel.clone();
         async move { cancel.cancelled().await }

@@ -25,6 +25,10 @@ pub fn status(error: &StateError) -> Status {
                 "the log could not be read; the operator finds the reason in the collector's log",
             )
         }
+        StateError::Keys(error) => {
+            tracing::error!(error = %error, "Data keys could not be erased.");
+            Status::internal("the data keys could not be erased; the operator finds the reason in the log")
+        }
         StateError::Random(error) => {
             tracing::error!(error, "No randomness from the operating system.");
             Status::internal("the collector lacks randomness; try again")

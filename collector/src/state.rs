@@ -2,11 +2,13 @@
 //!
 //! The book is a fold over the log: whoever replays the entries comes to the same one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use evidence::acts::{Act, ActId, Body, Head, Heads};
 use evidence::authority::{Authority, AuthorityError, is_gated};
+use evidence::erasure::Scope;
 use evidence::ids::Digest;
 use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Stream};
@@ -14,8 +16,10 @@ use evidence::note::VerifierKey;
 use evidence::time::{Clock, Timestamp};
 use evidence::trust::Trust;
 
+use crate::data_keys::DataKeyError;
 use crate::evidence_index::Evidence;
-use crate::ledger::{Ledger, Published, ReadError};
+use crate::failpoints;
+use crate::ledger::{ErasedEntry, Found, Ledger, Published, ReadError};
 use crate::sequencer::{Committed, Context, NewEntry, Sequencer, SubmitError};
 
 /// Longest wait for a checkpoint to cover an entry: signing is due every second.
@@ -41,11 +45,24 @@ impl Book {
     /// Takes a committed entry.
     pub fn take(&mut self, entry: &Committed) -> Result<(), AuthorityError> {
         let Committed { index, leaf, payload, .. } = entry;
-        if is_gated(leaf.kind.stream) {
-            self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
+        if is_gated(leaf.kind) {
+            let act = self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
+            if let Body::Tombstone(tombstone) = &act.body {
+                self.evidence.erase(&tombstone.scopes, *index);
+            }
         } else if leaf.kind.stream == Stream::Device {
             self.evidence.take(*index, leaf, payload, self.authority.roster());
         }
+        Ok(())
+    }
+
+    /// Takes an entry whose payload was erased: only statements and details of devices can be.
+    fn take_erased(&mut self, erased: &ErasedEntry) -> Result<(), ReplayError> {
+        let ErasedEntry { index, leaf, subject, tombstone } = erased;
+        if leaf.kind.stream != Stream::Device {
+            return Err(ReplayError::Erased { index: *index, tombstone: *tombstone });
+        }
+        self.evidence.take_erased(*index, leaf, subject, *tombstone, self.authority.roster());
         Ok(())
     }
 
@@ -53,10 +70,25 @@ impl Book {
     pub fn replay(origin: &str, ledger: &Ledger, mut progress: impl FnMut(u64)) -> Result<Self, ReplayError> {
         let mut book = Self::new(origin);
         for index in 0..ledger.size() {
-            let entry = ledger.entry(index)?;
+            let entry = match ledger.find(index)? {
+                Found::Entry(entry) => entry,
+                Found::Erased(erased) => {
+                    book.take_erased(&erased)?;
+                    progress(index + 1);
+                    continue;
+                }
+            };
             let committed = Committed { index, leaf: entry.leaf, salt: entry.salt, payload: entry.payload };
             book.take(&committed).map_err(|error| ReplayError::Entry { index, error: Box::new(error) })?;
             progress(index + 1);
+        }
+        // Whoever can write the file of keys must not be able to say that the log had them erased.
+        for (scope, tombstone) in ledger.data_keys().scopes() {
+            if let Some(tombstone) = tombstone
+                && book.authority.erasures().of(&scope) != Some(tombstone)
+            {
+                return Err(ReplayError::Unnamed(scope, tombstone));
+            }
         }
         Ok(book)
     }
@@ -65,6 +97,19 @@ impl Book {
 /// Why the book could not be rebuilt from the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// An entry that nothing may erase is gone.
+    #[error(
+        "entry {index} is erased by entry {tombstone}, and its stream is never erased: restore `data-keys/keys`"
+    )]
+    Erased {
+        /// Its index.
+        index: u64,
+        /// Index of the tombstone.
+        tombstone: u64,
+    },
+    /// A scope without its key and without a tombstone in the log.
+    #[error("{0}: its key was erased by entry {1}, which is no tombstone for it. Restore `data-keys/keys`")]
+    Unnamed(Scope, u64),
     /// An entry could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -129,6 +174,9 @@ pub enum StateError {
     /// Something could not be read back.
     #[error("the log could not be read: {0}")]
     Read(#[from] ReadError),
+    /// The data keys.
+    #[error("the data keys could not be erased: {0}")]
+    Keys(#[from] DataKeyError),
     /// No checkpoint came in time.
     #[error("no checkpoint covers entry {0} yet: signing is {1}; see the collector's log")]
     NoCheckpoint(u64, String),
@@ -239,11 +287,11 @@ impl State {
         check_detail(&act.body, detail.as_ref())?;
         let book = Arc::clone(&self.book);
         let answer = self.sequencer.act(Box::new(move |context: &Context| {
-            let detail = detail.map(|detail| NewEntry { kind: Kind::DETAIL, payload: detail.record() });
+            let detail = detail.map(|detail| NewEntry::new(Kind::DETAIL, detail.record()));
             let index = context.next_index + u64::from(detail.is_some());
             let mut trial = book.read().unwrap_or_else(PoisonError::into_inner).authority.clone();
             trial.admit(index, context.received, kind, &envelope)?;
-            Ok(detail.into_iter().chain([NewEntry { kind, payload: envelope }]).collect())
+            Ok(detail.into_iter().chain([NewEntry::new(kind, envelope)]).collect())
         }))?;
         self.stored(answer, Digest::of(&parsed.payload)).await
     }
@@ -277,16 +325,20 @@ impl State {
             };
             let (detail, body) = build(&moment)?;
             let kind = body.kind();
+            let instance = match &body {
+                Body::Enrolment(enrolment) => Some(enrolment.instance),
+                _ => None,
+            };
             let envelope = Act::sign(body, &origin, id, context.received, &operations);
             let payload_sha256 = Digest::of(&envelope.payload);
             let payload = envelope.encode();
-            let detail =
-                detail.map(|detail| NewEntry { kind: Kind::DEVICE_DETAIL, payload: detail.record() });
+            let detail = detail
+                .map(|detail| NewEntry { instance, ..NewEntry::new(Kind::DEVICE_DETAIL, detail.record()) });
             let index = context.next_index + u64::from(detail.is_some());
             book.authority.clone().admit(index, context.received, kind, &payload)?;
             // A receiver that is gone no longer wants to know.
             let _gone = tell.send(payload_sha256);
-            Ok(detail.into_iter().chain([NewEntry { kind, payload }]).collect())
+            Ok(detail.into_iter().chain([NewEntry::new(kind, payload)]).collect())
         }))?;
         let stored = self.stored(answer, Digest::ZERO).await?;
         Ok(PutAct { payload_sha256: told.await.unwrap_or(Digest::ZERO), ..stored })
@@ -305,6 +357,31 @@ impl State {
             stream_sequence: last.leaf.chain.map_or(0, |chain| chain.sequence),
             payload_sha256,
         })
+    }
+
+    /// Erases the keys of every scope that a tombstone names and whose key is still there: after the tombstone is under
+    /// a published checkpoint, so that whoever misses the payloads can be shown why. How many scopes there were.
+    pub async fn finish_erasures(&self) -> Result<usize, StateError> {
+        let keys = Arc::clone(self.ledger.data_keys());
+        let kept = keys.scopes().into_iter().filter(|found| found.1.is_none()).map(|found| found.0);
+        let mut due: BTreeMap<u64, Vec<Scope>> = BTreeMap::new();
+        {
+            let book = self.book();
+            for scope in kept {
+                if let Some(tombstone) = book.authority.erasures().of(&scope) {
+                    due.entry(tombstone).or_default().push(scope);
+                }
+            }
+        }
+        let Some(last) = due.keys().next_back() else { return Ok(0) };
+        self.wait_for_checkpoint(last.saturating_add(1)).await?;
+        failpoints::reach("tombstone-covered");
+        let count = due.values().map(Vec::len).sum();
+        let erased = tokio::task::spawn_blocking(move || {
+            due.into_iter().try_for_each(|(tombstone, scopes)| keys.erase(&scopes, tombstone))
+        });
+        erased.await.map_err(|error| StateError::Invalid(error.to_string()))??;
+        Ok(count)
     }
 
     /// A published checkpoint of at least `size` leaves.
@@ -341,6 +418,7 @@ fn check_detail(body: &Body, detail: Option<&Detail>) -> Result<(), StateError> 
     let named = match body {
         Body::Person(act) => Some(act.detail),
         Body::Retire(act) => act.detail,
+        Body::Hold(act) => Some(act.detail),
         _ => None,
     };
     if detail.is_some_and(|detail| detail.bytes.len() > DETAIL_BYTES_MAX) {

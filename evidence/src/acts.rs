@@ -12,6 +12,7 @@ use crate::policy::Policy;
 use crate::time::Timestamp;
 
 mod audit;
+mod operations;
 mod roster;
 
 pub(crate) use roster::{checkpoint_of, checkpoint_value, take_key};
@@ -19,6 +20,7 @@ pub(crate) use roster::{checkpoint_of, checkpoint_value, take_key};
 pub use audit::{
     Commitment, DrawAct, DrawnControl, Export, Freeze, FrozenPopulation, Head, Heads, Reveal, TreeHead,
 };
+pub use operations::{Hold, SCOPES_MAX, Tombstone};
 pub use roster::{Class, Enrolment, Genesis, IssuingCas, Person, Retire, Token};
 
 /// The version every act of this release carries.
@@ -172,6 +174,10 @@ pub enum Body {
     Draw(DrawAct),
     /// 3.7
     Export(Export),
+    /// 4.4
+    Tombstone(Tombstone),
+    /// 4.7
+    Hold(Hold),
 }
 
 impl Body {
@@ -191,6 +197,8 @@ impl Body {
             Self::Reveal(_) => Kind::REVEAL,
             Self::Draw(_) => Kind::DRAW,
             Self::Export(_) => Kind::EXPORT,
+            Self::Tombstone(_) => Kind::TOMBSTONE,
+            Self::Hold(_) => Kind::HOLD,
         }
     }
 
@@ -219,6 +227,8 @@ impl Body {
             "reveal" => Self::Reveal(Reveal::take(members)?),
             "draw" => Self::Draw(DrawAct::take(members)?),
             "export" => Self::Export(Export::take(members)?),
+            "tombstone" => Self::Tombstone(Tombstone::take(members)?),
+            "hold" => Self::Hold(Hold::take(members)?),
             other => return Err(ActError::Unknown(other.to_owned())),
         })
     }
@@ -238,6 +248,8 @@ impl Body {
             Self::Reveal(act) => act.members(),
             Self::Draw(act) => act.members(),
             Self::Export(act) => act.members(),
+            Self::Tombstone(act) => act.members(),
+            Self::Hold(act) => act.members(),
         }
     }
 }

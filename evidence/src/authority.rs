@@ -9,6 +9,7 @@ use crate::acts::{Act, ActError, ActId, Body, Commitment, DrawAct, Export, Freez
 use crate::draw;
 use crate::dsse::{ActEnvelope, DsseError};
 use crate::enrolment::{Transcript, TranscriptError};
+use crate::erasure::{ErasureError, Erasures};
 use crate::ids::{DeviceId, Digest};
 use crate::judge::PolicyEntry;
 use crate::keys::PublicKey;
@@ -80,6 +81,9 @@ pub enum AuthorityError {
     /// The transcript and the entry differ.
     #[error("the enrolment's {0} is not the transcript's")]
     TranscriptMember(&'static str),
+    /// Rules of erasing and holding.
+    #[error(transparent)]
+    Erasure(ErasureError),
     /// A plan nobody logged.
     #[error("no plan {0} in this log")]
     NoPlan(Digest),
@@ -105,6 +109,7 @@ impl AuthorityError {
             Self::Admission(_) => 8,
             Self::Roster(_) | Self::Transcript(_) | Self::TranscriptMember(_) => 9,
             Self::Ceremony { .. } => 11,
+            Self::Erasure(_) => 16,
         }
     }
 }
@@ -160,6 +165,7 @@ pub struct Authority {
     policies: Vec<LoggedPolicy>,
     ceremonies: BTreeMap<Digest, Ceremony>,
     act_ids: BTreeSet<ActId>,
+    erasures: Erasures,
 }
 
 impl Authority {
@@ -171,6 +177,7 @@ impl Authority {
             policies: Vec::new(),
             ceremonies: BTreeMap::new(),
             act_ids: BTreeSet::new(),
+            erasures: Erasures::default(),
         }
     }
 
@@ -195,6 +202,11 @@ impl Authority {
             .iter()
             .map(|entry| PolicyEntry { index: entry.index, received: entry.received, policy: &entry.policy })
             .collect()
+    }
+
+    /// Tombstones and holds.
+    pub fn erasures(&self) -> &Erasures {
+        &self.erasures
     }
 
     /// The ceremony of a plan.
@@ -260,7 +272,7 @@ impl Authority {
             }
             _ if kind.is_persons_act() => {
                 let person = self.roster.person(&signer).ok_or(AuthorityError::Stranger(signer))?;
-                let admin_only = matches!(act.body, Body::Person(_) | Body::Token(_));
+                let admin_only = matches!(act.body, Body::Person(_) | Body::Token(_) | Body::Hold(_));
                 let needed = if admin_only { "an admin" } else { "an admin or analyst" };
                 match person.role {
                     Role::Admin => Ok(person.key),
@@ -357,6 +369,14 @@ impl Authority {
                 due(ceremony.draw.is_some(), "export", "nothing is drawn")?;
                 ceremony.exports.push(Step { index, received, act: export.clone() });
             }
+            Body::Tombstone(tombstone) => {
+                self.erasures
+                    .tombstone(index, received, tombstone, &self.roster)
+                    .map_err(AuthorityError::Erasure)?;
+            }
+            Body::Hold(hold) => {
+                self.erasures.hold(index, hold, &self.roster).map_err(AuthorityError::Erasure)?;
+            }
         }
         Ok(())
     }
@@ -402,9 +422,14 @@ fn check_genesis(genesis: &crate::acts::Genesis, origin: &str) -> Result<(), Aut
     Ok(())
 }
 
-/// Whether an entry of this stream passes the gate here. Stream 4 is the operations key's own record.
-pub const fn is_gated(stream: Stream) -> bool {
-    matches!(stream, Stream::Roster | Stream::Rules | Stream::Audit)
+/// Whether an entry of this kind passes the gate here: all of streams 1 to 3, and what erases and holds. The rest of
+/// stream 4 is the operations key's own record, and details are no acts.
+pub const fn is_gated(kind: Kind) -> bool {
+    match kind.stream {
+        Stream::Device => false,
+        Stream::Roster | Stream::Rules | Stream::Audit => true,
+        Stream::Operations => matches!(kind.number, 4 | 7),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! What is erased together: one data key seals the payloads of one scope, and goes as a whole. docs/FORMAT.md
 //! sections 5 and 8.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::{IdError, InstanceId};
+use crate::acts::{Hold, Tombstone};
+use crate::ids::{DeviceId, IdError, InstanceId, Name};
 use crate::leaf::Stream;
+use crate::roster::Roster;
 use crate::time::{DayLabel, Timestamp};
 
 /// Length of [`Scope::encode`], bytes.
@@ -110,9 +113,9 @@ impl Scope {
         }
     }
 
-    /// Whether an erasure may name it: streams 1 to 3 are never erased.
+    /// Whether an erasure may name it: streams 1 to 3 never, and stream 4 not as a whole, since the tombstones lie there.
     pub fn is_erasable(&self) -> bool {
-        matches!(self, Self::Device { .. } | Self::Stream { stream: Stream::Operations, .. })
+        matches!(self, Self::Device { .. })
     }
 
     /// `stream(1) ‖ instance(16), zeros for a stream ‖ year(2, BE) ‖ quarter(1), 0 for a stream`.
@@ -157,6 +160,168 @@ impl fmt::Display for Scope {
             Self::Stream { stream, year } => write!(f, "{} {year}", stream.name()),
         }
     }
+}
+
+/// Why a tombstone or a hold was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ErasureError {
+    /// An instance that was never enrolled.
+    #[error("instance {0} was never enrolled")]
+    Instance(InstanceId),
+    /// A device that was never enrolled.
+    #[error("device {0} was never enrolled")]
+    Device(DeviceId),
+    /// Entries may still come to this scope.
+    #[error("{0} is not over: nothing of it can be erased yet")]
+    NotOver(Scope),
+    /// Two tombstones for one scope.
+    #[error("{scope} was erased by entry {tombstone}")]
+    Again {
+        /// The scope.
+        scope: Scope,
+        /// Index of the tombstone.
+        tombstone: u64,
+    },
+    /// Entries that come after it.
+    #[error("a tombstone at {index} cannot be about the entries below {up_to}")]
+    UpTo {
+        /// Its index.
+        index: u64,
+        /// What it says.
+        up_to: u64,
+    },
+    /// Somebody has it held.
+    #[error("hold {hold} (entry {index}) keeps the statements of {device}: an admin may release it")]
+    Held {
+        /// The hold.
+        hold: Name,
+        /// Index of its entry.
+        index: u64,
+        /// The device.
+        device: DeviceId,
+    },
+    /// A hold's name is used once.
+    #[error("there is or was a hold {0}: choose another name")]
+    HoldAgain(Name),
+    /// Nothing to release.
+    #[error("no hold {0} is in force")]
+    NoHold(Name),
+}
+
+/// A hold as logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedHold {
+    /// Index of its entry.
+    pub index: u64,
+    /// The devices, ascending; none: every device.
+    pub devices: Vec<DeviceId>,
+    /// Index of the entry that released it.
+    pub released: Option<u64>,
+}
+
+impl LoggedHold {
+    /// Whether it keeps a device's statements now.
+    pub fn keeps(&self, device: &DeviceId) -> bool {
+        self.released.is_none() && (self.devices.is_empty() || self.devices.contains(device))
+    }
+}
+
+/// Tombstones and holds as of some entry of stream 4.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Erasures {
+    scopes: BTreeMap<Scope, u64>,
+    holds: BTreeMap<Name, LoggedHold>,
+}
+
+impl Erasures {
+    /// Scopes with the index of the tombstone that names each.
+    pub fn scopes(&self) -> impl Iterator<Item = (&Scope, u64)> {
+        self.scopes.iter().map(|(scope, tombstone)| (scope, *tombstone))
+    }
+
+    /// Index of the tombstone of a scope.
+    pub fn of(&self, scope: &Scope) -> Option<u64> {
+        self.scopes.get(scope).copied()
+    }
+
+    /// Every hold there ever was, by name.
+    pub fn holds(&self) -> impl Iterator<Item = (&Name, &LoggedHold)> {
+        self.holds.iter()
+    }
+
+    /// The hold that keeps a device's statements.
+    pub fn held(&self, device: &DeviceId) -> Option<(&Name, &LoggedHold)> {
+        self.holds.iter().find(|(_, hold)| hold.keeps(device))
+    }
+
+    /// Takes a tombstone. A refused one changes nothing.
+    pub(crate) fn tombstone(
+        &mut self,
+        index: u64,
+        received: Timestamp,
+        act: &Tombstone,
+        roster: &Roster,
+    ) -> Result<(), ErasureError> {
+        check_tombstone(index, received, act, roster)?;
+        for scope in &act.scopes {
+            if let Some(tombstone) = self.scopes.get(scope) {
+                return Err(ErasureError::Again { scope: *scope, tombstone: *tombstone });
+            }
+            let Scope::Device { instance, .. } = scope else { continue };
+            let device = roster.instance(instance).map(|record| record.device);
+            if let Some((device, (hold, logged))) =
+                device.and_then(|device| self.held(&device).map(|held| (device, held)))
+            {
+                return Err(ErasureError::Held { hold: hold.clone(), index: logged.index, device });
+            }
+        }
+        self.scopes.extend(act.scopes.iter().map(|scope| (*scope, index)));
+        Ok(())
+    }
+
+    /// Takes the beginning or the end of a hold. A refused one changes nothing.
+    pub(crate) fn hold(&mut self, index: u64, act: &Hold, roster: &Roster) -> Result<(), ErasureError> {
+        if let Some(device) = act.devices.iter().find(|device| roster.device(device).is_none()) {
+            return Err(ErasureError::Device(*device));
+        }
+        if act.holds {
+            if self.holds.contains_key(&act.hold) {
+                return Err(ErasureError::HoldAgain(act.hold.clone()));
+            }
+            let hold = LoggedHold { index, devices: act.devices.clone(), released: None };
+            self.holds.insert(act.hold.clone(), hold);
+            return Ok(());
+        }
+        match self.holds.get_mut(&act.hold).filter(|hold| hold.released.is_none()) {
+            Some(hold) => {
+                hold.released = Some(index);
+                Ok(())
+            }
+            None => Err(ErasureError::NoHold(act.hold.clone())),
+        }
+    }
+}
+
+/// What can be said of a tombstone by itself: a verifier of a set has streams 1 to 3 and not the others.
+pub fn check_tombstone(
+    index: u64,
+    received: Timestamp,
+    act: &Tombstone,
+    roster: &Roster,
+) -> Result<(), ErasureError> {
+    if act.up_to > index {
+        return Err(ErasureError::UpTo { index, up_to: act.up_to });
+    }
+    for scope in &act.scopes {
+        if scope.end() > received {
+            return Err(ErasureError::NotOver(*scope));
+        }
+        let Scope::Device { instance, .. } = scope else { return Err(ErasureError::NotOver(*scope)) };
+        if roster.instance(instance).is_none() {
+            return Err(ErasureError::Instance(*instance));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -65,8 +65,7 @@ pub fn verifier_key() -> anyhow::Result<VerifierKey> {
 /// Makes a ledger with one genesis entry.
 pub fn create(path: &Path, segment_bytes: u64) -> anyhow::Result<()> {
     let dir = DataDir::create(path, 0)?;
-    let genesis =
-        Box::new(|_: &Context| Ok(vec![NewEntry { kind: Kind::GENESIS, payload: b"genesis".to_vec() }]));
+    let genesis = Box::new(|_: &Context| Ok(vec![NewEntry::new(Kind::GENESIS, b"genesis".to_vec())]));
     let (now, mut random) = (Still.now(), system_random());
     Ok(Ledger::create(&dir, &options(segment_bytes), &dir.high_water(), now, &mut random, genesis)?)
 }

@@ -124,7 +124,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Found, (usize, &'static str)> {
     }
     let parsed: Vec<(bool, Option<Record>)> = places
         .map(|place| {
-            let unwritten = place.len() < RECORD_BYTES || place.iter().all(|byte| *byte == 0);
+            // The checksum is what is written last.
+            let unwritten = place.len() < RECORD_BYTES || place.ends_with(&[0; 4]);
             (unwritten, Record::parse(place))
         })
         .collect();

@@ -10,6 +10,8 @@ pub enum Part {
     Journal,
     /// An entry's leaf, payload or place: restore the segment from a copy.
     Entry,
+    /// The data keys: restore their newest copy.
+    Keys,
     /// A device's chain: the collector admitted what it must not have.
     Chain,
     /// A checkpoint that is not of this log.
@@ -46,6 +48,7 @@ impl Part {
         match self {
             Self::Journal => "journal",
             Self::Entry => "entry",
+            Self::Keys => "keys",
             Self::Chain => "chain",
             Self::Checkpoint => "checkpoint",
             Self::Index => "index",

@@ -2,10 +2,12 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use evidence::leaf::Stream;
+use evidence::leaf::{Stream, commitment};
 
 use super::*;
+use crate::data_keys::Standing;
 use crate::ledger::tests::{Bench, In, ORIGIN, log_key};
+use crate::payload_codec::{Subject, seal};
 use crate::store::Store;
 use crate::store::rows;
 
@@ -147,22 +149,32 @@ fn a_rewritten_entry_with_a_right_checksum_is_found() {
     let bytes = fs::read(&path).unwrap();
     let (at, record) = offsets(&bytes).into_iter().filter(|(_, record)| !record.is_seal()).nth(3).unwrap();
     let Record::Entry(entry) = record else { unreachable!() };
-    let (salt, payload) = split_stored(entry.codec, &entry.stored).unwrap();
+    let keys = DataKeys::inspect(&bench.path().join("keys"), &bench.path().join("data-keys")).unwrap();
+    let (leaf, codec) = (Leaf::parse(&entry.leaf).unwrap(), entry.codec);
+    let opened = payload_codec::read(Some(&keys), entry.index, &leaf, &entry.leaf, codec, &entry.stored);
+    let Ok(Opened::Payload { salt, payload }) = opened else { panic!("{opened:?}") };
+    let Ok(Stored::Sealed(sealed)) = Stored::parse(leaf.kind, codec, &entry.stored) else { panic!() };
+    let scope = sealed.subject.scope(leaf.kind.stream, leaf.received).unwrap();
+    let Standing::Kept(key) = keys.standing(&scope).unwrap() else { panic!() };
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let write = |leaf: &[u8], subject: &Subject, payload: &[u8]| {
+        let stored = seal(&key, entry.index, leaf, subject, 0, payload).unwrap();
+        assert_eq!(stored.len(), entry.stored.len());
+        let mut group = crate::journal::Group::new();
+        group.push_stored(entry.index, leaf, codec, &[&stored]);
+        file.write_all_at(group.bytes(), at as u64).unwrap();
+    };
     // Another payload under the same leaf.
-    let mut other = payload.to_vec();
+    let mut other = payload.clone();
     *other.last_mut().unwrap() ^= 1;
-    let mut group = crate::journal::Group::new();
-    group.push_entry(entry.index, &entry.leaf, &salt, &other);
-    file.write_all_at(group.bytes(), at as u64).unwrap();
+    write(&entry.leaf, &sealed.subject, &other);
     let found = report(&bench);
     let fault = &found.faults[0];
     assert_eq!((fault.part, fault.index, fault.offset), (Part::Entry, Some(entry.index), Some(at as u64)));
     // Another leaf and payload that agree with each other.
-    let leaf = Leaf { commitment: commitment(&salt, &other), ..Leaf::parse(&entry.leaf).unwrap() };
-    let mut group = crate::journal::Group::new();
-    group.push_entry(entry.index, &leaf.encode(), &salt, &other);
-    file.write_all_at(group.bytes(), at as u64).unwrap();
+    let other_leaf = Leaf { commitment: commitment(&salt, &other), ..leaf };
+    let link = DeviceLink::of_payload(leaf.kind, &other).unwrap().unwrap();
+    write(&other_leaf.encode(), &Subject::statement(&link), &other);
     let found = report(&bench);
     assert!(found.faults.iter().any(|fault| fault.what.contains("another root")), "{:?}", found.faults);
     assert!(found.faults.iter().any(|fault| fault.part == Part::Checkpoint));

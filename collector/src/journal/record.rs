@@ -1,9 +1,13 @@
 //! One journal record: `u32be(length of body) ‖ u32be(CRC32C of type ‖ body) ‖ type(1) ‖ body`.
 
+use evidence::leaf::CODEC_PLAIN;
+
+use crate::payload_codec::OVERHEAD_BYTES_MAX;
+
 /// Bytes before a record's body: length, checksum, type.
 pub(super) const RECORD_HEADER_BYTES: usize = 9;
-/// Longest body, bytes: an entry of the longest leaf, salt and payload.
-pub(super) const RECORD_BODY_BYTES_MAX: usize = 8 + 1 + 83 + 1 + 32 + 65_536;
+/// Longest body, bytes: an entry of the longest leaf and the longest payload record.
+pub(super) const RECORD_BODY_BYTES_MAX: usize = 8 + 1 + 83 + 1 + OVERHEAD_BYTES_MAX + 65_536;
 /// Body of a commit: size and root.
 const COMMIT_BODY_BYTES: usize = 40;
 /// Body of a `continued` record: a segment number.
@@ -21,7 +25,7 @@ pub struct EntryRecord {
     pub index: u64,
     /// The leaf's bytes, as hashed.
     pub leaf: Vec<u8>,
-    /// How `stored` is coded; 0 is `salt(32) ‖ payload`.
+    /// How `stored` is coded: see [`crate::payload_codec`].
     pub codec: u8,
     /// The payload record.
     pub stored: Vec<u8>,
@@ -153,8 +157,15 @@ impl Group {
 
     /// Adds an entry of codec 0: `salt ‖ payload`.
     pub fn push_entry(&mut self, index: u64, leaf: &[u8], salt: &[u8; 32], payload: &[u8]) {
+        self.push_stored(index, leaf, CODEC_PLAIN, &[salt, payload]);
+    }
+
+    /// Adds an entry whose payload record is `stored`, in parts.
+    pub fn push_stored(&mut self, index: u64, leaf: &[u8], codec: u8, stored: &[&[u8]]) {
         let leaf_bytes = u8::try_from(leaf.len()).unwrap_or(u8::MAX);
-        let parts: [&[u8]; 6] = [&index.to_be_bytes(), &[leaf_bytes], leaf, &[0], salt, payload];
+        let (index, leaf_bytes, codec) = (index.to_be_bytes(), [leaf_bytes], [codec]);
+        let parts: Vec<&[u8]> =
+            [&index, leaf_bytes.as_slice(), leaf, &codec].into_iter().chain(stored.iter().copied()).collect();
         self.push(TYPE_ENTRY, &parts);
         self.sealed = false;
     }

@@ -10,21 +10,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use evidence::ids::Digest;
-use evidence::leaf::{Kind, Leaf};
+use evidence::leaf::{CODEC_PLAIN, Kind, Leaf};
 use evidence::merkle::empty_root;
 use evidence::note::{Checkpoint, NoteError};
 use tokio::sync::watch;
 
-use super::{Ledger, Shared, Signing, Snapshot, split_stored};
+use super::{Ledger, Shared, Signing, Snapshot};
+use crate::data_keys::{DataKeyError, DataKeys};
 use crate::datadir::DataDir;
-use crate::index::{DeviceLink, EntryError, Index, StoredTiles};
+use crate::index::{EntryError, Index, StoredTiles};
 use crate::journal::{
     Io, Journal, JournalError, JournalReader, Position, Record, Recovery, SEGMENT_BYTES_DEFAULT,
     SEGMENT_HEADER_BYTES, SystemIo,
 };
 use crate::log;
+use crate::payload_codec::Stored;
 use crate::sequencer::{self, Random, Refusal, high_water};
-use crate::store::rows::{self, CheckpointRow, Head};
+use crate::store::rows::{self, CheckpointRow, Head, LeafRow};
 use crate::store::sled::SledStore;
 use crate::store::{Row, Store, StoreError};
 
@@ -54,6 +56,9 @@ pub enum OpenError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The data keys.
+    #[error(transparent)]
+    Keys(#[from] DataKeyError),
     /// The index, in a way that a rebuild does not cure.
     #[error(
         "the index cannot be opened; if the disk is full, delete the file `ballast` in the data directory and start again"
@@ -140,6 +145,7 @@ impl Ledger {
     ) -> Result<(), OpenError> {
         let mut journal = Journal::create(&dir.journal(), options.segment_bytes, Arc::clone(&options.io))?;
         let group = sequencer::genesis_group(now, random, genesis).map_err(OpenError::Genesis)?;
+        DataKeys::create(&dir.keys(), &dir.data_keys(), random)?;
         high_water::write(high_water, 0, &empty_root()).map_err(|source| OpenError::Io {
             what: "write",
             path: high_water.to_owned(),
@@ -155,7 +161,8 @@ impl Ledger {
         let (journal, recovery) =
             Journal::open(&dir.journal(), options.segment_bytes, Arc::clone(&options.io))?;
         let opened = open_index(&dir, &journal)?;
-        Self::assemble(dir, journal, recovery, opened)
+        let keys = open_keys(&dir, options, &journal, &opened)?;
+        Self::assemble(dir, journal, recovery, opened, keys)
     }
 
     /// As [`Ledger::open`], with an index in another store; it is brought level with the journal.
@@ -170,7 +177,8 @@ impl Ledger {
             Followed::Level(opened) => *opened,
             Followed::Unusable(what) => return Err(StoreError::Damaged { what }.into()),
         };
-        Self::assemble(dir, journal, recovery, opened)
+        let keys = open_keys(&dir, options, &journal, &opened)?;
+        Self::assemble(dir, journal, recovery, opened, keys)
     }
 
     fn assemble(
@@ -178,6 +186,7 @@ impl Ledger {
         journal: Journal,
         recovery: Recovery,
         opened: Level,
+        keys: Arc<DataKeys>,
     ) -> Result<(Self, Unstarted), OpenError> {
         let Level { store, index, checkpoint, cosigned, indexed_entries, rebuilt } = opened;
         let snapshot = Snapshot {
@@ -189,6 +198,7 @@ impl Ledger {
         let shared = Shared {
             store,
             journal: journal.reader(),
+            keys,
             snapshot: RwLock::new(snapshot),
             checkpoints: watch::Sender::new(None),
             signing: RwLock::new(Signing::NotStarted),
@@ -203,6 +213,28 @@ impl Ledger {
         let unstarted = Unstarted { ledger: ledger.clone(), journal, index, checkpoint, cosigned, report };
         Ok((ledger, unstarted))
     }
+}
+
+/// The data keys of a directory. A log from before there were any gets its first; one whose newest payload is sealed
+/// must have them.
+fn open_keys(
+    dir: &DataDir,
+    options: &LedgerOptions,
+    journal: &Journal,
+    opened: &Level,
+) -> Result<Arc<DataKeys>, OpenError> {
+    let (keys, folder) = (dir.keys(), dir.data_keys());
+    let newest = opened.index.size().checked_sub(1).map(rows::leaf_key);
+    let row = newest.map(|key| opened.store.value(&key)).transpose()?.flatten();
+    let record = match row.and_then(|value| LeafRow::parse(&value)) {
+        Some(row) => Some(journal.reader().record(row.position)?),
+        None => None,
+    };
+    let sealed = matches!(record, Some(Record::Entry(entry)) if entry.codec != CODEC_PLAIN);
+    if !sealed && !DataKeys::exist(&folder) {
+        DataKeys::create(&keys, &folder, &mut sequencer::system_random())?;
+    }
+    Ok(Arc::new(DataKeys::open(&keys, &folder, Arc::clone(&options.io))?))
 }
 
 /// An index that is level with the journal.
@@ -370,10 +402,10 @@ impl Follower {
         match record {
             Record::Entry(entry) => {
                 let leaf = Leaf::parse(&entry.leaf).map_err(|_| damaged("a leaf has an unknown form"))?;
-                let (_, payload) = split_stored(entry.codec, &entry.stored)
-                    .ok_or_else(|| damaged("a payload record has an unknown form"))?;
-                let link = DeviceLink::of_payload(leaf.kind, payload);
-                let link = link.map_err(|EntryError(what)| damaged(what))?;
+                // What the chain needs is readable, also of what was erased: no key is asked for here.
+                let stored = Stored::parse(leaf.kind, entry.codec, &entry.stored)
+                    .map_err(|_| damaged("a payload record has an unknown form"))?;
+                let link = stored.link(leaf.kind).map_err(|EntryError(what)| damaged(what))?;
                 if entry.index != self.index.size() {
                     return Err(damaged("an entry has another index than the one that follows"));
                 }

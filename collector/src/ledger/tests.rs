@@ -112,8 +112,7 @@ impl Bench {
     pub(crate) fn create(&self, payload: &'static [u8]) -> Result<(), OpenError> {
         let dir = DataDir::create(&self.path(), 0).unwrap();
         let mut random = Self::random();
-        let genesis =
-            Box::new(|_: &Context| Ok(vec![NewEntry { kind: Kind::GENESIS, payload: payload.to_vec() }]));
+        let genesis = Box::new(|_: &Context| Ok(vec![NewEntry::new(Kind::GENESIS, payload.to_vec())]));
         let now = self.clock.now();
         Ledger::create(&dir, &self.options(), &dir.high_water(), now, &mut random, genesis)
     }
@@ -231,7 +230,7 @@ impl Running {
 
     pub(crate) fn act(&self, kind: Kind, payload: &[u8]) -> crate::sequencer::ActAnswer {
         let payload = payload.to_vec();
-        let build = Box::new(move |_: &Context| Ok(vec![NewEntry { kind, payload }]));
+        let build = Box::new(move |_: &Context| Ok(vec![NewEntry::new(kind, payload)]));
         self.sequencer.act(build).unwrap().blocking_recv().unwrap()
     }
 
@@ -276,7 +275,7 @@ fn the_genesis_is_entry_0_and_a_ledger_is_made_once() {
     running.stop();
     let dir = DataDir::open(&bench.path()).unwrap();
     let mut random = Bench::random();
-    let genesis = Box::new(|_: &Context| Ok(vec![NewEntry { kind: Kind::GENESIS, payload: vec![1] }]));
+    let genesis = Box::new(|_: &Context| Ok(vec![NewEntry::new(Kind::GENESIS, vec![1])]));
     let again = Ledger::create(&dir, &bench.options(), &dir.high_water(), Timestamp(1), &mut random, genesis);
     assert!(matches!(again, Err(OpenError::Journal(JournalError::Exists { .. }))));
 }
@@ -291,7 +290,7 @@ fn an_unfinished_init_is_said_to_be_one() {
     assert!(matches!(bench.open(In::Sled), Err(OpenError::Unfinished { .. })));
     bench.parent = tempfile::tempdir().unwrap();
     let dir = DataDir::create(&bench.path(), 0).unwrap();
-    let act = Box::new(|_: &Context| Ok(vec![NewEntry { kind: Kind::TOKEN, payload: vec![1] }]));
+    let act = Box::new(|_: &Context| Ok(vec![NewEntry::new(Kind::TOKEN, vec![1])]));
     let mut random = Bench::random();
     let made = Ledger::create(&dir, &bench.options(), &dir.high_water(), Timestamp(1), &mut random, act);
     assert!(matches!(made, Err(OpenError::Genesis(_))));

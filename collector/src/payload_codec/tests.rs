@@ -1,5 +1,4 @@
-use evidence::leaf::{Chain, commitment};
-use evidence::time::Timestamp;
+use evidence::leaf::{Chain, Leaf, commitment};
 use proptest::prelude::*;
 
 use super::*;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use evidence::ids::Digest;
-use evidence::leaf::{Leaf, commitment};
+use evidence::leaf::Leaf;
 use evidence::merkle::{empty_root, leaf_hash, verify_consistency};
 use evidence::note::{Checkpoint, Note, VerifierKey};
 
@@ -14,8 +14,9 @@ use super::{CLOCK_STEP_BACK_MS_MAX, WriterOptions, high_water};
 use crate::failpoints;
 use crate::index::{Index, StoredTiles};
 use crate::journal::{Journal, JournalError, Position, Record, SEGMENT_HEADER_BYTES};
-use crate::ledger::{Ledger, Published, Signing, split_stored};
+use crate::ledger::{Ledger, Published, Signing};
 use crate::log::{self, ChangedTiles, Tree};
+use crate::payload_codec;
 use crate::store::rows::{self, CheckpointRow};
 
 /// Why no checkpoint was signed.
@@ -202,9 +203,10 @@ impl Signed {
             let Record::Entry(entry) = record else { return Ok(()) };
             let corrupt = |what| JournalError::Corrupt { segment: at.segment, offset: at.offset, what };
             let leaf = Leaf::parse(&entry.leaf).map_err(|_| corrupt("a leaf has an unknown form"))?;
-            let (salt, payload) = split_stored(entry.codec, &entry.stored)
-                .ok_or_else(|| corrupt("a payload record has an unknown form"))?;
-            if entry.index != tree.size() || commitment(&salt, payload) != leaf.commitment {
+            // What was erased since cannot be compared any more; its leaf still is, by the root.
+            let keys = Some(&*ledger.shared.keys);
+            let read = payload_codec::read(keys, entry.index, &leaf, &entry.leaf, entry.codec, &entry.stored);
+            if entry.index != tree.size() || read.is_err() {
                 return Err(corrupt("an entry is not the one that was written"));
             }
             tree.push(leaf_hash(&entry.leaf), &mut changed);

@@ -1,6 +1,7 @@
 //! The group being formed: what the sequencer has taken in and not yet written.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Kind, Leaf, PAYLOAD_BYTES_MAX, SALT_BYTES, commitment};
@@ -11,12 +12,14 @@ use super::{
     ActAnswer, ActBuilder, Appended, Committed, Context, Device, DeviceAnswer, NewEntry, Outcome, Random,
     Refusal, Stored, SubmitError,
 };
+use crate::data_keys::DataKeys;
 use crate::index::{DeviceLink, EntryError, Index};
 use crate::journal::Group;
-use crate::ledger::{Ledger, ReadError};
+use crate::ledger::{Found, Ledger, ReadError};
+use crate::payload_codec::{CODEC_SEALED, OVERHEAD_BYTES_MAX, REWRITE_FIRST, Subject, seal, subject_of};
 
-/// Bytes of a group beside an entry's payload at most: record header, index, leaf, codec, salt.
-const ENTRY_OVERHEAD_BYTES: u64 = 9 + 8 + 1 + 83 + 1 + 32;
+/// Bytes of a group beside an entry's payload at most: record header, index, leaf, codec, payload record.
+const ENTRY_OVERHEAD_BYTES: u64 = 9 + 8 + 1 + 83 + 1 + OVERHEAD_BYTES_MAX as u64;
 /// Bytes of a commit record.
 const COMMIT_BYTES: u64 = 49;
 
@@ -29,6 +32,8 @@ pub(super) struct Pool {
     statements: HashMap<(InstanceId, u64), usize>,
     answers: Vec<Answer>,
     bytes_max: u64,
+    /// Seal the payloads; without them (the genesis, which holds nothing of anybody) they lie plain.
+    keys: Option<Arc<DataKeys>>,
 }
 
 enum Answer {
@@ -38,10 +43,15 @@ enum Answer {
 
 impl Pool {
     /// An empty group that will follow `index`, received at `received`.
-    pub(super) fn new(index: Index, received: Timestamp, bytes_max: u64) -> Self {
+    pub(super) fn new(
+        index: Index,
+        received: Timestamp,
+        bytes_max: u64,
+        keys: Option<Arc<DataKeys>>,
+    ) -> Self {
         let (group, entries) = (Group::new(), Vec::new());
         let (statements, answers) = (HashMap::new(), Vec::new());
-        Self { index, group, entries, received, statements, answers, bytes_max }
+        Self { index, group, entries, received, statements, answers, bytes_max, keys }
     }
 
     /// True if a payload still fits.
@@ -84,7 +94,8 @@ impl Pool {
         if device.link.anchor_size < before {
             return Ok(Outcome::AnchorShrinks { sequence, before });
         }
-        let appended = self.append(device.kind, device.payload, Some(device.link), random)?;
+        let entry = NewEntry { kind: device.kind, payload: device.payload, instance: Some(instance) };
+        let appended = self.append(entry, Some(device.link), random)?;
         self.statements.insert((instance, sequence), self.entries.len().saturating_sub(1));
         let Appended { index, leaf, salt, .. } = appended;
         Ok(Outcome::Stored(Stored { sequence, index, received: leaf.received, salt }))
@@ -98,7 +109,20 @@ impl Pool {
         let (index, leaf, salt, payload) = if let Some(entry) = pooled {
             (entry.index, entry.leaf, entry.salt, &entry.payload)
         } else if let Some(index) = ledger.statement(&instance, sequence)? {
-            committed = ledger.entry(index)?;
+            committed = match ledger.find(index)? {
+                Found::Entry(entry) => entry,
+                // Nobody has the salt any more, so it cannot be answered again; the same bytes need not be sent again.
+                Found::Erased(erased) => {
+                    let same =
+                        matches!(erased.subject, Subject::Statement { hash, .. } if hash == device.link.hash);
+                    let known_index = Some(index);
+                    return Ok(if same {
+                        Outcome::Lost { sequence }
+                    } else {
+                        Outcome::Forked { sequence, known_index }
+                    });
+                }
+            };
             (index, committed.leaf, committed.salt, &committed.payload)
         } else if sequence >= next {
             // A gap that declares statements destroyed which the log has: the agent must begin after them.
@@ -129,22 +153,22 @@ impl Pool {
         let entries = build(&context).map_err(SubmitError::Refused)?;
         entries
             .into_iter()
-            .map(|NewEntry { kind, payload }| {
-                if kind == Kind::ATTESTATION || kind == Kind::GAP {
-                    return Err(SubmitError::Kind(kind));
+            .map(|entry| {
+                if entry.kind == Kind::ATTESTATION || entry.kind == Kind::GAP {
+                    return Err(SubmitError::Kind(entry.kind));
                 }
-                self.append(kind, payload, None, random)
+                self.append(entry, None, random)
             })
             .collect()
     }
 
     fn append(
         &mut self,
-        kind: Kind,
-        payload: Vec<u8>,
+        entry: NewEntry,
         link: Option<DeviceLink>,
         random: &mut Random,
     ) -> Result<Appended, SubmitError> {
+        let NewEntry { kind, payload, instance } = entry;
         if payload.len() > PAYLOAD_BYTES_MAX {
             let (bytes, bytes_max) = (payload.len() as u64, PAYLOAD_BYTES_MAX as u64);
             return Err(SubmitError::TooLarge { bytes, bytes_max });
@@ -153,8 +177,23 @@ impl Pool {
             let bytes = (self.group.bytes().len() + payload.len()) as u64;
             return Err(SubmitError::TooLarge { bytes, bytes_max: self.bytes_max });
         }
-        let mut salt = [0_u8; SALT_BYTES];
-        random(&mut salt).map_err(|error| SubmitError::Unavailable(format!("no randomness: {error}")))?;
+        let unavailable = |what: String| SubmitError::Unavailable(what);
+        let subject = subject_of(kind, link.as_ref(), instance).ok_or(SubmitError::Kind(kind))?;
+        let scope = subject.scope(kind.stream, self.received).ok_or(SubmitError::Kind(kind))?;
+        let key = match &self.keys {
+            Some(keys) => {
+                let key = keys.prepare(scope, random);
+                Some(key.map_err(|error| unavailable(error.to_string()))?)
+            }
+            None => None,
+        };
+        let salt = if let Some(key) = &key {
+            key.salt(self.index.size())
+        } else {
+            let mut salt = [0_u8; SALT_BYTES];
+            random(&mut salt).map_err(|error| unavailable(format!("no randomness: {error}")))?;
+            salt
+        };
         let leaf = Leaf {
             kind,
             received: self.received,
@@ -162,9 +201,16 @@ impl Pool {
             chain: self.index.next_chain(kind.stream),
         };
         let bytes = leaf.encode();
+        let sealed = key
+            .map(|key| seal(&key, self.index.size(), &bytes, &subject, REWRITE_FIRST, &payload))
+            .transpose()
+            .map_err(|error| unavailable(error.to_string()))?;
         let added = self.index.add(&leaf, bytes.clone(), link);
-        let index = added.map_err(|EntryError(what)| SubmitError::Unavailable(what.to_owned()))?;
-        self.group.push_entry(index, &bytes, &salt, &payload);
+        let index = added.map_err(|EntryError(what)| unavailable(what.to_owned()))?;
+        match sealed {
+            Some(stored) => self.group.push_stored(index, &bytes, CODEC_SEALED, &[&stored]),
+            None => self.group.push_entry(index, &bytes, &salt, &payload),
+        }
         self.entries.push(Committed { index, leaf, salt, payload });
         Ok(Appended { index, leaf, leaf_hash: leaf.hash(), salt })
     }
@@ -202,7 +248,7 @@ pub(crate) fn genesis_group(
     random: &mut Random,
     genesis: ActBuilder,
 ) -> Result<Group, Refusal> {
-    let mut pool = Pool::new(Index::new(), received, super::GROUP_BYTES_MAX_DEFAULT);
+    let mut pool = Pool::new(Index::new(), received, super::GROUP_BYTES_MAX_DEFAULT, None);
     pool.build(genesis, random).map_err(|error| match error {
         SubmitError::Refused(refusal) => refusal,
         other => other.into(),

@@ -143,8 +143,11 @@ fn an_act_sees_exactly_what_it_follows_and_the_observer_comes_first() {
             if number % 3 == 0 {
                 return Err("not this one".into());
             }
-            let detail = NewEntry { kind: Kind::DEVICE_DETAIL, payload: vec![number; 40] };
-            Ok(vec![detail, NewEntry { kind: Kind::TOKEN, payload: vec![number] }])
+            let detail = NewEntry {
+                instance: Some(instance(1)),
+                ..NewEntry::new(Kind::DEVICE_DETAIL, vec![number; 40])
+            };
+            Ok(vec![detail, NewEntry::new(Kind::TOKEN, vec![number])])
         });
         waiting.push((number, running.sequencer.act(build).unwrap()));
     }
@@ -174,11 +177,11 @@ fn an_act_sees_exactly_what_it_follows_and_the_observer_comes_first() {
 fn an_act_that_fails_half_way_leaves_nothing() {
     let mut bench = Bench::new();
     let running = bench.open(In::Memory).unwrap();
-    let good = NewEntry { kind: Kind::TOKEN, payload: vec![1] };
+    let good = NewEntry::new(Kind::TOKEN, vec![1]);
     for bad in [
-        NewEntry { kind: Kind::ATTESTATION, payload: vec![1] },
-        NewEntry { kind: Kind::TOKEN, payload: vec![1; 65_537] },
-        NewEntry { kind: Kind::TOKEN, payload: vec![1; 20_000] },
+        NewEntry::new(Kind::ATTESTATION, vec![1]),
+        NewEntry::new(Kind::TOKEN, vec![1; 65_537]),
+        NewEntry::new(Kind::TOKEN, vec![1; 20_000]),
     ] {
         let entries = vec![good.clone(), bad];
         let answer = running.sequencer.act(Box::new(move |_| Ok(entries))).unwrap().blocking_recv().unwrap();

@@ -1,7 +1,7 @@
 //! The sequencer's thread: takes jobs, commits groups, keeps the time of checkpoints.
 
-use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::checkpoints::{Checkpointer, SignError};
@@ -96,7 +96,8 @@ impl Writer {
     fn form(&mut self, first: Job, jobs: &Receiver<Job>) -> Pool {
         let received = self.options.clock.now().max(self.index.received());
         let bytes_max = self.options.group_bytes_max.min(self.journal.group_bytes_max());
-        let mut pool = Pool::new(self.index.clone(), received, bytes_max);
+        let keys = Arc::clone(&self.ledger.shared.keys);
+        let mut pool = Pool::new(self.index.clone(), received, bytes_max, Some(keys));
         let mut job = Some(first);
         let mut taken = 0_usize;
         while let Some(next) = job.take() {
@@ -130,6 +131,8 @@ impl Writer {
         }
         pool.seal();
         failpoints::reach("group-formed");
+        // A key that a crash takes would take the payloads with it.
+        self.ledger.shared.keys.store().map_err(|error| End::Fatal(chain(&error)))?;
         let positions = match self.journal.append(&pool.group) {
             Ok(positions) => positions,
             Err(error) if error.is_fatal() => return Err(End::Fatal(chain(&error))),

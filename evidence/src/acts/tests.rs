@@ -41,7 +41,7 @@ fn refused(payload: &Value) -> String {
 #[test]
 fn every_kind_comes_back_from_its_bytes() {
     let acts = acts();
-    assert_eq!(acts.len(), 13);
+    assert_eq!(acts.len(), 15);
     for act in acts {
         let bytes = act.encode();
         assert_eq!(Act::parse(&bytes), Ok(act.clone()));
@@ -169,11 +169,18 @@ fn values_out_of_range_are_refused() {
         ("retire", "effective_at", text("-1")),
         ("reveal", "nonce", h64("a")),
         ("freeze", "heads", Value::Array(Vec::new())),
+        ("tombstone", "scopes", Value::Array(Vec::new())),
+        ("tombstone", "requested_by", Value::Array(vec![h64("ab")])),
+        ("tombstone", "rule", text("")),
+        ("hold", "devices", Value::Array(vec![text("d-aeaqcaibaeaqcaibaeaqcaibae"); 2])),
+        // What ends a hold names no devices.
+        ("hold", "holds", Value::Integer(0)),
     ] {
         let act = acts().into_iter().find(|act| act.body.kind().name() == Some(kind)).unwrap();
         let mut changed = members(&act);
         changed.insert(key.into(), value);
-        assert_eq!(refused(&Value::Object(changed)), key, "{kind}");
+        let path = if (kind, key) == ("hold", "holds") { "devices" } else { key };
+        assert_eq!(refused(&Value::Object(changed)), path, "{kind}");
     }
 }
 

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::acts::{Genesis, Person};
+use crate::acts::{Genesis, Hold, Person, Tombstone};
+use crate::erasure::Scope;
 use crate::ids::Name;
 use crate::samples::acts::*;
 
@@ -33,7 +34,7 @@ fn failed(log: &mut Log, body: Body, signer: &str) -> u8 {
 fn every_signer_against_every_act() {
     let who_may = |kind: &Kind| -> &[&str] {
         match *kind {
-            Kind::PERSON | Kind::TOKEN => &["admin"],
+            Kind::PERSON | Kind::TOKEN | Kind::HOLD => &["admin"],
             Kind::RETIRE | Kind::CLASS | Kind::POLICY | Kind::PLAN => &["analyst", "admin"],
             Kind::COMMITMENT | Kind::REVEAL => &["plan auditor"],
             _ => &["operations"],
@@ -65,7 +66,7 @@ fn every_signer_against_every_act() {
             hash = Digest::of(&act.encode());
         }
     }
-    assert_eq!(tried, 13 * SIGNERS.len());
+    assert_eq!(tried, 15 * SIGNERS.len());
     let ceremony = log.authority.ceremony(&hash).unwrap();
     assert_eq!((ceremony.plan_index, ceremony.exports.len()), (8, 1));
     assert_eq!(ceremony.commitment.as_ref().unwrap().received, Timestamp(START + 9));
@@ -328,15 +329,54 @@ fn changes_are_of_devices_that_were_enrolled() {
 }
 
 #[test]
-fn the_gate_is_for_streams_one_to_three() {
-    let gated: Vec<Stream> = Stream::CHAINED.into_iter().filter(|stream| is_gated(*stream)).collect();
-    assert_eq!(gated, [Stream::Roster, Stream::Rules, Stream::Audit]);
-    assert!(!is_gated(Stream::Device));
+fn the_gate_is_for_streams_one_to_three_and_for_what_erases_and_holds() {
+    let kinds = (0..5).flat_map(|stream| (0..16).filter_map(move |number| Kind::new(stream, number)));
+    let open: Vec<Kind> = kinds.filter(|kind| !is_gated(*kind) && kind.stream != Stream::Device).collect();
+    let names: Vec<_> = open.iter().filter_map(|kind| kind.name()).collect();
+    assert_eq!(names, ["renewal", "access-summary", "import", "configuration", "outage", "detail"]);
+    assert!(!is_gated(Kind::ATTESTATION) && !is_gated(Kind::DEVICE_DETAIL));
+}
+
+#[test]
+fn what_is_held_young_or_erased_is_not_erased() {
+    let mut log = Log::begun();
+    let erase = |change: &dyn Fn(&mut Tombstone)| {
+        let mut act = tombstone(1);
+        change(&mut act);
+        Body::Tombstone(act)
+    };
+    // A quarter that is not over, an instance nobody enrolled, entries to come.
+    let refused = [
+        erase(&|act| act.scopes = vec![Scope::device(enrolment(1).instance, Timestamp(START))]),
+        erase(&|act| act.scopes = vec![Scope::device(enrolment(2).instance, Timestamp(0))]),
+        erase(&|act| act.up_to = 6),
+    ];
+    for body in refused {
+        assert_eq!(failed(&mut log, body, "operations"), 16);
+    }
+    log.add(Body::Hold(hold("lawsuit", true)), "admin").unwrap();
+    assert_eq!(failed(&mut log, Body::Hold(hold("lawsuit", true)), "admin"), 16);
+    let error = log.add(erase(&|_| ()), "operations").unwrap_err();
+    assert!(error.to_string().contains("hold lawsuit (entry 5)"), "{error}");
+    let all = Hold { devices: Vec::new(), ..hold("everything", true) };
+    log.add(Body::Hold(all), "admin").unwrap();
+    log.add(Body::Hold(hold("lawsuit", false)), "admin").unwrap();
+    assert_eq!(failed(&mut log, Body::Hold(hold("lawsuit", false)), "admin"), 16);
+    let error = log.add(erase(&|_| ()), "operations").unwrap_err();
+    assert!(error.to_string().contains("hold everything (entry 6)"), "{error}");
+    log.add(Body::Hold(hold("everything", false)), "admin").unwrap();
+    assert_eq!(failed(&mut log, Body::Hold(hold("everything", true)), "admin"), 16);
+    log.add(erase(&|_| ()), "operations").unwrap();
+    assert_eq!(failed(&mut log, erase(&|_| ()), "operations"), 16);
+    let scopes: Vec<_> = log.authority.erasures().scopes().map(|(scope, index)| (*scope, index)).collect();
+    assert_eq!(scopes, [(tombstone(1).scopes[0], 9)]);
+    let elsewhere = Hold { devices: vec![device(2)], ..hold("other", true) };
+    assert_eq!(failed(&mut log, Body::Hold(elsewhere), "admin"), 16);
 }
 
 /// Any act, good or bad, by anybody.
 fn attempt() -> impl Strategy<Value = (u8, prop::sample::Index, &'static str)> {
-    (0..14_u8, any::<prop::sample::Index>(), prop::sample::select(SIGNERS.to_vec()))
+    (0..17_u8, any::<prop::sample::Index>(), prop::sample::select(SIGNERS.to_vec()))
 }
 
 fn body(number: u8, pick: u8, hash: Digest) -> Body {
@@ -351,6 +391,9 @@ fn body(number: u8, pick: u8, hash: Digest) -> Body {
         6 => Body::Plan(Box::new(plan())),
         7 => Body::Reveal(Reveal { nonce: wrong, ..reveal(hash) }),
         8 => Body::Genesis(genesis()),
+        14 => Body::Tombstone(tombstone(pick % 4)),
+        15 => Body::Hold(hold("one", pick % 2 == 0)),
+        16 => Body::Hold(Hold { devices: Vec::new(), ..hold("two", pick % 2 == 0) }),
         n => steps(hash).into_iter().nth(usize::from(n) - 9).unwrap().0,
     }
 }

@@ -52,8 +52,8 @@ fn quarters_begin_and_end_where_the_calendar_says() {
 }
 
 #[test]
-fn streams_1_to_3_are_never_erased() {
+fn only_scopes_of_devices_are_erased() {
     let year = |stream| Scope::Stream { stream, year: 2026 };
-    let erasable: Vec<bool> = Stream::CHAINED.map(|stream| year(stream).is_erasable()).to_vec();
-    assert_eq!(erasable, [false, false, false, true]);
+    assert_eq!(Stream::CHAINED.map(|stream| year(stream).is_erasable()), [false; 4]);
+    assert!(Scope::device(InstanceId::from_bytes([1; 16]), Timestamp(0)).is_erasable());
 }

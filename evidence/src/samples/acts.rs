@@ -5,7 +5,7 @@ use p256::ecdsa::{Signature, SigningKey};
 
 use crate::acts::{
     Act, ActId, Body, Class, Commitment, DrawAct, DrawnControl, Enrolment, Export, Freeze, FrozenPopulation,
-    Genesis, Head, Heads, IssuingCas, Person, Retire, Reveal, Role, Token, TreeHead,
+    Genesis, Head, Heads, Hold, IssuingCas, Person, Retire, Reveal, Role, Token, Tombstone, TreeHead,
 };
 use crate::authority::{Authority, AuthorityError};
 use crate::draw;
@@ -217,7 +217,25 @@ pub(crate) fn export(plan_hash: Digest) -> Export {
     }
 }
 
-/// Bodies with who signs each, in an order in which a log may take them. The last six are of one plan.
+/// Erases the quarter before [`START`] of the instance of [`enrolment`].
+pub(crate) fn tombstone(number: u8) -> Tombstone {
+    let instance = enrolment(number).instance;
+    Tombstone {
+        rule: name("request"),
+        days: 0,
+        requested_by: Some(person("admin", Role::Admin).person),
+        scopes: vec![crate::erasure::Scope::device(instance, Timestamp(START - 65 * DAY_MS))],
+        up_to: 3,
+    }
+}
+
+/// Keeps the device of [`enrolment`] 1, or lets it go.
+pub(crate) fn hold(text: &str, holds: bool) -> Hold {
+    let devices = if holds { vec![device(1)] } else { Vec::new() };
+    Hold { hold: name(text), holds, devices, detail: Digest::of(b"reason") }
+}
+
+/// Bodies with who signs each, in an order in which a log may take them. The plan's are of one plan.
 pub(crate) fn every_kind(plan_hash: Digest) -> Vec<(Body, &'static str)> {
     vec![
         (Body::Genesis(genesis()), "operations"),
@@ -233,6 +251,8 @@ pub(crate) fn every_kind(plan_hash: Digest) -> Vec<(Body, &'static str)> {
         (Body::Reveal(reveal(plan_hash)), "plan auditor"),
         (Body::Draw(draw_act(plan_hash)), "operations"),
         (Body::Export(export(plan_hash)), "operations"),
+        (Body::Tombstone(tombstone(1)), "operations"),
+        (Body::Hold(hold("lawsuit", true)), "admin"),
     ]
 }
 

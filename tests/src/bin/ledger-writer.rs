@@ -155,7 +155,7 @@ fn mix(open: &Open, seed: u64) -> anyhow::Result<()> {
             acts.push(open.sequencer.act(Box::new(|context: &Context| {
                 let place = Stream::CHAINED.iter().position(|stream| *stream == ledger::ACT.stream);
                 let head = place.and_then(|place| context.streams.get(place)).ok_or("no such stream")?;
-                Ok(vec![NewEntry { kind: ledger::ACT, payload: ledger::act(head.entries) }])
+                Ok(vec![NewEntry::new(ledger::ACT, ledger::act(head.entries))])
             }))?);
         }
         for (sequence, answer, envelope) in statements {

@@ -1,0 +1,73 @@
+//! Reading a payload record with the data keys, and checking that it is what its leaf commits to.
+
+use evidence::leaf::{Leaf, SALT_BYTES, commitment};
+
+use super::{PayloadError, Stored, Subject, subject_matches};
+use crate::data_keys::{DataKeyError, DataKeys, Standing};
+
+/// What a payload record holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// The payload, and it is what the leaf commits to.
+    Payload {
+        /// Salt of the commitment.
+        salt: [u8; SALT_BYTES],
+        /// The payload.
+        payload: Vec<u8>,
+    },
+    /// Erased: nobody has it any more.
+    Erased {
+        /// Index of the tombstone.
+        tombstone: u64,
+        /// Whose entry it was.
+        subject: Subject,
+    },
+}
+
+/// Why a payload record could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadPayloadError {
+    /// The record, or what it holds.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// Its data key.
+    #[error(transparent)]
+    Key(#[from] DataKeyError),
+}
+
+/// Reads the payload record of the entry at `index`. `leaf_bytes` is the leaf as stored. Without `keys` nothing sealed
+/// is opened, which is an error.
+pub fn read(
+    keys: Option<&DataKeys>,
+    index: u64,
+    leaf: &Leaf,
+    leaf_bytes: &[u8],
+    codec: u8,
+    stored: &[u8],
+) -> Result<Opened, ReadPayloadError> {
+    let (salt, payload) = match Stored::parse(leaf.kind, codec, stored)? {
+        Stored::Plain { salt, payload } => (salt, payload.to_vec()),
+        Stored::Erased { tombstone, subject } => return Ok(Opened::Erased { tombstone, subject }),
+        Stored::Sealed(sealed) => {
+            let subject = sealed.subject;
+            let unknown = PayloadError::Form("a payload record has the subject of another stream");
+            let scope = subject.scope(leaf.kind.stream, leaf.received).ok_or(unknown)?;
+            let standing = keys.map_or(Ok(Standing::Absent), |keys| keys.standing(&scope))?;
+            let key = match standing {
+                Standing::Kept(key) => key,
+                Standing::Erased { tombstone } => return Ok(Opened::Erased { tombstone, subject }),
+                Standing::Absent => return Err(DataKeyError::Unknown(scope).into()),
+            };
+            let payload = sealed.open(&key, index, leaf_bytes)?;
+            if !subject_matches(&subject, &payload) {
+                let what = "what a payload record says in plain is not what its payload says";
+                return Err(PayloadError::Form(what).into());
+            }
+            (key.salt(index), payload)
+        }
+    };
+    if commitment(&salt, &payload) != leaf.commitment {
+        return Err(PayloadError::Form("the payload is not what its leaf commits to").into());
+    }
+    Ok(Opened::Payload { salt, payload })
+}
