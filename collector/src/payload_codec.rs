@@ -36,8 +36,12 @@ pub use reading::{Opened, ReadPayloadError, read};
 pub const CODEC_SEALED: u8 = 1;
 /// Erased; only its place and the tombstone are left.
 pub const CODEC_ERASED: u8 = 255;
-/// Compressed without a dictionary. Other numbers are reserved.
+/// Compressed without a dictionary.
 const DICTIONARY_NONE: u8 = 0;
+/// Compressed with [`DICTIONARY`]. Other numbers are reserved.
+const DICTIONARY_FLEET: u8 = 1;
+/// Trained on simulated devices: dictionaries/README.md. Its bytes never change; another one gets another number.
+const DICTIONARY: &[u8] = include_bytes!("../dictionaries/1.zdict");
 /// First writing of an entry; a later one of the same entry under the same key takes the next number.
 pub const REWRITE_FIRST: u8 = 0;
 /// Speed against size: zstd's own default, 3.
@@ -225,7 +229,7 @@ impl<'a> Stored<'a> {
             CODEC_SEALED => {
                 let (numbers, rest) = stored.split_first_chunk::<2>().ok_or(short)?;
                 let [dictionary, rewrite] = *numbers;
-                if dictionary != DICTIONARY_NONE {
+                if dictionary > DICTIONARY_FLEET {
                     return Err(PayloadError::Form(
                         "a payload needs a dictionary this program does not have",
                     ));
@@ -273,17 +277,21 @@ impl<'a> Stored<'a> {
 impl Sealed<'_> {
     /// The payload, sealed at `index` with this leaf. That it is what the leaf commits to is the caller's to check.
     pub fn open(&self, key: &DataKey, index: u64, leaf: &[u8]) -> Result<Vec<u8>, PayloadError> {
-        debug_assert_eq!(self.dictionary, DICTIONARY_NONE, "others are refused when the record is read");
         let mut bytes = self.ciphertext.to_vec();
         let bound = bound_bytes(leaf, self.head);
         let frame = key
             .entry_key(leaf)?
             .open_in_place(nonce(index, self.rewrite), Aad::from(bound), &mut bytes)
             .map_err(|_| PayloadError::Tampered)?;
-        DECOMPRESSOR.with_borrow_mut(|kept| {
+        let contexts = if self.dictionary == DICTIONARY_NONE { &PLAIN_DECOMPRESSOR } else { &DECOMPRESSOR };
+        contexts.with_borrow_mut(|kept| {
             let decompressor = match kept {
                 Some(decompressor) => decompressor,
-                None => kept.insert(Decompressor::new().map_err(|_| PayloadError::Compressed)?),
+                None => {
+                    let dictionary = if self.dictionary == DICTIONARY_NONE { &[] } else { DICTIONARY };
+                    let made = Decompressor::with_dictionary(dictionary);
+                    kept.insert(made.map_err(|_| PayloadError::Compressed)?)
+                }
             };
             decompressor.decompress(frame, PAYLOAD_BYTES_MAX).map_err(|_| PayloadError::Compressed)
         })
@@ -293,6 +301,7 @@ impl Sealed<'_> {
 thread_local! {
     // A context holds up to a megabyte of tables: one a thread, not one a payload.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static PLAIN_DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
@@ -309,13 +318,16 @@ pub fn seal(
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(impossible);
     }
-    let mut stored = vec![DICTIONARY_NONE, rewrite];
+    let mut stored = vec![DICTIONARY_FLEET, rewrite];
     subject.encode(&mut stored);
     let bound = bound_bytes(leaf, &stored);
     let mut frame = COMPRESSOR.with_borrow_mut(|kept| {
         let compressor = match kept {
             Some(compressor) => compressor,
-            None => kept.insert(Compressor::new(COMPRESSION_LEVEL).map_err(|_| impossible)?),
+            None => {
+                let made = Compressor::with_dictionary(COMPRESSION_LEVEL, DICTIONARY);
+                kept.insert(made.map_err(|_| impossible)?)
+            }
         };
         compressor.compress(payload).map_err(|_| impossible)
     })?;

@@ -25,6 +25,8 @@ use crate::sequencer::{
 };
 use crate::store::memory::MemoryStore;
 
+mod erasure;
+
 pub(crate) const ORIGIN: &str = "example.org/log/test";
 pub(crate) const SEGMENT_BYTES: u64 = 16 * 1024;
 

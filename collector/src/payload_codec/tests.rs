@@ -152,3 +152,9 @@ fn two_entries_at_one_index_are_not_sealed_with_one_stream_of_keys() {
     let equal = first.iter().zip(&second).skip(2).filter(|(a, b)| a == b).count();
     assert!(equal < 8, "{equal} of {} bytes are equal", first.len());
 }
+
+#[test]
+fn the_dictionary_is_the_one_that_was_released() {
+    let expected = "382c03c51313ca3ef30626d03316a335912c8efc715f7395f346df522cd3073d";
+    assert_eq!(Digest::of(DICTIONARY).hex(), expected);
+}
