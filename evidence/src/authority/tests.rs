@@ -392,8 +392,8 @@ fn body(number: u8, pick: u8, hash: Digest) -> Body {
         7 => Body::Reveal(Reveal { nonce: wrong, ..reveal(hash) }),
         8 => Body::Genesis(genesis()),
         14 => Body::Tombstone(tombstone(pick % 4)),
-        15 => Body::Hold(hold("one", pick % 2 == 0)),
-        16 => Body::Hold(Hold { devices: Vec::new(), ..hold("two", pick % 2 == 0) }),
+        15 => Body::Hold(hold("one", pick.is_multiple_of(2))),
+        16 => Body::Hold(Hold { devices: Vec::new(), ..hold("two", pick.is_multiple_of(2)) }),
         n => steps(hash).into_iter().nth(usize::from(n) - 9).unwrap().0,
     }
 }
