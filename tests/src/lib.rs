@@ -25,4 +25,5 @@ pub mod load;
 pub mod loop_disk;
 pub mod process;
 pub mod told;
+pub mod witness;
 pub mod world;

@@ -179,6 +179,3 @@ fn read(path: &Path, key: &'static str, bytes_max: u64) -> Result<Vec<u8>, Setti
     fs::File::open(path).and_then(|file| file.take(bytes_max).read_to_end(&mut bytes)).map_err(failed)?;
     Ok(bytes)
 }
-
-#[cfg(test)]
-mod tests;
