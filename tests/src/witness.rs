@@ -219,7 +219,7 @@ impl Liar {
             Says::Raw(bytes) => bytes,
             Says::Nothing => {
                 // Longer than anybody waits.
-                std::thread::sleep(Duration::from_secs(60));
+                std::thread::sleep(Duration::from_mins(1));
                 return;
             }
         };

@@ -1,12 +1,7 @@
 //! The collector and its witnesses, as processes: cosigned sets, witnesses that lie, are gone or hold another log, an old
 //! copy of the log, and the collector killed between the two records of a checkpoint.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test stops at what it cannot do"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -129,10 +124,10 @@ async fn two_witnesses_cosign_a_set_and_both_verifiers_say_so() {
     // A trust file that knows no witnesses knows two of the lines of the set's checkpoint not.
     let none = world.file("none.json");
     let text = fs::read_to_string(&trust).expect("the trust file");
-    let start = text.find("\"witness_policy\":\"").expect("a policy") + 18;
-    let end = start + text[start..].find('"').expect("its end");
-    let log = world.admin.profile().log_keys[0].vkey();
-    let without = format!("{}log {log}\\nquorum none\\n{}", &text[..start], &text[end..]);
+    let (before, rest) = text.split_once("\"witness_policy\":\"").expect("a policy");
+    let (_, after) = rest.split_once('"').expect("its end");
+    let log = world.admin.profile().log_keys.first().expect("a key").vkey();
+    let without = format!("{before}\"witness_policy\":\"log {log}\\nquorum none\\n\"{after}");
     fs::write(&none, without).expect("a trust file");
     let (code, said) = verified(&world, &set, &none, " checkpoint");
     assert_eq!(code, Some(1), "{said:?}");
@@ -213,7 +208,9 @@ async fn what_a_witness_says_counts_only_if_it_holds() {
             .expect("base64");
         let other = evidence::json::decode_base64(bad.trim_end().rsplit_once(' ').expect("a line").1)
             .expect("base64");
-        let mixed = evidence::json::encode_base64(&[&bytes[..4], &other[4..]].concat());
+        let mixed = evidence::json::encode_base64(
+            &[bytes.get(..4), other.get(4..)].map(Option::unwrap_or_default).concat(),
+        );
         Says::Http(200, format!("{head} {mixed}\n").into_bytes())
     };
     liar.says(forged);

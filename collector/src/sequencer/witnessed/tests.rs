@@ -25,10 +25,10 @@ fn policy(keys: &[(String, SecretKey)], quorum: &str) -> WitnessPolicy {
     let mut text = format!("log {log}\n");
     for (number, (name, key)) in keys.iter().enumerate() {
         let vkey = WitnessKey::new(name, *key.public()).unwrap().vkey();
-        text += &format!("witness w{number} {vkey} http://127.0.0.1:1\n");
+        text += &["witness w", &number.to_string(), " ", &vkey, " http://127.0.0.1:1\n"].concat();
     }
     let all: Vec<String> = (0..keys.len()).map(|number| format!("w{number}")).collect();
-    text += &format!("group q {quorum} {}\nquorum q\n", all.join(" "));
+    text += &["group q ", quorum, " ", &all.join(" "), "\nquorum q\n"].concat();
     WitnessPolicy::parse(text.as_bytes()).unwrap()
 }
 

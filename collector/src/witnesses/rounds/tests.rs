@@ -18,7 +18,7 @@ fn policy(count: u8, quorum: &str) -> WitnessPolicy {
     let mut text = format!("log {}\n", VerifierKey::new(ORIGIN, *key(1).public()).unwrap().vkey());
     for number in 0..count {
         let witness = WitnessKey::new(&name(number), *key(10 + number).public()).unwrap().vkey();
-        text += &format!("witness w{number} {witness} http://127.0.0.1:1\n");
+        text += &["witness w", &number.to_string(), " ", &witness, " http://127.0.0.1:1\n"].concat();
     }
     WitnessPolicy::parse(format!("{text}{quorum}\n").as_bytes()).unwrap()
 }
@@ -193,9 +193,9 @@ fn the_median_moves_with_the_time_and_forgets_the_silent() {
     let question = ask(&mut rounds, 5);
     assert_eq!(rounds.median_ms(start), None);
     for (number, seconds, median) in
-        [(0, 1000, 1_000_000), (1, 2000, 1_500_000), (2, 900, 1_000_000), (3, 1 << 62, 1_500_000)]
+        [(0_u8, 1000, 1_000_000), (1, 2000, 1_500_000), (2, 900, 1_000_000), (3, 1 << 62, 1_500_000)]
     {
-        rounds.take(number, &question, line(&question, number as u8, 10 + number as u8, seconds), start);
+        rounds.take(number.into(), &question, line(&question, number, 10 + number, seconds), start);
         assert_eq!(rounds.median_ms(start), Some(median), "{number}");
     }
     assert_eq!(rounds.median_ms(start + Duration::from_millis(250)), Some(1_500_250));
