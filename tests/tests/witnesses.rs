@@ -12,7 +12,6 @@ use evidence::note::Note;
 use evidence::witness_policy::WitnessPolicy;
 use tempfile::TempDir;
 use tests::device::Device;
-use tests::kept::statements;
 use tests::process::{Ran, Running, run, run_command, wait_for};
 use tests::programs;
 use tests::witness::{Liar, Says, Witness, install, policy};
@@ -113,7 +112,7 @@ async fn two_witnesses_cosign_a_set_and_both_verifiers_say_so() {
     let (code, said) = verified(&world, &set, &trust, " witnesses");
     assert_eq!(code, Some(0), "{said:?}");
     for said in said {
-        assert!(said.contains("quorum q: cosigned by first at ") && said.contains(", second at "), "{said}");
+        assert!(said.contains("quorum q: cosigned by first") && said.contains(", second"), "{said}");
     }
     let readme = fs::read_to_string(set.join("VERIFY.md")).expect("VERIFY.md");
     assert!(
@@ -360,7 +359,7 @@ async fn an_old_copy_that_only_a_witness_remembers_signs_nothing() {
     let taken = store(&mut other).await;
     running.stop();
     let kept = fs::read_dir(world.data.join("witnesses")).expect("a folder").count();
-    assert_eq!((kept, statements(&world).len()), (1, 2), "intake goes on: {taken}");
+    assert_eq!((kept, world.fsck()["entries"].as_u64()), (1, Some(taken + 1)), "intake goes on");
 
     fs::remove_dir_all(&world.data).expect("the copy goes");
     fs::rename(&newest, &world.data).expect("the newest comes back");
