@@ -13,14 +13,14 @@ use clap::{Args, Parser, Subcommand};
 use evidence::acts::{self, Act, ActId, Body};
 use evidence::ids::{Class, Name, PersonId};
 use evidence::json::{self, Value, object};
-use evidence::time::{Clock as _, Timestamp};
+use evidence::time::{Clock as _, DAY_MS, DayLabel, Timestamp};
 
 use crate::admin_client::Admin;
 use crate::clock::SystemClock;
 use crate::config::{Config, Listen};
 use crate::datadir::{DataDir, check_socket_path};
 use crate::fsck;
-use crate::init::{Init, init, profile, write_profile};
+use crate::init::{Init, SIMULATED_LABEL_END, init, profile, write_profile};
 use crate::secrets;
 use crate::state::{Detail, random};
 
@@ -107,6 +107,10 @@ struct InitArguments {
     /// Run although nothing outside this file system remembers the log, for ever. Every sampling set prints it.
     #[arg(long)]
     accept_rollback_blindness: bool,
+    /// Time in this log is simulated for ever and begins at this day (UTC): for demonstrations and tests. Its origin ends
+    /// in /simulated, only a simulation can write to it, and verifiers refuse it unless the trust file accepts it.
+    #[arg(long, value_name = "YYYY-MM-DD", num_args = 0..=1, default_missing_value = "2027-01-01")]
+    simulated: Option<DayLabel>,
     /// Length of a journal segment, bytes.
     #[arg(long, default_value_t = crate::journal::SEGMENT_BYTES_DEFAULT)]
     segment_bytes: u64,
@@ -249,7 +253,9 @@ fn free_ports(address: IpAddr) -> anyhow::Result<[u16; 4]> {
 }
 
 fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()> {
-    let InitArguments { directory, admin, trust_domain, label, server_names, listen, port, .. } = arguments;
+    let InitArguments {
+        directory, admin, trust_domain, label, server_names, listen, port, simulated, ..
+    } = arguments;
     let admin = public_key(&admin)?;
     let ports = match port {
         0 => free_ports(listen)?,
@@ -261,7 +267,7 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
     let witness_policy = absolute(arguments.witness_policy.as_deref()).context("--witness-policy")?;
     let witness_roots = absolute(arguments.witness_roots.as_deref()).context("--witness-roots")?;
     let config = Config {
-        origin: format!("{trust_domain}/log/{label}"),
+        origin: format!("{trust_domain}/log/{label}{}", simulated.map_or("", |_| SIMULATED_LABEL_END)),
         trust_domain,
         server_names,
         listen: Listen { enrol, agents, people, tiles: Some(tiles) },
@@ -283,6 +289,7 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         admin,
         root_key_out: arguments.root_key_out,
         profile_out: arguments.profile_out,
+        simulated: simulated.map(|day| Timestamp(day.days_since_1970().saturating_mul(DAY_MS))),
     })?;
     let value = object([
         ("origin", json::text(&origin)),

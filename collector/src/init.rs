@@ -8,7 +8,7 @@ use evidence::ids::{Digest, PersonId};
 use evidence::keys::SecretKey;
 use evidence::leaf::Kind;
 use evidence::note::VerifierKey;
-use evidence::time::Clock as _;
+use evidence::time::{Clock as _, Timestamp};
 use evidence::trust_domain::TrustDomain;
 
 use crate::clock::SystemClock;
@@ -36,7 +36,12 @@ pub struct Init {
     pub root_key_out: PathBuf,
     /// Where the admin's connection profile is written.
     pub profile_out: PathBuf,
+    /// When simulated time begins, for a log whose time is simulated for ever; its origin ends in `/simulated`.
+    pub simulated: Option<Timestamp>,
 }
+
+/// End of the origin of a simulated log, and of no other.
+pub const SIMULATED_LABEL_END: &str = "/simulated";
 
 /// What `init` made.
 #[derive(Debug)]
@@ -55,8 +60,13 @@ fn setting(error: impl std::fmt::Display) -> NodeError {
 
 /// Makes a collector.
 pub fn init(order: Init) -> Result<Made, NodeError> {
-    let Init { dir, config, admin, root_key_out, profile_out } = order;
+    let Init { dir, config, admin, root_key_out, profile_out, simulated } = order;
     require_memory(&dir, &config)?;
+    if config.origin.ends_with(SIMULATED_LABEL_END) != simulated.is_some() {
+        let origin = &config.origin;
+        let what = "the origin of a simulated log, and of no other, ends in /simulated";
+        return Err(setting(format!("{what}: {origin} does not fit")));
+    }
     // A mark that is there already is the memory of another log, perhaps of one that was just lost.
     for path in [Some(&root_key_out), Some(&profile_out), config.high_water.as_ref()].into_iter().flatten() {
         if path.exists() {
@@ -68,7 +78,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
         .parse()
         .map_err(|_| setting(format!("{:?} is no DNS name", config.trust_domain)))?;
     let dir = DataDir::create(&dir, config.ballast_bytes)?;
-    let now = SystemClock.now();
+    let now = simulated.unwrap_or_else(|| SystemClock.now());
     let key = || -> Result<SecretKey, NodeError> {
         SecretKey::from_seed(&random().map_err(setting)?).map_err(setting)
     };
@@ -84,7 +94,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
     let root_ca = Digest::of(identities.root());
     let genesis = Genesis {
         trust_domain: config.trust_domain.clone(),
-        simulated: false,
+        simulated: simulated.is_some(),
         accept_rollback_blindness: config.accept_rollback_blindness,
         log_key: verifier.clone(),
         operations_key: *operations.public(),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use evidence::acts::Genesis;
 use evidence::note::VerifierKey;
+use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
 
-use crate::clock::SystemClock;
+use crate::clock::{SimulatedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
@@ -75,8 +76,26 @@ pub struct Node {
 
 impl Node {
     /// Opens the collector at `path` and starts its writer, unless this is an old copy of the log, or nothing would show
-    /// that it is. `progress` is told how many entries were read.
+    /// that it is, or time in it is simulated. `progress` is told how many entries were read.
     pub fn open(path: &Path, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
+        Self::open_by(path, None, progress)
+    }
+
+    /// As [`Node::open`], for a log whose genesis says that its time is simulated, and for no other. `clock` is advanced to
+    /// the newest entry, and afterwards by the caller alone.
+    pub fn open_simulated(
+        path: &Path,
+        clock: Arc<SimulatedClock>,
+        progress: impl FnMut(u64),
+    ) -> Result<Self, NodeError> {
+        Self::open_by(path, Some(clock), progress)
+    }
+
+    fn open_by(
+        path: &Path,
+        simulated: Option<Arc<SimulatedClock>>,
+        progress: impl FnMut(u64),
+    ) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
         let memory = require_memory(dir.path(), &config)?;
@@ -100,11 +119,27 @@ impl Node {
         let Some(genesis) = genesis.filter(fits) else {
             return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
         };
+        // A device's word and a simulated one must not meet in one log.
+        let clock: Arc<dyn Clock> = match (simulated, genesis.simulated) {
+            (None, false) => Arc::new(SystemClock),
+            (Some(clock), true) => {
+                clock.advance(ledger.snapshot().received);
+                clock
+            }
+            (None, true) => {
+                let what =
+                    "time in this log is simulated: only a simulation writes to it, no server and no command";
+                return Err(NodeError::Setting(what.into()));
+            }
+            (Some(_), false) => {
+                let what = "time in this log is real: a simulation needs one made by `init --simulated`";
+                return Err(NodeError::Setting(what.into()));
+            }
+        };
         // Sets print what the genesis says: an acceptance they do not print would be a secret one.
         if config.accept_rollback_blindness && !genesis.accept_rollback_blindness {
             return Err(RollbackError::AcceptedLater.into());
         }
-        let clock = Arc::new(SystemClock);
         let tls_clock = Arc::new(certs::SystemClock(clock.clone()));
         let settings = Settings::read(dir.path(), &config, &verifier, tls_clock)?;
         let policy_text = settings.as_ref().map(|settings| settings.text.clone());
