@@ -90,3 +90,19 @@ fn overwrites(directory: &Path, times: usize) -> anyhow::Result<Vec<f64>> {
     std::fs::remove_file(&path)?;
     Ok(took)
 }
+
+/// Records per second written to one flat file in groups of `group`, each group synced: what no ordered, indexed and
+/// proved log can be faster than on this disk.
+pub fn flat_file_rate(directory: &Path, record: &[u8], groups: usize, group: usize) -> anyhow::Result<f64> {
+    let path = directory.join("flat.probe");
+    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    let bytes = record.repeat(group);
+    let begun = Instant::now();
+    for turn in 0..groups {
+        file.write_all_at(&bytes, (turn * bytes.len()) as u64)?;
+        file.sync_data()?;
+    }
+    let rate = count(groups * group) / begun.elapsed().as_secs_f64();
+    std::fs::remove_file(&path)?;
+    Ok(rate)
+}

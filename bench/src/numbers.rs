@@ -33,6 +33,17 @@ pub fn count(count: usize) -> f64 {
     count as f64
 }
 
+/// A number of bytes, statements or milliseconds to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "what one run counts is far below 2^52")]
+pub fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Milliseconds as days.
+pub fn millis_in_days(millis: u64) -> f64 {
+    float(millis) / 86_400_000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

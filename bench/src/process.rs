@@ -61,19 +61,7 @@ impl Process {
 
     /// Memory now.
     pub fn memory(&self) -> anyhow::Result<Memory> {
-        let field = |file: &str, name: &str| {
-            let path = format!("/proc/{}/{file}", self.child.id());
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-            kib.with_context(|| format!("{path} has no {name}"))
-        };
-        Ok(Memory {
-            rss_kib: field("smaps_rollup", "Rss:")?,
-            pss_kib: field("smaps_rollup", "Pss:")?,
-            private_dirty_kib: field("smaps_rollup", "Private_Dirty:")?,
-            peak_rss_kib: field("status", "VmHWM:")?,
-        })
+        memory_of(&self.child.id().to_string())
     }
 
     /// Asks it to stop and waits.
@@ -98,6 +86,23 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Memory of a process (`self` or a number).
+pub fn memory_of(process: &str) -> anyhow::Result<Memory> {
+    let field = |file: &str, name: &str| {
+        let path = format!("/proc/{process}/{file}");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        kib.with_context(|| format!("{path} has no {name}"))
+    };
+    Ok(Memory {
+        rss_kib: field("smaps_rollup", "Rss:")?,
+        pss_kib: field("smaps_rollup", "Pss:")?,
+        private_dirty_kib: field("smaps_rollup", "Private_Dirty:")?,
+        peak_rss_kib: field("status", "VmHWM:")?,
+    })
 }
 
 /// CPU time of a process (`self` or a number) and of its children that ended.

@@ -10,6 +10,7 @@ pub mod rows;
 pub mod sled;
 #[cfg(test)]
 mod tests;
+pub mod written;
 
 /// Longest value, bytes: sled moves nodes with larger ones to `blobs/` files that it never syncs.
 pub const VALUE_BYTES_MAX: usize = 4096;

@@ -77,6 +77,7 @@ impl Store for SledStore {
 
     fn apply(&self, rows: &[Row]) -> Result<(), StoreError> {
         check_values(rows)?;
+        super::written::count(rows);
         let mut batch = ::sled::Batch::default();
         for (key, value) in rows {
             batch.insert(key.as_slice(), value.as_slice());

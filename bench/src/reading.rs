@@ -1,0 +1,134 @@
+//! Opens a ledger that was killed and reads from it: the time to open, memory, proofs, one device's statements, fsck.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use collector::datadir::DataDir;
+use collector::fsck;
+use collector::ledger::Ledger;
+use evidence::envelope::Envelope;
+use evidence::merkle::verify_inclusion;
+use fleet::machine::Hours;
+use fleet::seeded::Seeded;
+use fleet::{Fleet, Order};
+use serde::{Deserialize, Serialize};
+
+use crate::filling::{ORIGIN, options, verifier_key};
+use crate::numbers::quantile;
+use crate::process::memory_of;
+
+/// Statements of a device in a year, every six hours: the most that are read.
+const YEAR_STATEMENTS: u64 = 1_460;
+/// Devices whose statements are read.
+const DEVICES: usize = 20;
+
+/// What reading took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Read {
+    /// From the call to an open ledger, seconds.
+    pub open_seconds: f64,
+    /// Entries and root found.
+    pub size: u64,
+    /// Root over them, hex.
+    pub root: String,
+    /// Resident after the opening, KiB.
+    pub rss_kib: u64,
+    /// Inclusion proofs of random entries, milliseconds: p50 and p99.
+    pub proof_ms: (f64, f64),
+    /// One entry by its index, random ones, milliseconds: p50 and p99.
+    pub entry_ms: (f64, f64),
+    /// Statements of one device, at most a year's, read and parsed: how many on average.
+    pub year_statements: f64,
+    /// Milliseconds for all of them: median and worst of some devices.
+    pub year_ms: (f64, f64),
+    /// Most that was resident in the end, KiB.
+    pub peak_rss_kib: u64,
+}
+
+/// Opens the ledger at `data`, which nobody else has open, and reads. `samples` proofs are made and checked.
+pub fn read(data: &Path, order: &Order, samples: usize) -> anyhow::Result<Read> {
+    let dir = Arc::new(DataDir::open(data)?);
+    let begun = Instant::now();
+    let (ledger, unstarted) = Ledger::open(dir, &options())?;
+    let open_seconds = begun.elapsed().as_secs_f64();
+    let rss_kib = memory_of("self")?.rss_kib;
+    let snapshot = ledger.snapshot();
+    let (size, root) = (snapshot.size, snapshot.root);
+    let mut seeded = Seeded::new(order.seed);
+    let indexes: Vec<u64> = (0..samples).map(|_| seeded.between(0, size - 1)).collect();
+    let (mut proofs, mut entries) = (Vec::new(), Vec::new());
+    for index in indexes {
+        let begun = Instant::now();
+        let proof = ledger.inclusion(index, size)?;
+        proofs.push(begun.elapsed().as_secs_f64() * 1e3);
+        let begun = Instant::now();
+        let entry = ledger.entry(index)?;
+        entries.push(begun.elapsed().as_secs_f64() * 1e3);
+        verify_inclusion(index, size, &entry.leaf.hash(), &proof, &root)
+            .with_context(|| format!("the proof of entry {index}"))?;
+    }
+    let (mut times, mut read) = (Vec::new(), 0);
+    let fleet = Fleet::new(order)?;
+    let devices = fleet.devices().iter().filter(|device| device.kind.hours == Hours::Always).take(DEVICES);
+    for device in devices {
+        let begun = Instant::now();
+        let mut sequence = 0;
+        let next = ledger.instance(&device.instance)?.map_or(0, |state| state.next_sequence);
+        let mut found = 0;
+        while sequence < next && found < YEAR_STATEMENTS {
+            // Sequences that a gap declared destroyed have no statement.
+            if let Some(index) = ledger.statement(&device.instance, sequence)? {
+                let statement = Envelope::parse(&ledger.entry(index)?.payload)?.claimed()?;
+                anyhow::ensure!(statement.instance == device.instance, "another device's statement");
+                found += 1;
+            }
+            sequence += 1;
+        }
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        read += found;
+    }
+    let both = |sample: &[f64]| (quantile(sample, 0.5), quantile(sample, 0.99));
+    let found = Read {
+        open_seconds,
+        size,
+        root: root.hex(),
+        rss_kib,
+        proof_ms: both(&proofs),
+        entry_ms: both(&entries),
+        year_statements: crate::numbers::count(usize::try_from(read)?)
+            / crate::numbers::count(times.len().max(1)),
+        year_ms: (quantile(&times, 0.5), quantile(&times, 1.0)),
+        peak_rss_kib: memory_of("self")?.peak_rss_kib,
+    };
+    drop((ledger, unstarted));
+    Ok(found)
+}
+
+/// What fsck took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checked {
+    /// Wall time, seconds.
+    pub seconds: f64,
+    /// Most that was ever resident, KiB.
+    pub peak_rss_kib: u64,
+    /// Its report.
+    pub report: serde_json::Value,
+}
+
+/// Checks every copy in the data directory, from the first byte.
+pub fn check(data: &Path) -> anyhow::Result<Checked> {
+    let keys = [verifier_key()?];
+    let dir = DataDir::open(data)?;
+    let high_water = dir.high_water();
+    let begun = Instant::now();
+    let options = fsck::Options { log_keys: &keys, origin: Some(ORIGIN), high_water: Some(&high_water) };
+    let report = fsck::check(&dir, &options)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Checked {
+        seconds,
+        peak_rss_kib: memory_of("self")?.peak_rss_kib,
+        report: serde_json::to_value(report)?,
+    })
+}
