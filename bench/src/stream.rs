@@ -54,6 +54,15 @@ pub struct Measured {
     pub proofs: usize,
 }
 
+impl Measured {
+    /// Nothing yet, of `total` answers to come.
+    fn of(total: usize) -> Self {
+        let now = Instant::now();
+        let (ack_ms, receipts) = (Vec::with_capacity(total), Vec::with_capacity(total));
+        Self { begun: now, stored: now, proved: now, ack_ms, receipts, proofs: 0 }
+    }
+}
+
 /// An open stream that was welcomed.
 pub struct Stream {
     instance: InstanceId,
@@ -96,14 +105,7 @@ impl Stream {
         progress: impl Fn(u64),
     ) -> anyhow::Result<Measured> {
         let total = envelopes.len();
-        let mut measured = Measured {
-            begun: Instant::now(),
-            stored: Instant::now(),
-            proved: Instant::now(),
-            ack_ms: Vec::with_capacity(total),
-            receipts: Vec::with_capacity(total),
-            proofs: 0,
-        };
+        let mut measured = Measured::of(total);
         let mut in_flight: VecDeque<(u64, Digest, Instant)> = VecDeque::with_capacity(window);
         let mut to_send = (first_sequence..).zip(envelopes);
         measured.begun = Instant::now();
@@ -128,6 +130,46 @@ impl Stream {
             }
             progress((measured.receipts.len() - before) as u64);
         }
+        self.finish(measured).await
+    }
+
+    /// Sends one of `envelopes` every `period` from `first_at` on, whether or not the ones before are answered, and waits
+    /// for every answer and for the proofs. `progress` is told how many more were answered.
+    pub async fn offer(
+        mut self,
+        first_sequence: u64,
+        envelopes: Vec<Vec<u8>>,
+        first_at: Instant,
+        period: Duration,
+        progress: impl Fn(u64),
+    ) -> anyhow::Result<Measured> {
+        let total = envelopes.len();
+        let mut measured = Measured::of(total);
+        let mut in_flight: VecDeque<(u64, Digest, Instant)> = VecDeque::new();
+        let mut to_send = (first_sequence..).zip(envelopes).peekable();
+        let mut due = tokio::time::Instant::from_std(first_at);
+        while measured.receipts.len() < total {
+            tokio::select! {
+                () = tokio::time::sleep_until(due), if to_send.peek().is_some() => {
+                    let Some((sequence, envelope)) = to_send.next() else { continue };
+                    in_flight.push_back((sequence, Digest::of(&envelope), Instant::now()));
+                    let item = FromAgent { item: Some(Out::Envelope(envelope)) };
+                    self.sender.try_send(item).context("more are in flight than were allowed for")?;
+                    due += period;
+                }
+                more = self.incoming.message() => {
+                    let before = measured.receipts.len();
+                    self.take(item_of(more)?, &mut in_flight, &mut measured)?;
+                    progress((measured.receipts.len() - before) as u64);
+                }
+                () = tokio::time::sleep(ANSWER_MAX) => bail!("no answer"),
+            }
+        }
+        self.finish(measured).await
+    }
+
+    /// Waits for the proofs of everything that was answered.
+    async fn finish(self, mut measured: Measured) -> anyhow::Result<Measured> {
         measured.stored = Instant::now();
         // The collector ends the stream once it has proved what it kept in mind.
         let Self { sender, mut incoming, .. } = self;

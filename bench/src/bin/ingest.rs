@@ -55,6 +55,12 @@ struct Arguments {
     /// Answers timed in one round with window 1; ten times as many with window 64.
     #[arg(long, default_value_t = 300)]
     answers: usize,
+    /// Attestations offered per second in the open loop, by all devices together.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    offered: u32,
+    /// Attestations of one device in the open loop of one round.
+    #[arg(long, default_value_t = 300)]
+    offers: usize,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -100,6 +106,8 @@ struct Round {
     /// Milliseconds to an answer with window 1 and 64: p50, p99.
     window_1: (f64, f64),
     window_64: (f64, f64),
+    /// The same with a rate that is offered whatever the answers.
+    open: (f64, f64),
 }
 
 struct Report {
@@ -135,7 +143,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     std::fs::create_dir_all(folder).context("cannot make --dir")?;
     let binary = program(arguments.collector.clone(), "tallystick-collector")?;
     let load = machine::load();
-    let per_round = arguments.devices * arguments.attestations + 11 * arguments.answers;
+    let per_round = arguments.devices * (arguments.attestations + arguments.offers) + 11 * arguments.answers;
     let total = (per_round * usize::from(arguments.rounds)) as u64;
     let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(
         "{msg:24} [{bar:40}] {pos}/{len} attestations, {elapsed} (about {eta} left)",
@@ -150,8 +158,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         let (server, token) = (installation.enrol.clone(), installation.token()?);
         enrolling.push(tokio::spawn(async move { Device::enrol(&server, &token).await }));
     }
-    for device in enrolling {
-        chains.push(Chain::new(device.await??));
+    for (seed, device) in (1..).zip(enrolling) {
+        chains.push(Chain::new(device.await??, seed)?);
     }
     let mut bench = Bench {
         arguments,
@@ -177,8 +185,7 @@ impl Bench<'_> {
         let say = |what: &str| bar.set_message(format!("round {number}: {what}"));
         say("signing");
         let answers = self.arguments.answers;
-        let envelopes: Vec<Vec<Vec<u8>>> =
-            self.chains.iter_mut().map(|chain| chain.sign(self.arguments.attestations)).collect();
+        let envelopes: Vec<Vec<Vec<u8>>> = self.sign(self.arguments.attestations)?;
         if self.signed.is_empty() {
             let step = (self.chains.len() * self.arguments.attestations / SIGNED).max(1);
             let all = self.chains.iter().zip(&envelopes).flat_map(|(chain, made)| {
@@ -209,6 +216,8 @@ impl Bench<'_> {
         let window_1 = self.answers(answers, 1).await?;
         say("answers, window 64");
         let window_64 = self.answers(answers * 10, 64).await?;
+        say("open loop");
+        let open = self.open_loop().await?;
         syncs.extend(sync_ms(&self.installation.data(), SYNCS)?);
         Ok(Round {
             verify_rate: f64::midpoint(verify_before, verify_after),
@@ -221,6 +230,7 @@ impl Bench<'_> {
             proofs,
             window_1,
             window_64,
+            open,
         })
     }
 
@@ -245,11 +255,47 @@ impl Bench<'_> {
         Ok(measured)
     }
 
+    /// The next `count` statements of each device.
+    fn sign(&mut self, count: usize) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
+        self.chains.iter_mut().map(|chain| chain.sign(count)).collect()
+    }
+
+    /// All devices in turn, each at its share of the offered rate, whatever is answered when: p50 and p99 of the
+    /// milliseconds from sending to the answer.
+    async fn open_loop(&mut self) -> anyhow::Result<(f64, f64)> {
+        let Arguments { offered, offers, .. } = *self.arguments;
+        let envelopes = self.sign(offers)?;
+        let between = Duration::from_secs(1) / offered;
+        let period = between * u32::try_from(self.chains.len())?;
+        let mut streams = Vec::with_capacity(self.chains.len());
+        for (chain, envelopes) in self.chains.iter().zip(envelopes) {
+            let first = chain.next_sequence() - offers as u64;
+            let stream = Stream::open(&self.installation.agents, chain.device(), first, offers).await?;
+            streams.push((stream, first, envelopes));
+        }
+        // Far enough ahead that every task runs by then.
+        let mut first_at = Instant::now() + Duration::from_millis(50);
+        let mut running = Vec::with_capacity(streams.len());
+        for (stream, first, envelopes) in streams {
+            let (bar, at) = (self.bar.clone(), first_at);
+            let offer = async move { stream.offer(first, envelopes, at, period, |more| bar.inc(more)).await };
+            running.push(tokio::spawn(offer));
+            first_at += between;
+        }
+        let mut ack_ms = Vec::new();
+        for one in running {
+            let measured = one.await??;
+            ack_ms.extend(measured.ack_ms);
+            self.receipts.extend(measured.receipts);
+        }
+        Ok((quantile(&ack_ms, 0.5), quantile(&ack_ms, 0.99)))
+    }
+
     /// One device alone: p50 and p99 of the milliseconds to an answer.
     async fn answers(&mut self, count: usize, window: usize) -> anyhow::Result<(f64, f64)> {
         let chain = self.chains.first_mut().context("a device")?;
         let first = chain.next_sequence();
-        let envelopes = chain.sign(count);
+        let envelopes = chain.sign(count)?;
         let stream = Stream::open(&self.installation.agents, chain.device(), first, window).await?;
         let bar = self.bar.clone();
         // On a worker of the runtime like the load: the main thread would be woken by another.
@@ -316,6 +362,10 @@ impl Report {
             ("  in median syncs", "", of(|r| r.window_64.0 / r.sync_ms)),
             ("answer, window 64, p99", "ms", of(|r| r.window_64.1)),
             ("  in median syncs", "", of(|r| r.window_64.1 / r.sync_ms)),
+            ("answer, open loop, p50", "ms", of(|r| r.open.0)),
+            ("  in median syncs", "", of(|r| r.open.0 / r.sync_ms)),
+            ("answer, open loop, p99", "ms", of(|r| r.open.1)),
+            ("  in p99 syncs, goal <= 3", "", of(|r| r.open.1 / r.sync_p99_ms)),
         ]
     }
 
