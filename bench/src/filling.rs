@@ -1,6 +1,7 @@
 //! Fills a ledger by its real write path: the sequencer of the collector's library, with the statements of a fleet.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Leaf, commitment};
 use evidence::note::{Checkpoint, VerifierKey};
 use fleet::log::Edge;
-use fleet::{Fleet, Order};
+use fleet::{Fleet, Made, Order};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -98,9 +99,13 @@ fn create(path: &Path, order: &Order) -> anyhow::Result<()> {
     Ok(Ledger::create(&dir, &options(), &dir.high_water(), order.begin, &mut random, genesis)?)
 }
 
-/// Fills a new ledger; `progress` is told the number of statements answered. The ledger stays open and its folder locked
-/// until the process ends: it is to be killed.
-pub fn fill(filling: &Filling, progress: impl Fn(u64)) -> anyhow::Result<Filled> {
+/// Fills a new ledger; `progress` is told the number of statements answered, `tell` what it took. Afterwards it goes on
+/// submitting without end: the process is to be killed in the midst of that.
+pub fn fill(
+    filling: &Filling,
+    progress: impl Fn(u64),
+    tell: impl FnOnce(&Filled) -> anyhow::Result<()>,
+) -> anyhow::Result<Infallible> {
     create(&filling.data, &filling.order)?;
     let dir = Arc::new(DataDir::open(&filling.data)?);
     let (high_water, root) = (dir.high_water(), dir.tree());
@@ -110,7 +115,7 @@ pub fn fill(filling: &Filling, progress: impl Fn(u64)) -> anyhow::Result<Filled>
     let (sequencer, thread) = unstarted.start(writer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let entered = runtime.enter();
-    let tree = tree::start(root.clone(), ledger.clone(), verifier_key()?)?;
+    let _tree = tree::start(root.clone(), ledger.clone(), verifier_key()?)?;
     drop(entered);
     let mut edge = Edge::default();
     edge.push(ledger.leaf(0)?.hash());
@@ -126,21 +131,12 @@ pub fn fill(filling: &Filling, progress: impl Fn(u64)) -> anyhow::Result<Filled>
     let mut reference = Reference::create(&filling.reference)?;
     let (begun, mut envelope_bytes, mut last) = (Instant::now(), 0, filling.order.begin);
     for _ in 0..filling.entries {
-        // An anchor of its own for each, as in life, where a statement comes every few seconds.
-        if let Some(anchor) = run.anchors.pop_front() {
-            fleet.see(anchor);
-        }
-        let made = fleet.next().context("a fleet speaks without end")?;
-        if filling.verify {
-            let device = fleet.devices().get(made.device).context("a device")?;
-            made.envelope.verify(device.key.public())?;
-        }
+        let made = run.next(&mut fleet, filling.verify)?;
         reference.push(made.envelope.bytes())?;
         envelope_bytes += made.envelope.bytes().len() as u64;
         clock.advance(made.received);
         last = made.received;
-        let device = Device::of(&made.statement, &made.envelope);
-        run.submit(device, made.statement.kind(), made.envelope)?;
+        run.submit(made)?;
         progress(run.answered);
     }
     while !run.in_flight.is_empty() {
@@ -170,9 +166,13 @@ pub fn fill(filling: &Filling, progress: impl Fn(u64)) -> anyhow::Result<Filled>
         peak_rss_kib: memory_of("self")?.peak_rss_kib,
         days: crate::numbers::millis_in_days(last.ms() - filling.order.begin.ms()),
     };
-    // Nothing is stopped in good order: the process is about to be killed.
-    std::mem::forget((ledger, thread, tree, runtime, run));
-    Ok(filled)
+    tell(&filled)?;
+    loop {
+        let made = run.next(&mut fleet, filling.verify)?;
+        clock.advance(made.received);
+        run.submit(made)?;
+        anyhow::ensure!(!thread.is_finished(), "the sequencer has stopped");
+    }
 }
 
 /// Size of the public tree's own checkpoint; 0 while there is none.
@@ -191,7 +191,22 @@ struct Run {
 }
 
 impl Run {
-    fn submit(&mut self, device: Device, kind: Kind, envelope: Envelope) -> anyhow::Result<()> {
+    /// What the fleet says next, anchored to a tree of its own as in life, where a statement comes every few seconds.
+    fn next(&mut self, fleet: &mut Fleet, verify: bool) -> anyhow::Result<Made> {
+        if let Some(anchor) = self.anchors.pop_front() {
+            fleet.see(anchor);
+        }
+        let made = fleet.next().context("a fleet speaks without end")?;
+        if verify {
+            let device = fleet.devices().get(made.device).context("a device")?;
+            made.envelope.verify(device.key.public())?;
+        }
+        Ok(made)
+    }
+
+    fn submit(&mut self, made: Made) -> anyhow::Result<()> {
+        let Made { statement, envelope, .. } = made;
+        let (device, kind) = (Device::of(&statement, &envelope), statement.kind());
         while self.in_flight.len() >= IN_FLIGHT_MAX {
             self.answer()?;
         }

@@ -29,9 +29,9 @@ const DEVICES: usize = 20;
 pub struct Read {
     /// From the call to an open ledger, seconds.
     pub open_seconds: f64,
-    /// Entries and root found.
+    /// Entries found: what was submitted until the kill is in it.
     pub size: u64,
-    /// Root over them, hex.
+    /// Root over the first entries asked about, hex.
     pub root: String,
     /// Resident after the opening, KiB.
     pub rss_kib: u64,
@@ -47,8 +47,9 @@ pub struct Read {
     pub peak_rss_kib: u64,
 }
 
-/// Opens the ledger at `data`, which nobody else has open, and reads. `samples` proofs are made and checked.
-pub fn read(data: &Path, order: &Order, samples: usize) -> anyhow::Result<Read> {
+/// Opens the ledger at `data`, which nobody else has open, and reads. `samples` proofs are made and checked; the root is
+/// told over the first `filled` entries.
+pub fn read(data: &Path, order: &Order, samples: usize, filled: u64) -> anyhow::Result<Read> {
     let dir = Arc::new(DataDir::open(data)?);
     let begun = Instant::now();
     let (ledger, unstarted) = Ledger::open(dir, &options())?;
@@ -93,7 +94,7 @@ pub fn read(data: &Path, order: &Order, samples: usize) -> anyhow::Result<Read> 
     let found = Read {
         open_seconds,
         size,
-        root: root.hex(),
+        root: ledger.root_at(filled)?.hex(),
         rss_kib,
         proof_ms: both(&proofs),
         entry_ms: both(&entries),
