@@ -9,6 +9,7 @@ use collector::admit::{Standing, admit};
 use evidence::ids::Digest;
 use fleet::log::Log;
 use fleet::{Fleet, Order};
+use proptest::prelude::*;
 
 const ORIGIN: &str = "example.org/log/1/simulated";
 
@@ -42,11 +43,12 @@ fn admitted(order: &Order, count: usize) {
     }
 }
 
-#[test]
-fn every_statement_is_admitted() {
-    for seed in 0..12 {
-        let devices = 1 + usize::try_from(seed).expect("small") * 7;
-        admitted(&Order { interval_minutes: 60 * (1 + seed), ..Order::of(seed, devices) }, 500);
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn every_statement_is_admitted(seed: u64, devices in 1_usize..80, hours in 1_u64..30) {
+        admitted(&Order { interval_minutes: 60 * hours, ..Order::of(seed, devices) }, 400);
     }
 }
 
