@@ -1,4 +1,4 @@
-//! The command line: init, serve, token, user, fsck. Works with the server up (through its socket) and down (through the
+//! The command line: init, serve, token, user, erase, hold, fsck. Works with the server up (through its socket) and down (through the
 //! data directory), with the same code.
 
 use std::io::Write;
@@ -17,12 +17,14 @@ use evidence::time::{Clock as _, DAY_MS, DayLabel, Timestamp};
 
 use crate::admin_client::Admin;
 use crate::clock::SystemClock;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Retention};
 use crate::datadir::{DataDir, check_socket_path};
 use crate::fsck;
 use crate::init::{Init, SIMULATED_LABEL_END, init, profile, write_profile};
 use crate::secrets;
 use crate::state::{Detail, random};
+
+mod erasing;
 
 /// Life of a token by default, hours.
 const TOKEN_HOURS_DEFAULT: u64 = 1;
@@ -51,6 +53,13 @@ enum Command {
     /// People: admins, analysts, auditors.
     #[command(subcommand)]
     User(UserCommand),
+    /// Erase what devices said: the keys of whole quarters go, the log and its proofs stay. The server must be down.
+    ///
+    /// Exit code 1: something that was asked for stays, and the answer says why.
+    Erase(erasing::EraseArguments),
+    /// Holds, which keep statements from being erased. The server must be down.
+    #[command(subcommand)]
+    Hold(erasing::HoldCommand),
     /// Recompute everything from the stored bytes and say what does not fit. The server must be down.
     Fsck(FsckArguments),
 }
@@ -231,6 +240,8 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Token(TokenCommand::Create(arguments)) => token(arguments, out).await.map(|()| true),
         Command::User(UserCommand::Create(arguments)) => user(arguments, out).await.map(|()| true),
         Command::User(UserCommand::Renew(arguments)) => renew(arguments, out).await.map(|()| true),
+        Command::Erase(arguments) => erasing::erase(arguments, out).await,
+        Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
         Command::Fsck(arguments) => run_fsck(&arguments, out),
     }
 }
@@ -280,6 +291,7 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         checkpoint_interval_ms: 1_000,
         free_bytes_min: arguments.free_bytes_min,
         ballast_bytes: arguments.ballast_bytes,
+        retention: Retention::default(),
     };
     let origin = config.origin.clone();
     let root_key = arguments.root_key_out.clone();

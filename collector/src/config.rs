@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::erase::{RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MIN};
+
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -67,6 +69,23 @@ pub struct Config {
     /// Space kept to be given back on a full disk, bytes.
     #[serde(default = "ballast_bytes_default")]
     pub ballast_bytes: u64,
+    /// How long what devices said is kept.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// How long what devices said is kept: what `erase` goes by. Nothing is erased by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Days from the end of a quarter, at least [`RETENTION_DAYS_MIN`].
+    pub device_statements_days: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { device_statements_days: RETENTION_DAYS_DEFAULT }
+    }
 }
 
 /// Addresses of the listeners.
@@ -116,6 +135,12 @@ impl Config {
             config.origin.strip_prefix(&config.trust_domain).and_then(|rest| rest.strip_prefix("/log/"));
         if label.is_none_or(str::is_empty) {
             return Err(wrong(format!("origin must be {}/log/<label>", config.trust_domain)));
+        }
+        if config.retention.device_statements_days < RETENTION_DAYS_MIN {
+            return Err(wrong(format!(
+                "retention.device_statements_days is at least {RETENTION_DAYS_MIN}; what must go earlier is erased by a \
+                 rule of its own (`erase --rule`)"
+            )));
         }
         Ok(config)
     }

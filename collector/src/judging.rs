@@ -4,7 +4,7 @@ use evidence::authority::Authority;
 use evidence::envelope::Envelope;
 use evidence::facts::Facts;
 use evidence::ids::Name;
-use evidence::judge::{Day, Sighting, UnitState, judge_unit};
+use evidence::judge::{Day, Erased, Sighting, UnitState, judge_with_erased};
 use evidence::roster::Device;
 use evidence::statement::Attestation;
 use evidence::time::Timestamp;
@@ -42,11 +42,18 @@ pub fn attestations(ledger: &Ledger, statements: &[Seen], day: &Day) -> Result<V
     Ok(read)
 }
 
+/// Those of a device's attestations that were erased, whenever they were observed.
+pub fn erased(statements: &[Seen]) -> Vec<Erased> {
+    let erased = statements.iter().filter(|seen| seen.attests && seen.erased.is_some());
+    erased.map(|seen| Erased { index: seen.index, received: seen.received }).collect()
+}
+
 /// The state of one unit. `authority` gives the policies, `record` the device's history it is judged by.
 pub fn state_of(
     authority: &Authority,
     record: Option<&Device>,
     read: &[Read],
+    erased: &[Erased],
     day: &Day,
     control: &Name,
 ) -> UnitState {
@@ -55,7 +62,7 @@ pub fn state_of(
         .map(|read| Sighting { index: read.index, received: read.received, attestation: &read.attestation })
         .collect();
     let service = record.map(Device::spans).unwrap_or_default();
-    judge_unit(day, control.as_str(), &authority.policy_entries(), &service, &sightings)
+    judge_with_erased(day, control.as_str(), &authority.policy_entries(), &service, &sightings, erased)
 }
 
 /// One line for people: the facts of the deciding statement that made the state what it is.
@@ -83,6 +90,7 @@ fn reason_words(because: &str) -> String {
     match because {
         "no-policy" => "no policy was in force",
         "class" => "the control does not apply to this class or group",
+        "erased" => "what this device said then was erased; its log entries name the tombstone",
         "no-evidence" => "no statement of this device that day",
         "headless" => "no graphical session can exist: nothing to lock",
         "no-observation" => "the statement does not look at this control",

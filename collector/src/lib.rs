@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod data_keys;
 pub mod datadir;
+pub mod erase;
 pub mod evidence_index;
 pub mod failpoints;
 pub mod fsck;

@@ -74,11 +74,19 @@ pub struct Node {
     writer: SequencerThread,
 }
 
+/// By which clock a collector runs.
+enum Time {
+    System,
+    Simulated(Arc<SimulatedClock>),
+    #[cfg(feature = "failpoints")]
+    Test(Arc<dyn Clock>),
+}
+
 impl Node {
     /// Opens the collector at `path` and starts its writer, unless this is an old copy of the log, or nothing would show
     /// that it is, or time in it is simulated. `progress` is told how many entries were read.
     pub fn open(path: &Path, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
-        Self::open_by(path, None, progress)
+        Self::open_by(path, Time::System, progress)
     }
 
     /// As [`Node::open`], for a log whose genesis says that its time is simulated, and for no other. `clock` is advanced to
@@ -88,14 +96,16 @@ impl Node {
         clock: Arc<SimulatedClock>,
         progress: impl FnMut(u64),
     ) -> Result<Self, NodeError> {
-        Self::open_by(path, Some(clock), progress)
+        Self::open_by(path, Time::Simulated(clock), progress)
     }
 
-    fn open_by(
-        path: &Path,
-        simulated: Option<Arc<SimulatedClock>>,
-        progress: impl FnMut(u64),
-    ) -> Result<Self, NodeError> {
+    /// As [`Node::open`], by a clock of a test: quarters end slowly.
+    #[cfg(feature = "failpoints")]
+    pub fn open_at(path: &Path, clock: Arc<dyn Clock>, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
+        Self::open_by(path, Time::Test(clock), progress)
+    }
+
+    fn open_by(path: &Path, time: Time, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
         let memory = require_memory(dir.path(), &config)?;
@@ -120,18 +130,20 @@ impl Node {
             return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
         };
         // A device's word and a simulated one must not meet in one log.
-        let clock: Arc<dyn Clock> = match (simulated, genesis.simulated) {
-            (None, false) => Arc::new(SystemClock),
-            (Some(clock), true) => {
+        let clock: Arc<dyn Clock> = match (time, genesis.simulated) {
+            (Time::System, false) => Arc::new(SystemClock),
+            #[cfg(feature = "failpoints")]
+            (Time::Test(clock), false) => clock,
+            (Time::Simulated(clock), true) => {
                 clock.advance(ledger.snapshot().received);
                 clock
             }
-            (None, true) => {
+            (_, true) => {
                 let what =
                     "time in this log is simulated: only a simulation writes to it, no server and no command";
                 return Err(NodeError::Setting(what.into()));
             }
-            (Some(_), false) => {
+            (Time::Simulated(_), false) => {
                 let what = "time in this log is real: a simulation needs one made by `init --simulated`";
                 return Err(NodeError::Setting(what.into()));
             }

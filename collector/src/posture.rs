@@ -9,7 +9,7 @@ use evidence::time::{DAY_MS, DayLabel, Timestamp};
 use proto::{DeviceRow, PostureReply, PostureRow};
 
 use crate::evidence_index::Seen;
-use crate::judging::{attestations, because, is_of_day, state_of};
+use crate::judging::{attestations, because, erased, is_of_day, state_of};
 use crate::ledger::ReadError;
 use crate::state::State;
 
@@ -27,7 +27,12 @@ impl Asked {
         let asked = book.authority.roster().devices().map(|(id, _)| *id);
         let asked = asked.filter(|id| device.is_none_or(|only| only == *id));
         let of_day = |id: &DeviceId| -> Vec<Seen> {
-            book.evidence.of(id).iter().filter(|seen| is_of_day(seen, day)).copied().collect()
+            book.evidence
+                .of(id)
+                .iter()
+                .filter(|seen| is_of_day(seen, day) || seen.erased.is_some())
+                .copied()
+                .collect()
         };
         let statements = asked.map(|id| (id, of_day(&id))).collect();
         Self { authority: book.authority.clone(), statements }
@@ -65,9 +70,9 @@ pub fn posture(
     {
         let Some(span) = record.spans_within(day.start, day.end).pop() else { continue };
         let seen = statements.get(id).map(Vec::as_slice).unwrap_or_default();
-        let read = attestations(&state.ledger, seen, &day)?;
+        let (read, gone) = (attestations(&state.ledger, seen, &day)?, erased(seen));
         for rule in policy.policy.controls.iter().filter(|rule| control.is_none_or(|only| *only == rule.id)) {
-            let unit = state_of(&authority, Some(record), &read, &day, &rule.id);
+            let unit = state_of(&authority, Some(record), &read, &gone, &day, &rule.id);
             let decided = unit.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
             reply.rows.push(PostureRow {
                 device: id.to_string(),

@@ -52,6 +52,23 @@ pub struct Sighting<'a> {
     pub attestation: &'a Attestation,
 }
 
+/// An attestation of one of the device's instances whose payload was erased: when it was observed, nobody knows any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erased {
+    /// Index of its leaf.
+    pub index: u64,
+    /// When it was logged.
+    pub received: Timestamp,
+}
+
+impl Erased {
+    /// Whether it may have been observed on a day and logged within `max_age_minutes`.
+    pub fn may_lie_in(&self, day: &Day, max_age_minutes: u64) -> bool {
+        let earliest_ms = self.received.ms().saturating_sub(max_age_minutes.saturating_mul(MINUTE_MS));
+        self.received >= day.start && earliest_ms < day.end.ms()
+    }
+}
+
 /// The state of a unit and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {
@@ -196,6 +213,19 @@ pub fn judge_unit(
     service: &[ServiceSpan],
     sightings: &[Sighting<'_>],
 ) -> UnitState {
+    judge_with_erased(day, control, policies, service, sightings, &[])
+}
+
+/// The same where attestations were erased: one that may have counted makes the unit INDETERMINATE at best, and what
+/// is left without any statement stays MISSING. So erasing never makes a state better than the evidence left.
+pub fn judge_with_erased(
+    day: &Day,
+    control: &str,
+    policies: &[PolicyEntry<'_>],
+    service: &[ServiceSpan],
+    sightings: &[Sighting<'_>],
+    erased: &[Erased],
+) -> UnitState {
     let policy = day.policy(policies);
     let mut unit = UnitState {
         state: State::Indeterminate,
@@ -213,15 +243,29 @@ pub fn judge_unit(
         return unit;
     }
     let mut counted: Vec<_> = sightings.iter().filter(|sighting| sighting.counts(day, control)).collect();
-    counted.sort_by_key(|sighting| sighting.index);
-    unit.counted = counted.iter().map(|sighting| sighting.index).collect();
-    (unit.state, unit.because) = (State::Missing, "no-evidence");
+    let none_left = counted.is_empty();
+    let erased = erased
+        .iter()
+        .filter(|erased| day.admits(erased.index) && erased.may_lie_in(day, control.max_age_minutes))
+        .map(|erased| (erased.index, State::Indeterminate, "erased"));
+    let mut judged: Vec<(u64, State, &'static str)> = counted
+        .drain(..)
+        .map(|sighting| (sighting.index, sighting.judge(control)))
+        .map(|(index, (state, because))| (index, state, because))
+        .chain(erased)
+        .collect();
+    judged.sort_by_key(|(index, ..)| *index);
+    unit.counted = judged.iter().map(|(index, ..)| *index).collect();
+    if none_left {
+        (unit.state, unit.because) =
+            (State::Missing, if judged.is_empty() { "no-evidence" } else { "erased" });
+        return unit;
+    }
     let mut worst: Option<State> = None;
-    for sighting in counted {
-        let (state, because) = sighting.judge(control);
+    for (index, state, because) in judged {
         if worst.is_none_or(|worst| state.is_worse_than(worst)) {
             worst = Some(state);
-            (unit.state, unit.because, unit.decided_by) = (state, because, Some(sighting.index));
+            (unit.state, unit.because, unit.decided_by) = (state, because, Some(index));
         }
     }
     unit

@@ -13,7 +13,7 @@ mod results;
 mod unit;
 
 pub use results::{Counts, DeviceCounts, Results, UnitRow, counts_value};
-pub use unit::{StatementRef, UnitRole, UnitView};
+pub use unit::{ErasedRef, StatementRef, UnitRole, UnitView};
 
 /// Path of the manifest.
 pub const MANIFEST: &str = "MANIFEST.json";
@@ -77,6 +77,11 @@ pub fn unit_folder(control: &Name, number: usize) -> String {
     format!("units/{control}/{number:04}")
 }
 
+/// Path of the proof of a tombstone.
+pub fn tombstone_path(index: u64) -> String {
+    format!("tombstones/{index}.tlog-proof")
+}
+
 /// Path of the consistency proof from a size.
 pub fn consistency_path(size: u64) -> String {
     format!("log/consistency/{size}")
@@ -110,6 +115,7 @@ pub fn is_listed_path(path: &str) -> bool {
         ["streams", file] => SET_STREAMS
             .iter()
             .any(|s| *file == format!("{}.jsonl", s.name()) || *file == format!("{}.tlog-proof", s.name())),
+        ["tombstones", file] => stem(file, ".tlog-proof").is_some_and(|index| decimal(&index)),
         ["population", file] => stem(file, ".txt").is_some_and(|control| name(&control)),
         ["draw" | "results" | "evaluation", file] => {
             stem(file, ".json").is_some_and(|control| name(&control))
@@ -281,6 +287,35 @@ pub fn parse_leaf_extra(extra: &[u8]) -> Option<(Leaf, [u8; SALT_BYTES], &[u8])>
     let (leaf, rest) = rest.split_at_checked(usize::from(*length))?;
     let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>()?;
     Some((Leaf::parse(leaf).ok()?, *salt, rest))
+}
+
+/// The `extra` of an erased statement's proof: u8(leaf length) ‖ leaf. Its salt is gone.
+pub fn erased_extra(leaf: &Leaf) -> Vec<u8> {
+    let leaf = leaf.encode();
+    let mut out = vec![u8::try_from(leaf.len()).unwrap_or(u8::MAX)];
+    out.extend_from_slice(&leaf);
+    out
+}
+
+/// Reads the `extra` of an erased statement's proof, to its last byte.
+pub fn parse_erased_extra(extra: &[u8]) -> Option<Leaf> {
+    let (length, leaf) = extra.split_first()?;
+    (usize::from(*length) == leaf.len()).then(|| Leaf::parse(leaf).ok()).flatten()
+}
+
+/// The `extra` of a tombstone's proof: a leaf's, then LP(payload).
+pub fn tombstone_extra(leaf: &Leaf, salt: &[u8; SALT_BYTES], payload: &[u8]) -> Vec<u8> {
+    let mut out = leaf_extra(leaf, salt);
+    out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(payload);
+    out
+}
+
+/// Reads the `extra` of a tombstone's proof, to its last byte: leaf, salt, payload.
+pub fn parse_tombstone_extra(extra: &[u8]) -> Option<(Leaf, [u8; SALT_BYTES], &[u8])> {
+    let (leaf, salt, rest) = parse_leaf_extra(extra)?;
+    let (payload, rest) = take_lp(rest)?;
+    rest.is_empty().then_some((leaf, salt, payload))
 }
 
 /// The `extra` of the export's proof: a leaf's, then LP(payload) and LP(consistency hashes).

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use evidence::ids::Digest;
 use evidence::merkle::{empty_root, leaf_hash, node_hash};
 
+use crate::sealed::DataKeys;
+
 /// Length of a segment's header: magic, version, number.
 const HEADER: usize = 16;
 
@@ -51,15 +53,23 @@ impl Journal {
         let mut journal = Self::default();
         let paths = segments(data);
         journal.segments = paths.len();
+        let keys = DataKeys::read(data);
         let mut waiting = Vec::new();
         for (number, path) in paths.iter().enumerate() {
             let bytes = fs::read(path).expect("a segment");
-            journal.segment(&bytes, number as u64, number + 1 == paths.len(), &mut waiting);
+            journal.segment(&bytes, number as u64, number + 1 == paths.len(), &keys, &mut waiting);
         }
         journal
     }
 
-    fn segment(&mut self, bytes: &[u8], number: u64, newest: bool, waiting: &mut Vec<Entry>) {
+    fn segment(
+        &mut self,
+        bytes: &[u8],
+        number: u64,
+        newest: bool,
+        keys: &DataKeys,
+        waiting: &mut Vec<Entry>,
+    ) {
         assert_eq!(&bytes[..8], b"TSJ1\0\0\0\x01", "head of segment {number}");
         assert_eq!(bytes[8..16], number.to_be_bytes(), "number of segment {number}");
         let mut at = HEADER;
@@ -73,7 +83,7 @@ impl Journal {
                 return;
             };
             match kind {
-                1 => waiting.push(entry(body)),
+                1 => waiting.push(entry(body, keys)),
                 2 => {
                     let (size, root) = (u64be(&body[..8]), Digest::from_slice(&body[8..]).expect("a root"));
                     self.entries.append(waiting);
@@ -106,12 +116,14 @@ fn record(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
     (length > 0 && crc32c::crc32c(summed) == sum).then(|| (head[8], &summed[1..], next))
 }
 
-fn entry(body: &[u8]) -> Entry {
+fn entry(body: &[u8], keys: &DataKeys) -> Entry {
     let leaf_bytes = usize::from(body[8]);
     let (leaf, rest) = body[9..].split_at(leaf_bytes);
-    assert_eq!(rest[0], 0, "codec of a payload record");
-    let (salt, payload) = rest[1..].split_first_chunk::<32>().expect("a salt");
-    Entry { index: u64be(&body[..8]), leaf: leaf.to_vec(), salt: *salt, payload: payload.to_vec() }
+    let index = u64be(&body[..8]);
+    let opened = keys.open(index, leaf, rest[0], &rest[1..]);
+    // A group that was never acknowledged may be sealed under a key that was never kept: it does not count either.
+    let (salt, payload) = opened.unwrap_or(([0; 32], Vec::new()));
+    Entry { index, leaf: leaf.to_vec(), salt, payload }
 }
 
 /// Roots of growing trees, from leaf bytes alone: RFC 6962 section 2.1.

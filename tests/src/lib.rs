@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod load;
 pub mod loop_disk;
 pub mod process;
+pub mod sealed;
 pub mod told;
 pub mod witness;
 pub mod world;

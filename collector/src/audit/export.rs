@@ -22,7 +22,7 @@ use evidence::witness_policy::WitnessPolicy;
 use super::files::verify_md;
 use super::unit::Export;
 use super::{Revealed, refused, stream_indexes};
-use crate::judging::{attestations, state_of};
+use crate::judging::{attestations, erased, state_of};
 use crate::ledger::Published;
 use crate::state::{State, StateError};
 
@@ -216,8 +216,9 @@ fn whole_population(
         let unit: UnitId = unit.parse().map_err(|_| refused(format!("{unit} is not a unit")))?;
         let device: DeviceId = unit.device;
         let day = days.get(&unit.day).ok_or_else(|| refused(format!("{} is not a day", unit.day)))?;
-        let read = attestations(&shared.state.ledger, shared.evidence.of(&device), day)?;
-        let state = state_of(shared.now, shared.frozen.roster().device(&device), &read, day, control);
+        let seen = shared.evidence.of(&device);
+        let (read, gone) = (attestations(&shared.state.ledger, seen, day)?, erased(seen));
+        let state = state_of(shared.now, shared.frozen.roster().device(&device), &read, &gone, day, control);
         let name: UnitStateName = state.state;
         judged.push((unit, name.as_str(), state.because));
     }

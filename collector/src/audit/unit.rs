@@ -6,14 +6,17 @@ use evidence::authority::Authority;
 use evidence::draw::Drawn;
 use evidence::envelope::Envelope;
 use evidence::ids::{InstanceId, UnitId};
-use evidence::judge::Day;
+use evidence::judge::{Day, Erased};
 use evidence::note::{Note, TlogProof};
-use evidence::set::{Files, StatementRef, UnitRole, UnitView, leaf_extra};
+use evidence::set::{
+    ErasedRef, Files, StatementRef, UnitRole, UnitView, erased_extra, leaf_extra, tombstone_extra,
+    tombstone_path,
+};
 
 use super::files::view;
 use super::refused;
 use crate::evidence_index::Seen;
-use crate::judging::{attestations, state_of};
+use crate::judging::{attestations, erased, state_of};
 use crate::state::{State, StateError};
 
 /// What every unit of one export shares.
@@ -44,10 +47,14 @@ impl Export<'_> {
         let unit: UnitId =
             drawn.unit.parse().map_err(|_| refused(format!("{} is not a unit", drawn.unit)))?;
         let record = self.frozen.roster().device(&unit.device);
-        let read = attestations(&self.state.ledger, self.evidence.of(&unit.device), day)?;
-        let judged = state_of(self.now, record, &read, day, &unit.control);
+        let seen = self.evidence.of(&unit.device);
+        let (read, gone) = (attestations(&self.state.ledger, seen, day)?, erased(seen));
+        let judged = state_of(self.now, record, &read, &gone, day, &unit.control);
         let counted: BTreeSet<u64> = judged.counted.iter().copied().collect();
-        let shown = shown(self.evidence.of(&unit.device), day);
+        let policy = day.policy(&self.now.policy_entries());
+        let rule = policy.and_then(|entry| entry.policy.control(unit.control.as_str()));
+        let shown = shown(seen, day, rule.map_or(0, |rule| rule.max_age_minutes));
+        let (left, gone): (Vec<Seen>, Vec<Seen>) = shown.into_iter().partition(|seen| seen.erased.is_none());
         let view = UnitView {
             unit,
             ticket: drawn.ticket.clone(),
@@ -56,7 +63,7 @@ impl Export<'_> {
             because: judged.because.to_owned(),
             decided_by: judged.decided_by,
             policy_index: judged.policy_index,
-            statements: shown
+            statements: left
                 .iter()
                 .map(|seen| StatementRef {
                     index: seen.index,
@@ -65,12 +72,46 @@ impl Export<'_> {
                     counts: counted.contains(&seen.index),
                 })
                 .collect(),
+            erased: gone
+                .iter()
+                .filter_map(|seen| {
+                    Some(ErasedRef {
+                        index: seen.index,
+                        sequence: seen.sequence,
+                        instance: seen.instance,
+                        counts: counted.contains(&seen.index),
+                        tombstone: seen.erased?,
+                    })
+                })
+                .collect(),
         };
         files.insert(format!("{folder}/unit.json"), view.encode());
-        for seen in shown {
+        for seen in left {
             self.statement(files, folder, seen.index)?;
         }
+        for erased in &view.erased {
+            self.erased(files, folder, erased)?;
+        }
         Ok(judged.state)
+    }
+
+    /// The leaf of an erased statement, and its tombstone.
+    fn erased(&self, files: &mut Files, folder: &str, erased: &ErasedRef) -> Result<(), StateError> {
+        if erased.tombstone >= self.size {
+            return Err(refused("statements are being erased: try again in a moment".to_owned()));
+        }
+        let proof = |index, extra| -> Result<Vec<u8>, StateError> {
+            let hashes = self.state.ledger.inclusion(index, self.size)?;
+            let proof = TlogProof { extra: Some(extra), index, hashes, note: self.note.clone() };
+            Ok(proof.encode().into_bytes())
+        };
+        let leaf = self.state.ledger.leaf(erased.index)?;
+        let path = format!("{folder}/{}.tlog-proof", erased.index);
+        files.insert(path, proof(erased.index, erased_extra(&leaf))?);
+        let entry = self.state.ledger.entry(erased.tombstone)?;
+        let extra = tombstone_extra(&entry.leaf, &entry.salt, &entry.payload);
+        files.insert(tombstone_path(erased.tombstone), proof(erased.tombstone, extra)?);
+        Ok(())
     }
 
     fn statement(&self, files: &mut Files, folder: &str, index: u64) -> Result<(), StateError> {
@@ -92,7 +133,8 @@ impl Export<'_> {
 
 /// The statements a unit shows, per instance: those of the day and one on either side, so that nothing can be left out
 /// unseen; without any in the day, the last before it and the first after. docs/FORMAT.md section 11.
-fn shown(seen: &[Seen], day: &Day) -> Vec<Seen> {
+fn shown(seen: &[Seen], day: &Day, max_age_minutes: u64) -> Vec<Seen> {
+    let gone = |seen: &Seen| (seen.attests && seen.erased.is_some()).then_some(seen.received);
     let mut instances: BTreeMap<InstanceId, BTreeMap<u64, Seen>> = BTreeMap::new();
     for seen in seen {
         instances.entry(seen.instance).or_default().insert(seen.sequence, *seen);
@@ -101,7 +143,10 @@ fn shown(seen: &[Seen], day: &Day) -> Vec<Seen> {
     for chain in instances.values() {
         let in_day: Vec<u64> = chain
             .values()
-            .filter(|seen| seen.observed.is_some_and(|observed| day.contains(observed)))
+            .filter(|seen| match gone(seen) {
+                Some(received) => Erased { index: seen.index, received }.may_lie_in(day, max_age_minutes),
+                None => seen.observed.is_some_and(|observed| day.contains(observed)),
+            })
             .map(|seen| seen.sequence)
             .collect();
         let (low, high) = match (in_day.iter().min(), in_day.iter().max()) {
@@ -109,7 +154,7 @@ fn shown(seen: &[Seen], day: &Day) -> Vec<Seen> {
             _ => {
                 let before = chain
                     .values()
-                    .filter(|seen| seen.observed.is_some_and(|observed| observed < day.start))
+                    .filter(|seen| seen.observed.or(gone(seen)).is_some_and(|time| time < day.start))
                     .map(|seen| seen.sequence)
                     .max();
                 before.map_or((0, 0), |before| (before, before.saturating_add(1)))

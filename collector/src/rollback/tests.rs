@@ -19,6 +19,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         checkpoint_interval_ms: 1_000,
         free_bytes_min: 0,
         ballast_bytes: 0,
+        retention: crate::config::Retention::default(),
     }
 }
 

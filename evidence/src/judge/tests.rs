@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proto::observation::Outcome;
 
-use super::{Day, PolicyEntry, Sighting, State, UnitState, judge_unit, reason};
+use super::{Day, Erased, PolicyEntry, Sighting, State, UnitState, judge_unit, judge_with_erased, reason};
 use crate::ids::{Class, DeviceId};
 use crate::policy::Policy;
 use crate::policy::tests::policy;
@@ -72,6 +72,13 @@ fn judged(day: &Day, sightings: &[Sighting<'_>]) -> UnitState {
     let rules = rules();
     let entries = [PolicyEntry { index: 1, received: Timestamp(0), policy: &rules }];
     judge_unit(day, "os-patch", &entries, &in_service(), sightings)
+}
+
+/// The same with attestations that were erased.
+fn judged_without(day: &Day, sightings: &[Sighting<'_>], erased: &[Erased]) -> UnitState {
+    let rules = rules();
+    let entries = [PolicyEntry { index: 1, received: Timestamp(0), policy: &rules }];
+    judge_with_erased(day, "os-patch", &entries, &in_service(), sightings, erased)
 }
 
 fn short(unit: &UnitState) -> (State, &'static str, Option<u64>) {
@@ -326,4 +333,37 @@ fn the_days_of_a_plan_and_its_partial_day() {
     assert_eq!(days, [(label("2026-11-21"), whole(first)), (label("2026-11-22"), part)].into());
     // A freeze at the end or later makes no part.
     assert_eq!(Day::of_plan(&plan, Timestamp(END), 9)[&label("2026-11-22")], whole(second));
+}
+
+#[test]
+fn an_erased_attestation_may_lie_in_the_days_before_its_receipt_as_far_as_the_policy_allows() {
+    let lies =
+        |received, minutes| Erased { index: 1, received: Timestamp(received) }.may_lie_in(&day(), minutes);
+    assert!(!lies(START - 1, 1440), "it was received before the day began");
+    assert!(lies(START, 0) && lies(END - 1, 0));
+    assert!(!lies(END, 0) && lies(END, 1));
+    assert!(lies(END + DAY_MS - 1, 1440) && !lies(END + DAY_MS, 1440));
+    assert!(lies(u64::MAX, u64::MAX), "saturates");
+}
+
+#[test]
+fn what_is_erased_is_indeterminate_at_best_and_missing_where_nothing_is_left() {
+    let minute = START / MINUTE_MS;
+    let [good, bad] = ["pass", "deviation"].map(|word| attestation(minute + 5, "os-patch", patch(word)));
+    let gone = [Erased { index: 7, received: Timestamp(START + 1) }];
+    let after = |index, said| vec![sighting(index, START + 6 * MINUTE_MS, said)];
+    assert_eq!(
+        short(&judged_without(&day(), &after(9, &good), &gone)),
+        (State::Indeterminate, "erased", Some(7))
+    );
+    assert_eq!(
+        short(&judged_without(&day(), &after(9, &bad), &gone)),
+        (State::Deviation, "condition", Some(9))
+    );
+    let nothing = judged_without(&day(), &[], &gone);
+    assert_eq!((short(&nothing), nothing.counted), ((State::Missing, "erased", None), vec![7]));
+    let elsewhere = [Erased { index: 7, received: Timestamp(START - 1) }];
+    assert_eq!(short(&judged_without(&day(), &[], &elsewhere)), (State::Missing, "no-evidence", None));
+    let part = Day { freeze_index: Some(7), ..day() };
+    assert_eq!(short(&judged_without(&part, &after(3, &good), &gone)), (State::Pass, "condition", Some(3)));
 }

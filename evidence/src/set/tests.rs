@@ -57,6 +57,13 @@ fn view() -> UnitView {
         decided_by: Some(12),
         policy_index: None,
         statements: vec![statement(9, false), statement(12, true)],
+        erased: vec![ErasedRef {
+            index: 8,
+            sequence: 0,
+            instance: InstanceId::from_bytes([1; 16]),
+            counts: false,
+            tombstone: 30,
+        }],
     }
 }
 
@@ -221,13 +228,15 @@ fn a_stream_entry_comes_back() {
 fn a_unit_comes_back_with_its_statements_in_order() {
     let bytes = view().encode();
     assert_eq!(UnitView::parse(&bytes), Ok(view()));
-    let plain = UnitView { decided_by: None, policy_index: Some(0), statements: vec![], ..view() };
+    let plain =
+        UnitView { decided_by: None, policy_index: Some(0), statements: vec![], erased: vec![], ..view() };
     assert_eq!(UnitView::parse(&plain.encode()), Ok(plain));
     for (from, to, member) in [
         (r#""index":9"#, r#""index":12"#, "statements"),
         (r#""index":9"#, r#""index":13"#, "statements"),
-        (r#""counts":0"#, r#""counts":2"#, "statements[0].counts"),
-        (r#""instance":"i-"#, r#""instance":"d-"#, "statements[0].instance"),
+        (r#""counts":0"#, r#""counts":2"#, "erased[0].counts"),
+        (r#""instance":"i-"#, r#""instance":"d-"#, "erased[0].instance"),
+        (r#""tombstone":30"#, r#""tombstone":-1"#, "erased[0].tombstone"),
         (r#""role":"reserve""#, r#""role":"spare""#, "role"),
         (r#""decided_by":[12]"#, r#""decided_by":[12,13]"#, "decided_by"),
         (r#""decided_by":[12]"#, r#""decided_by":[-12]"#, "decided_by"),
@@ -237,6 +246,15 @@ fn a_unit_comes_back_with_its_statements_in_order() {
     ] {
         assert_eq!(refused(UnitView::parse, &bytes, from, to), member, "{to}");
     }
+    let whole = UnitView { erased: vec![], ..view() }.encode();
+    for (from, to, member) in [
+        (r#""counts":0"#, r#""counts":2"#, "statements[0].counts"),
+        (r#""instance":"i-"#, r#""instance":"d-"#, "statements[0].instance"),
+    ] {
+        assert_eq!(refused(UnitView::parse, &whole, from, to), member, "{to}");
+    }
+    let twice = UnitView { erased: vec![view().erased[0]; 2], ..view() }.encode();
+    assert!(UnitView::parse(&twice).unwrap_err().to_string().contains("erased"));
 }
 
 #[test]

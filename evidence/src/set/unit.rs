@@ -35,6 +35,21 @@ pub struct StatementRef {
     pub counts: bool,
 }
 
+/// A statement of a unit whose payload was erased: its leaf is there, and the tombstone that says why no more is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErasedRef {
+    /// Leaf index.
+    pub index: u64,
+    /// Number within its instance, as the log kept it.
+    pub sequence: u64,
+    /// The instance, as the log kept it.
+    pub instance: InstanceId,
+    /// Whether it may have counted for the unit's state.
+    pub counts: bool,
+    /// Index of the tombstone.
+    pub tombstone: u64,
+}
+
 /// unit.json.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitView {
@@ -54,6 +69,8 @@ pub struct UnitView {
     pub policy_index: Option<u64>,
     /// Ascending by index.
     pub statements: Vec<StatementRef>,
+    /// Ascending by index.
+    pub erased: Vec<ErasedRef>,
 }
 
 fn index_list(index: Option<u64>) -> Value {
@@ -85,6 +102,19 @@ impl UnitView {
                 ])
             })
             .collect();
+        let erased = self
+            .erased
+            .iter()
+            .map(|erased| {
+                object([
+                    ("index", json::count(erased.index)),
+                    ("sequence", json::count(erased.sequence)),
+                    ("instance", json::text(erased.instance.to_string())),
+                    ("counts", json::count(erased.counts.into())),
+                    ("tombstone", json::count(erased.tombstone)),
+                ])
+            })
+            .collect();
         object([
             ("unit", json::text(self.unit.to_string())),
             ("ticket", json::text(&self.ticket)),
@@ -94,11 +124,12 @@ impl UnitView {
             ("decided_by", index_list(self.decided_by)),
             ("policy_index", index_list(self.policy_index)),
             ("statements", Value::Array(statements)),
+            ("erased", Value::Array(erased)),
         ])
         .to_bytes()
     }
 
-    /// Reads unit.json; statements must ascend by index.
+    /// Reads unit.json; statements, and what is erased, must ascend by index.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let mut members = Members::of(Value::parse(bytes)?, "")?;
         let statements = members
@@ -118,6 +149,24 @@ impl UnitView {
         if !statements.is_sorted_by(|a, b| a.index < b.index) {
             return Err(members.problem("statements", "must ascend by index, each once"));
         }
+        let erased = members
+            .objects("erased")?
+            .into_iter()
+            .map(|mut item| {
+                let erased = ErasedRef {
+                    index: item.count("index")?,
+                    sequence: item.count("sequence")?,
+                    instance: item.parsed("instance")?,
+                    counts: item.flag("counts")?,
+                    tombstone: item.count("tombstone")?,
+                };
+                item.finish()?;
+                Ok(erased)
+            })
+            .collect::<Result<Vec<_>, JsonError>>()?;
+        if !erased.is_sorted_by(|a, b| a.index < b.index) {
+            return Err(members.problem("erased", "must ascend by index, each once"));
+        }
         let role = match members.text("role")?.as_str() {
             "selected" => UnitRole::Selected,
             "reserve" => UnitRole::Reserve,
@@ -132,6 +181,7 @@ impl UnitView {
             decided_by: take_index(&mut members, "decided_by")?,
             policy_index: take_index(&mut members, "policy_index")?,
             statements,
+            erased,
         };
         members.finish()?;
         Ok(view)

@@ -142,6 +142,10 @@ pub(super) fn notices(found: &Found) -> Vec<String> {
         _ => "none".into(),
     };
     notices.push(format!("witnesses: {witnesses}"));
+    for (index, (rule, count)) in &found.statements.tombstones {
+        let what = if *count == 1 { "1 statement is" } else { &format!("{count} statements are") };
+        notices.push(format!("{what} erased under rule {rule}, entry {index}"));
+    }
     let blind = found
         .authority
         .as_ref()

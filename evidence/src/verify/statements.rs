@@ -6,12 +6,14 @@ use super::streams::proof_under;
 use super::{Found, Verdict, file};
 use crate::envelope::Envelope;
 use crate::ids::{DeviceId, Digest, InstanceId};
-use crate::judge::Day;
+use crate::judge::{Day, Erased};
 use crate::leaf::{self, Stream};
 use crate::merkle;
 use crate::set::{CHECKPOINT, Files, UnitView, parse_leaf_extra};
 use crate::statement::{Body, Gap, Statement};
 use crate::time::Timestamp;
+
+mod erased;
 
 /// A verified statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +25,102 @@ pub(super) struct Logged {
     pub(super) statement: Statement,
 }
 
-/// Every unit.json by its folder, and every statement by leaf index.
+/// Every unit.json by its folder, and every statement and erased one by leaf index.
 #[derive(Default)]
 pub(super) struct Statements {
     pub(super) units: BTreeMap<String, UnitView>,
     pub(super) logged: BTreeMap<u64, Logged>,
+    pub(super) erased: BTreeMap<u64, ErasedLeaf>,
+    /// By index: the rule, and how many statements the set shows as erased by it.
+    pub(super) tombstones: BTreeMap<u64, (String, u64)>,
+}
+
+/// A statement of which the leaf alone is left, as logged and as the collector says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ErasedLeaf {
+    pub(super) received: Timestamp,
+    pub(super) leaf: Digest,
+    pub(super) attests: bool,
+    instance: InstanceId,
+    sequence: u64,
+    tombstone: u64,
+}
+
+/// A statement's place in the chain of its instance, erased or not.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    index: u64,
+    sequence: u64,
+    /// The lowest sequence it speaks for.
+    first: u64,
+    leaf: Digest,
+    when: When,
+    statement: Option<&'a Logged>,
+}
+
+#[derive(Clone, Copy)]
+enum When {
+    /// A gap.
+    Never,
+    Observed(Timestamp),
+    /// Between its receipt and the age that the policy allows.
+    Erased(Erased),
+}
+
+impl Place<'_> {
+    fn lies_in(&self, day: &Day, max_age_minutes: u64) -> bool {
+        match self.when {
+            When::Never => false,
+            When::Observed(time) => day.contains(time),
+            When::Erased(erased) => erased.may_lie_in(day, max_age_minutes),
+        }
+    }
+
+    fn lies_before(&self, day: &Day) -> bool {
+        match self.when {
+            When::Never => false,
+            When::Observed(time) | When::Erased(Erased { received: time, .. }) => time < day.start,
+        }
+    }
+}
+
+impl Logged {
+    fn place(&self) -> Place<'_> {
+        Place {
+            index: self.index,
+            sequence: self.statement.sequence,
+            first: first_sequence(&self.statement),
+            leaf: self.leaf,
+            when: observed(self).map_or(When::Never, When::Observed),
+            statement: Some(self),
+        }
+    }
+}
+
+impl ErasedLeaf {
+    fn place(&self, index: u64) -> Place<'_> {
+        let when =
+            if self.attests { When::Erased(Erased { index, received: self.received }) } else { When::Never };
+        let Self { sequence, leaf, .. } = *self;
+        Place { index, sequence, first: sequence, leaf, when, statement: None }
+    }
+}
+
+impl Statements {
+    /// Everything shown, by instance, in order of the index.
+    fn places(&self) -> BTreeMap<InstanceId, Vec<Place<'_>>> {
+        let mut places: BTreeMap<InstanceId, Vec<Place<'_>>> = BTreeMap::new();
+        for logged in self.logged.values() {
+            places.entry(logged.statement.instance).or_default().push(logged.place());
+        }
+        for (index, erased) in &self.erased {
+            places.entry(erased.instance).or_default().push(erased.place(*index));
+        }
+        for chain in places.values_mut() {
+            chain.sort_by_key(|place| (place.sequence, place.index));
+        }
+        places
+    }
 }
 
 pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
@@ -46,6 +139,7 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
             .flat_map(|s| {
                 [".envelope", ".tlog-proof", ".json"].map(|ending| format!("{folder}/{}{ending}", s.index))
             })
+            .chain(unit.erased.iter().map(|erased| format!("{folder}/{}.tlog-proof", erased.index)))
             .chain([path.clone()])
             .collect();
         let present = files.keys().filter(|file| file.rsplit_once('/').is_some_and(|(f, _)| f == folder));
@@ -66,13 +160,25 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
             }
             all.logged.insert(reference.index, logged);
         }
-        unit_chains(found, &unit, &all.logged).map_err(|problem| format!("{folder}: {problem}"))?;
+        for reference in &unit.erased {
+            let place = format!("{folder}/{}", reference.index);
+            let erased = erased::leaf(found, files, &place, reference, &unit)?;
+            if all.erased.get(&reference.index).is_some_and(|other| *other != erased) {
+                return Err(format!("{place}: another unit says otherwise of this index"));
+            }
+            all.erased.insert(reference.index, erased);
+        }
+        unit_chains(found, &unit, &all).map_err(|problem| format!("{folder}: {problem}"))?;
         all.units.insert(folder.to_owned(), unit);
     }
-    across(found, &all.logged)?;
+    erased::tombstones(found, files, &mut all)?;
+    across(found, &all)?;
     nothing_held_back(found, &all)?;
-    let detail =
+    let mut detail =
         format!("{} statements of {} units, signed, logged and chained", all.logged.len(), all.units.len());
+    for (index, (rule, count)) in &all.tombstones {
+        detail.push_str(&format!("; {count} erased under rule {rule}, entry {index}"));
+    }
     found.statements = all;
     Ok(detail)
 }
@@ -144,32 +250,37 @@ fn observed(logged: &Logged) -> Option<Timestamp> {
 }
 
 /// Within a unit nothing is missing between an instance's statements, and they reach back before the day.
-fn unit_chains(found: &Found, unit: &UnitView, logged: &BTreeMap<u64, Logged>) -> Result<(), String> {
-    let mut chains: BTreeMap<InstanceId, BTreeMap<u64, &Logged>> = BTreeMap::new();
-    for reference in &unit.statements {
-        if let Some(statement) = logged.get(&reference.index) {
-            let chain = chains.entry(reference.instance).or_default();
-            if chain.insert(reference.sequence, statement).is_some() {
-                return Err(format!("sequence {} stands twice", reference.sequence));
-            }
+fn unit_chains(found: &Found, unit: &UnitView, all: &Statements) -> Result<(), String> {
+    let mut chains: BTreeMap<InstanceId, BTreeMap<u64, Place<'_>>> = BTreeMap::new();
+    let statements = unit
+        .statements
+        .iter()
+        .filter_map(|reference| Some((reference.instance, all.logged.get(&reference.index)?.place())));
+    let erased = unit.erased.iter().filter_map(|reference| {
+        Some((reference.instance, all.erased.get(&reference.index)?.place(reference.index)))
+    });
+    for (instance, place) in statements.chain(erased) {
+        if chains.entry(instance).or_default().insert(place.sequence, place).is_some() {
+            return Err(format!("sequence {} stands twice", place.sequence));
         }
     }
     for chain in chains.values() {
-        let mut before: Option<&Logged> = None;
-        for (sequence, statement) in chain {
-            let missing_from = first_sequence(&statement.statement);
+        let mut before: Option<&Place<'_>> = None;
+        for (sequence, place) in chain {
             match before {
                 Some(before) => {
-                    if missing_from != before.statement.sequence.saturating_add(1) {
+                    if place.first != before.sequence.saturating_add(1) {
                         return Err(format!("a statement before sequence {sequence} is missing"));
                     }
-                    if statement.statement.previous != before.envelope {
+                    // What an erased one was, and what it said of the one before it, is gone.
+                    if let (Some(statement), Some(before)) = (place.statement, before.statement)
+                        && statement.statement.previous != before.envelope
+                    {
                         return Err(format!("sequence {sequence} does not follow the one before it"));
                     }
                 }
-                None if *sequence != 0 && missing_from != 0 => {
-                    let day = day_of(found, unit)?;
-                    if observed(statement).is_some_and(|time| day.contains(time)) {
+                None if *sequence != 0 && place.first != 0 => {
+                    if place.lies_in(&day_of(found, unit)?, max_age_minutes(found, unit)?) {
                         return Err(format!(
                             "sequence {sequence} lies in the day, and the one before it is not shown"
                         ));
@@ -177,29 +288,38 @@ fn unit_chains(found: &Found, unit: &UnitView, logged: &BTreeMap<u64, Logged>) -
                 }
                 None => {}
             }
-            before = Some(statement);
+            before = Some(place);
         }
     }
     Ok(())
 }
 
+/// The age the policy in force allows for the unit's control; 0 without one.
+pub(super) fn max_age_minutes(found: &Found, unit: &UnitView) -> Result<u64, String> {
+    let all = found.authority.as_ref().ok_or("the streams could not be folded")?;
+    let policy = day_of(found, unit)?.policy(&all.policy_entries());
+    let control = policy.and_then(|entry| entry.policy.control(unit.unit.control.as_str()));
+    Ok(control.map_or(0, |control| control.max_age_minutes))
+}
+
 /// A unit lists every statement of section 11 that the set shows anywhere: what one unit shows, another of the same
 /// device cannot leave out.
 fn nothing_held_back(found: &Found, all: &Statements) -> Result<(), String> {
-    let mut by_device: BTreeMap<DeviceId, BTreeMap<InstanceId, Vec<&Logged>>> = BTreeMap::new();
+    let mut by_device: BTreeMap<DeviceId, Vec<Vec<Place<'_>>>> = BTreeMap::new();
     let roster = found.authority.as_ref().ok_or("the streams could not be folded")?.roster();
-    for logged in all.logged.values() {
-        let instance = logged.statement.instance;
+    for (instance, chain) in all.places() {
         let device = roster.instance(&instance).ok_or("a statement's instance was never enrolled")?.device;
-        by_device.entry(device).or_default().entry(instance).or_default().push(logged);
+        by_device.entry(device).or_default().push(chain);
     }
     for (folder, unit) in &all.units {
-        let day = day_of(found, unit)?;
-        let listed: BTreeSet<u64> = unit.statements.iter().map(|reference| reference.index).collect();
-        for chain in by_device.get(&unit.unit.device).into_iter().flat_map(BTreeMap::values) {
-            let (low, high) = sequences_of(&day, chain);
-            let due = chain.iter().filter(|logged| (low..=high).contains(&logged.statement.sequence));
-            if let Some(missing) = due.into_iter().find(|logged| !listed.contains(&logged.index)) {
+        let (day, max_age) = (day_of(found, unit)?, max_age_minutes(found, unit)?);
+        let statements = unit.statements.iter().map(|reference| reference.index);
+        let listed: BTreeSet<u64> =
+            statements.chain(unit.erased.iter().map(|reference| reference.index)).collect();
+        for chain in by_device.get(&unit.unit.device).into_iter().flatten() {
+            let (low, high) = sequences_of(&day, max_age, chain);
+            let due = chain.iter().filter(|place| (low..=high).contains(&place.sequence));
+            if let Some(missing) = due.into_iter().find(|place| !listed.contains(&place.index)) {
                 return Err(format!("{folder}: leaves out {}, which another unit shows", missing.index));
             }
         }
@@ -208,13 +328,14 @@ fn nothing_held_back(found: &Found, all: &Statements) -> Result<(), String> {
 }
 
 /// Which sequences of an instance a unit of this day shows: docs/FORMAT.md section 11.
-fn sequences_of(day: &Day, chain: &[&Logged]) -> (u64, u64) {
-    let seen = || chain.iter().filter_map(|logged| Some((observed(logged)?, logged.statement.sequence)));
-    let in_day = || seen().filter(|(time, _)| day.contains(*time)).map(|(_, sequence)| sequence);
+fn sequences_of(day: &Day, max_age_minutes: u64, chain: &[Place<'_>]) -> (u64, u64) {
+    let in_day =
+        || chain.iter().filter(|place| place.lies_in(day, max_age_minutes)).map(|place| place.sequence);
     match (in_day().min(), in_day().max()) {
         (Some(first), Some(last)) => (first.saturating_sub(1), last.saturating_add(1)),
         _ => {
-            let before = seen().filter(|(time, _)| *time < day.start).map(|(_, sequence)| sequence).max();
+            let before =
+                chain.iter().filter(|place| place.lies_before(day)).map(|place| place.sequence).max();
             before.map_or((0, 0), |before| (before, before.saturating_add(1)))
         }
     }
@@ -230,29 +351,23 @@ pub(super) fn day_of(found: &Found, unit: &UnitView) -> Result<Day, String> {
 }
 
 /// Over the whole set: one leaf per (instance, sequence), order, anchors, and received times with the streams'.
-fn across(found: &Found, logged: &BTreeMap<u64, Logged>) -> Result<(), String> {
-    let mut by_instance: BTreeMap<InstanceId, BTreeMap<u64, &Logged>> = BTreeMap::new();
-    for statement in logged.values() {
-        let chain = by_instance.entry(statement.statement.instance).or_default();
-        if chain
-            .insert(statement.statement.sequence, statement)
-            .is_some_and(|other| other.leaf != statement.leaf)
-        {
-            return Err(format!(
-                "sequence {} of {} stands at two indexes",
-                statement.statement.sequence, statement.statement.instance
-            ));
-        }
-    }
-    for (instance, chain) in &by_instance {
-        let mut before: Option<&Logged> = None;
-        for statement in chain.values() {
+fn across(found: &Found, all: &Statements) -> Result<(), String> {
+    for (instance, chain) in &all.places() {
+        let mut before: Option<&Place<'_>> = None;
+        let mut said: Option<&Logged> = None;
+        for place in chain {
             if let Some(before) = before {
-                let from = first_sequence(&statement.statement);
-                if before.index >= statement.index || from <= before.statement.sequence {
+                if before.sequence == place.sequence && before.leaf != place.leaf {
+                    return Err(format!("sequence {} of {instance} stands at two indexes", place.sequence));
+                }
+                if before.index >= place.index || place.first <= before.sequence {
                     return Err(format!("{instance}: index and sequence do not ascend together"));
                 }
-                let (old, new) = (&before.statement.anchor, &statement.statement.anchor);
+            }
+            before = Some(place);
+            let Some(statement) = place.statement else { continue };
+            if let Some(said) = said {
+                let (old, new) = (&said.statement.anchor, &statement.statement.anchor);
                 match (old, new) {
                     (Some(_), None) => return Err(format!("{instance}: an anchor is followed by none")),
                     (Some(old), Some(new)) if old.origin == new.origin && new.size < old.size => {
@@ -260,24 +375,23 @@ fn across(found: &Found, logged: &BTreeMap<u64, Logged>) -> Result<(), String> {
                     }
                     _ => {}
                 }
-                let adjoins = from == before.statement.sequence.saturating_add(1);
-                if adjoins && statement.statement.previous != before.envelope {
-                    return Err(format!(
-                        "{instance}: sequence {} breaks the chain",
-                        statement.statement.sequence
-                    ));
+                let adjoins = place.first == said.statement.sequence.saturating_add(1);
+                if adjoins && statement.statement.previous != said.envelope {
+                    return Err(format!("{instance}: sequence {} breaks the chain", place.sequence));
                 }
             }
-            before = Some(statement);
+            said = Some(statement);
         }
     }
     let mut times: BTreeMap<u64, Timestamp> = BTreeMap::new();
     for entry in Stream::CHAINED.iter().filter_map(|stream| found.streams.get(stream)).flatten() {
         times.insert(entry.index, entry.leaf.received);
     }
-    for statement in logged.values() {
-        if times.insert(statement.index, statement.received).is_some() {
-            return Err(format!("index {} is also a stream's entry", statement.index));
+    let statements = all.logged.values().map(|logged| (logged.index, logged.received));
+    let erased = all.erased.iter().map(|(index, erased)| (*index, erased.received));
+    for (index, received) in statements.chain(erased) {
+        if times.insert(index, received).is_some() {
+            return Err(format!("index {index} is shown as two things"));
         }
     }
     let ordered: Vec<&Timestamp> = times.values().collect();

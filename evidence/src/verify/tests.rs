@@ -90,6 +90,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
         decided_by: None,
         policy_index: None,
         statements: Vec::new(),
+        erased: Vec::new(),
     };
     let sound = vec![
         Vec::new(),

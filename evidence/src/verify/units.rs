@@ -7,7 +7,7 @@ use super::{Found, Verdict, file};
 use crate::draw::{Draw, Drawn, Population};
 use crate::evaluation::{Evaluation, evaluated};
 use crate::ids::{Name, UnitId};
-use crate::judge::{Sighting, State, judge_unit};
+use crate::judge::{Erased, Sighting, State, judge_with_erased};
 use crate::set::{
     Counts, Files, Results, UnitRole, UnitView, evaluation_path, population_path, results_path, unit_folder,
 };
@@ -75,13 +75,20 @@ fn unit_again(found: &Found, folder: &str, drawn: &Drawn, role: UnitRole) -> Res
             })
         })
         .collect();
-    let state = judge_unit(&day, view.unit.control.as_str(), &all.policy_entries(), &service, &sightings);
-    let counted: Vec<u64> = view
-        .statements
+    let erased: Vec<Erased> = view
+        .erased
         .iter()
-        .filter(|reference| reference.counts)
-        .map(|reference| reference.index)
+        .filter_map(|reference| Some((reference.index, found.statements.erased.get(&reference.index)?)))
+        .filter(|(_, erased)| erased.attests)
+        .map(|(index, erased)| Erased { index, received: erased.received })
         .collect();
+    let policies = all.policy_entries();
+    let state = judge_with_erased(&day, view.unit.control.as_str(), &policies, &service, &sightings, &erased);
+    let statements = view.statements.iter().map(|reference| (reference.index, reference.counts));
+    let gone = view.erased.iter().map(|reference| (reference.index, reference.counts));
+    let mut counted: Vec<u64> =
+        statements.chain(gone).filter(|(_, counts)| *counts).map(|(index, _)| index).collect();
+    counted.sort_unstable();
     if counted != state.counted {
         return Err(fail("other statements count than section 9 says"));
     }

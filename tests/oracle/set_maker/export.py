@@ -178,6 +178,10 @@ class Audit:
         rows = []
         for s in device.statements:
             observed = s["observed"]
+            if s["erased"] is not None and s["index"] < self.size:
+                if self._inside(s, start, end, control) and not (partial and s["index"] > self.freeze_index):
+                    rows.append((_ORDER.index("INDETERMINATE"), s["index"], "INDETERMINATE", "erased"))
+                continue
             if observed is None or s["index"] >= self.size or not start <= observed < end:
                 continue
             if s["received"] - observed > control["max_age_minutes"] * 60000 or partial and s["index"] > self.freeze_index:
@@ -186,19 +190,31 @@ class Audit:
             state, because = OUTCOMES[control_id][outcome][:2] if outcome else ("INDETERMINATE", "no-observation")
             rows.append((_ORDER.index(state), s["index"], state, because))
         counted = {row[1] for row in rows}
-        if not rows:
-            return "MISSING", "no-evidence", [], policy_index, counted
+        if all(row[3] == "erased" for row in rows):
+            return "MISSING", "erased" if rows else "no-evidence", [], policy_index, counted
         _rank, index, state, because = min(rows)
         return state, because, [index], policy_index, counted
 
+    @staticmethod
+    def _inside(s, start, end, control):
+        if s["observed"] is None:
+            return False
+        if s["erased"] is None:
+            return start <= s["observed"] < end
+        return s["received"] >= start and s["received"] - control.get("max_age_minutes", 0) * 60000 < end
+
     def _statements(self, unit):
-        device_id, label, _control = unit.split("/")
-        start, end, _partial = next(day[1:] for day in self.days() if day[0] == label)
+        device_id, label, control_id = unit.split("/")
+        start, end, partial = next(day[1:] for day in self.days() if day[0] == label)
+        control = self._policy(end, partial)[1].get(control_id, {})
         known = [s for s in self.devices[device_id].statements if s["index"] < self.size]
-        inside = [n for n, s in enumerate(known) if s["observed"] is not None and start <= s["observed"] < end]
+        inside = [n for n, s in enumerate(known) if self._inside(s, start, end, control)]
         if inside:
             return known[max(inside[0] - 1, 0) : inside[-1] + 2]
-        before = [n for n, s in enumerate(known) if s["observed"] is not None and s["observed"] < start]
+        before = [
+            n for n, s in enumerate(known)
+            if s["observed"] is not None and (s["observed"] if s["erased"] is None else s["received"]) < start
+        ]
         return known[before[-1] : before[-1] + 2] if before else known[:1]
 
     # ---- the set
@@ -217,12 +233,23 @@ class Audit:
                 "decided_by": decided, "policy_index": policy,
                 "statements": [
                     {"index": s["index"], "sequence": s["sequence"], "instance": device.instance,
-                     "counts": int(s["index"] in counted)} for s in statements
+                     "counts": int(s["index"] in counted)} for s in statements if s["erased"] is None
+                ],
+                "erased": [
+                    {"index": s["index"], "sequence": s["sequence"], "instance": device.instance,
+                     "counts": int(s["index"] in counted), "tombstone": s["erased"]}
+                    for s in statements if s["erased"] is not None
                 ],
             }))
             for s in statements:
                 index = s["index"]
                 path = folder + str(index)
+                if s["erased"] is not None:
+                    grave = s["erased"]
+                    extra = bytes([83]) + log.leaves[grave] + log.salts[grave] + lp(log.payloads[grave])
+                    files[path + ".tlog-proof"] = log.proof(index, self.size, bytes([43]) + log.leaves[index], self.note)
+                    files["tombstones/%d.tlog-proof" % grave] = log.proof(grave, self.size, extra, self.note)
+                    continue
                 extra = bytes([43]) + log.leaves[index] + log.salts[index]
                 files[path + ".envelope"] = s["envelope"]
                 files[path + ".tlog-proof"] = log.proof(index, self.size, extra, self.note)

@@ -11,7 +11,7 @@ ZERO = "0" * 64
 KINDS = {
     "genesis": (1, 1), "person": (1, 2), "token": (1, 3), "enrolment": (1, 4), "retire": (1, 6), "class": (1, 8),
     "policy": (2, 1), "plan": (3, 1), "commitment": (3, 2), "freeze": (3, 3), "reveal": (3, 4), "draw": (3, 5),
-    "export": (3, 7), "configuration": (4, 5),
+    "export": (3, 7), "tombstone": (4, 4), "configuration": (4, 5),
 }
 
 # Claims of a class with all, some and none of the evidence; a claim that is empty says that nothing was seen.
@@ -220,6 +220,17 @@ class Log:
         index, _act, _body = self.act("policy", {"policy": "fleet", "title": "Fleet — §1", "controls": controls}, "analyst")
         self.policies.append((index, received, {control["id"]: control for control in controls}))
 
+    def erase(self, device, quarter, end_ms):
+        """A tombstone for a device's statements received before the end of a quarter."""
+        up_to = self.size
+        index, _act, _body = self.act("tombstone", {
+            "rule": "retention", "days": 400, "requested_by": [],
+            "scopes": [{"instance": device.instance, "quarter": quarter}], "up_to": up_to,
+        }, "operations")
+        for statement in device.statements:
+            if statement["received"] < end_ms and statement["index"] < up_to:
+                statement["erased"] = index
+
     # ---- statements
 
     def _statement(self, device, body, sequence, previous, observed_ms, outcomes, first=None):
@@ -242,7 +253,7 @@ class Log:
         device.statements.append({
             "index": index, "sequence": sequence, "first": sequence if first is None else first,
             "observed": observed_ms, "received": received, "outcomes": outcomes or {}, "envelope": envelope, "anchor": device.anchor,
-            "note": sha(device.anchor_note).hex() if device.anchor_note else None,
+            "note": sha(device.anchor_note).hex() if device.anchor_note else None, "erased": None,
         })
         self.now += 1
 

@@ -19,7 +19,7 @@ _NAME = "[a-z0-9][a-z0-9-]{0,62}"
 _DECIMAL = "(0|[1-9][0-9]{0,19})"
 _PATH = re.compile(
     "(VERIFY\\.md|plan\\.json|log/checkpoint|log/consistency/%(d)s|log/anchors/[0-9a-f]{64}"
-    "|streams/(roster|rules|audit)\\.(jsonl|tlog-proof)"
+    "|tombstones/%(d)s\\.tlog-proof|streams/(roster|rules|audit)\\.(jsonl|tlog-proof)"
     "|population/%(n)s\\.txt|draw/%(n)s\\.json|results/%(n)s\\.json|evaluation/%(n)s\\.json"
     "|units/%(n)s/([0-9]{4}|[1-9][0-9]{4})/(unit\\.json|%(d)s\\.(envelope|tlog-proof|json)))\\Z"
     % {"n": _NAME, "d": _DECIMAL},

@@ -160,6 +160,8 @@ def check_times(run):
     folders = {"units/%s/%s" % place: unit for place, unit in run.units.items()}
     for folder, unit in sorted(folders.items()):
         for index in unit.value["decided_by"]:
+            if index not in intervals:
+                continue  # erased: when it was signed, nobody knows any more
             start, end = intervals[index]
             run.times.append({
                 "folder": folder, "unit": unit.value["unit"], "index": index,

@@ -4,7 +4,8 @@ import re
 
 from . import canonical, roster, sampling, shapes
 from .canonical import Bad
-from .judging import judge
+from .erased import Erased, Tombstones
+from .judging import judge, max_age_minutes, may_lie_in
 from .ledger import check_order, parse_leaf
 from .merkle import check_inclusion
 from .notes import parse_tlog_proof
@@ -23,6 +24,11 @@ class UnitFolder:
         self.value = canonical.load(data, path + "unit.json")
         shapes.unit(self.value, path + "unit.json")
         self.statements = []  # (index, received_ms, Statement), ascending by index
+        self.erased = []  # (index, received_ms, Erased), ascending by index
+
+    def rows(self):
+        """Both, ascending by index."""
+        return sorted(self.statements + self.erased, key=lambda row: row[0])
 
 
 def _folders(run):
@@ -36,8 +42,8 @@ def _folders(run):
     return found
 
 
-def _statement_indexes(path, files):
-    """The indexes of the statements in a folder: envelope, proof and view of each."""
+def _statement_indexes(path, files, erased):
+    """The indexes of the statements in a folder: envelope, proof and view of each; of the erased ones the proof."""
     kinds = {"envelope": set(), "tlog-proof": set(), "json": set()}
     for name in files:
         match = _STATEMENT_FILE.match(name)
@@ -45,7 +51,8 @@ def _statement_indexes(path, files):
             kinds[match.group(2)].add(int(match.group(1)))
         elif name != "unit.json":
             raise Bad("%s%s does not belong there" % (path, name))
-    if not kinds["envelope"] == kinds["tlog-proof"] == kinds["json"]:
+    whole = kinds["envelope"] == kinds["json"] and not kinds["envelope"] & erased
+    if not whole or kinds["tlog-proof"] != kinds["envelope"] | erased:
         raise Bad("%s does not hold envelope, proof and view of each statement" % path)
     return sorted(kinds["envelope"])
 
@@ -55,6 +62,7 @@ class _Statements:
 
     def __init__(self, run, devices):
         self.run, self.devices = run, devices
+        self.tombstones = Tombstones(run)
         self.by_index = {}  # index -> (received_ms, Statement)
         self.seen = set()  # hashes of (envelope, proof) that have verified
 
@@ -108,7 +116,8 @@ class _Statements:
     def check_chains(self):
         """Raises unless every instance's statements chain, ascend and keep their anchors."""
         instances = {}
-        for index, (received, statement) in self.by_index.items():
+        shown = [(index, statement) for index, (_received, statement) in self.by_index.items()]
+        for index, statement in shown + list(self.tombstones.by_index.items()):
             instances.setdefault(statement.instance, []).append((statement.sequence, index, statement))
         for rows in instances.values():
             rows.sort(key=lambda row: row[:2])
@@ -116,6 +125,9 @@ class _Statements:
                 where = "statements %d and %d" % (index, next_index)
                 if other.first_sequence <= one.sequence or next_index <= index:
                     raise Bad("%s: sequence and index do not ascend together" % where)
+            rows = [row for row in rows if not isinstance(row[2], Erased)]
+            for (_sequence, index, one), (_next, next_index, other) in zip(rows, rows[1:]):
+                where = "statements %d and %d" % (index, next_index)
                 if other.first_sequence == one.sequence + 1 and other.previous != sha256(one.envelope):
                     raise Bad("%s: do not chain" % where)
                 _check_anchors(one.anchor, other.anchor, where)
@@ -130,40 +142,52 @@ def _check_anchors(one, other, where):
         raise Bad("%s: anchor shrinks" % where)
 
 
-def _check_contiguous(unit, day):
+def _lies_in(received, statement, day, minutes):
+    if isinstance(statement, Erased):
+        return statement.attests and may_lie_in(received, day, minutes)
+    observed = statement.observed_ms(received)
+    return observed is not None and day.start_ms <= observed < day.end_ms
+
+
+def _lies_before(received, statement, day):
+    if isinstance(statement, Erased):
+        return statement.attests and received < day.start_ms
+    observed = statement.observed_ms(received)
+    return observed is not None and observed < day.start_ms
+
+
+def _check_contiguous(unit, day, minutes):
     """Raises if a sequence is missing between the statements of a unit, or before the first of its day."""
-    rows = sorted(unit.statements, key=lambda row: row[2].sequence)
+    rows = sorted(unit.rows(), key=lambda row: row[2].sequence)
     for (_index, _received, one), (_next_index, _next_received, other) in zip(rows, rows[1:]):
         if other.first_sequence != one.sequence + 1:
             raise Bad("%s: statements between sequences %d and %d are missing"
                       % (unit.path, one.sequence, other.sequence))
     if rows:
         _index, received, first = rows[0]
-        observed = first.observed_ms(received)
-        if first.first_sequence != 0 and observed is not None and day.start_ms <= observed < day.end_ms:
+        if first.first_sequence != 0 and _lies_in(received, first, day, minutes):
             raise Bad("%s: statement before sequence %d is missing" % (unit.path, first.sequence))
 
 
-def _due(day, rows):
+def _due(day, minutes, rows):
     """(lowest, highest) sequence of an instance that a unit of this day shows, of these rows: section 11."""
-    seen = [(statement.observed_ms(received), statement.sequence) for _index, received, statement in rows]
-    seen = [row for row in seen if row[0] is not None]
-    inside = [sequence for observed, sequence in seen if day.start_ms <= observed < day.end_ms]
+    rows = [(received, statement) for _index, received, statement in rows]
+    inside = [statement.sequence for received, statement in rows if _lies_in(received, statement, day, minutes)]
     if inside:
         return min(inside) - 1, max(inside) + 1
-    before = [sequence for observed, sequence in seen if observed < day.start_ms]
+    before = [statement.sequence for received, statement in rows if _lies_before(received, statement, day)]
     return (max(before), max(before) + 1) if before else (0, 0)
 
 
-def _check_nothing_held_back(units, days):
+def _check_nothing_held_back(units, days, ages):
     """Raises if a unit lacks a statement of its device and day that another unit of the set shows."""
     shown = {}  # device -> index -> row
     for unit in units.values():
-        shown.setdefault(unit.value["unit"].split("/")[0], {}).update((row[0], row) for row in unit.statements)
+        shown.setdefault(unit.value["unit"].split("/")[0], {}).update((row[0], row) for row in unit.rows())
     for unit in units.values():
-        device_id, label, _control = unit.value["unit"].split("/")
-        low, high = _due(days[label], shown[device_id].values())
-        listed = {index for index, _received, _statement in unit.statements}
+        device_id, label, control = unit.value["unit"].split("/")
+        low, high = _due(days[label], ages(label, control), shown[device_id].values())
+        listed = {index for index, _received, _statement in unit.rows()}
         for index, _received, statement in shown[device_id].values():
             if low <= statement.sequence <= high and index not in listed:
                 raise Bad("%s: leaves out statement %d, which another unit shows" % (unit.path, index))
@@ -175,11 +199,18 @@ def check_statements(run):
     days = {day.label: day for day in run.days}
     statements = _Statements(run, devices)
     units = {}
+
+    def ages(label, control):
+        return max_age_minutes(run.streams[2], run.freeze.index, days[label], control)
+
     for (control, number), files in _folders(run).items():
         path = "units/%s/%s/" % (control, number)
         unit = UnitFolder(path, run.folder.read(path + "unit.json"))
-        listed = unit.value["statements"]
-        if [row["index"] for row in listed] != _statement_indexes(path, files):
+        listed, gone = unit.value["statements"], unit.value["erased"]
+        indexes = [row["index"] for row in gone]
+        if indexes != sorted(set(indexes)):
+            raise Bad("%s: erased does not ascend" % path)
+        if [row["index"] for row in listed] != _statement_indexes(path, files, set(indexes)):
             raise Bad("%s: unit.json lists other statements than the folder holds" % path)
         parts = unit.value["unit"].split("/")
         if len(parts) != 3 or parts[0] not in devices or parts[1] not in days:
@@ -189,15 +220,21 @@ def check_statements(run):
             if (row["sequence"], row["instance"]) != (statement.sequence, statement.instance):
                 raise Bad("%s: unit.json names another statement than %d" % (path, row["index"]))
             unit.statements.append((row["index"], received, statement))
-        _check_contiguous(unit, days[parts[1]])
+        for row in gone:
+            erased = statements.tombstones.verified(path, row, devices[parts[0]])
+            unit.erased.append((row["index"], erased.received_ms, erased))
+        _check_contiguous(unit, days[parts[1]], ages(parts[1], parts[2]))
         units[(control, number)] = unit
+    statements.tombstones.check_folder()
     statements.check_chains()
-    _check_nothing_held_back(units, days)
+    _check_nothing_held_back(units, days, ages)
     rows = [(index, received) for index, (received, _statement) in statements.by_index.items()]
+    rows += [(index, erased.received_ms) for index, erased in statements.tombstones.by_index.items()]
     rows += [(entry.index, entry.received_ms) for stream in run.streams.values() for entry in stream]
     check_order(rows, "statements and streams")
     run.units = units
-    return "%d statements in %d units" % (len(statements.by_index), len(units))
+    detail = "%d statements in %d units" % (len(statements.by_index), len(units))
+    return detail + statements.tombstones.told()
 
 
 def check_units(run):
@@ -214,7 +251,7 @@ def check_units(run):
             device_id, label, _control = row["unit"].split("/")
             verdict = judge(
                 run.streams[2], run.freeze.index, run.frozen_devices[device_id], days[label], control,
-                unit.statements,
+                unit.statements, [(index, received) for index, received, row in unit.erased if row.attests],
             )
             expected = {
                 "unit": row["unit"], "ticket": row["ticket"], "role": role, "state": verdict.state,
@@ -224,6 +261,11 @@ def check_units(run):
                     {"index": index, "sequence": statement.sequence, "instance": statement.instance,
                      "counts": int(index in verdict.counted)}
                     for index, _received, statement in unit.statements
+                ],
+                "erased": [
+                    {"index": index, "sequence": row.sequence, "instance": row.instance,
+                     "counts": int(index in verdict.counted), "tombstone": row.tombstone}
+                    for index, _received, row in unit.erased
                 ],
             }
             if unit.data != canonical.dump(expected):

@@ -51,8 +51,21 @@ def _judge_one(control, attestation, observed_ms):
     return ("PASS" if value else "DEVIATION"), "condition"
 
 
-def judge(rules, freeze_index, device, day, control_id, statements):
-    """The verdict on (device, day, control) from the statements of its folder: rows (index, received_ms, statement)."""
+def max_age_minutes(rules, freeze_index, day, control_id):
+    """The age that the policy in force allows for a control; 0 without one."""
+    policy = policy_of(rules, day, freeze_index)
+    controls = policy.act["controls"] if policy else []
+    return next((c["max_age_minutes"] for c in controls if c["id"] == control_id), 0)
+
+
+def may_lie_in(received_ms, day, minutes):
+    """Whether an erased attestation received then may have been observed on the day, and in time."""
+    return received_ms >= day.start_ms and received_ms - minutes * MINUTE_MS < day.end_ms
+
+
+def judge(rules, freeze_index, device, day, control_id, statements, erased=()):
+    """The verdict on (device, day, control) from the statements of its folder: rows (index, received_ms, statement),
+    and from its erased attestations: rows (index, received_ms)."""
     policy = policy_of(rules, day, freeze_index)
     policy_index = [policy.index] if policy else []
     controls = policy.act["controls"] if policy else []
@@ -75,8 +88,13 @@ def judge(rules, freeze_index, device, day, control_id, statements):
         if day.partial and index >= freeze_index:
             continue
         outcomes.append((index, *_judge_one(control, statement.attestation, observed)))
-    counted = frozenset(index for index, _state, _because in outcomes)
+    gone = [
+        (index, "INDETERMINATE", "erased") for index, received in erased
+        if may_lie_in(received, day, control["max_age_minutes"]) and not (day.partial and index >= freeze_index)
+    ]
+    counted = frozenset(index for index, _state, _because in outcomes + gone)
     if not outcomes:
-        return Verdict("MISSING", "no-evidence", [], policy_index, counted)
+        return Verdict("MISSING", "erased" if gone else "no-evidence", [], policy_index, counted)
+    outcomes += gone
     index, state, because = min(outcomes, key=lambda row: (_WORST_FIRST.index(row[1]), row[0]))
     return Verdict(state, because, [index], policy_index, counted)

@@ -1,5 +1,8 @@
 """The members every JSON file and act must have: docs/FORMAT.md sections 8, 10 and 11."""
 
+import base64 as base64lib
+import re
+
 from . import canonical
 from .canonical import Bad
 from .conditions import check_condition
@@ -8,6 +11,7 @@ from .schema import CONTROLS
 from .signatures import key_allowed
 
 CLASSES = ("laptop", "desktop", "server", "vm", "container")
+_QUARTER = re.compile("[0-9]{4}-q[1-4]\\Z", re.ASCII)
 CONTROLS_MAX = 64
 DAYS_MAX = 400
 SAMPLE_MAX = 10000
@@ -97,6 +101,7 @@ instance = _shape(lambda v: canonical.is_random_id(v, "i"), "an instance")
 person = _shape(lambda v: canonical.is_random_id(v, "p"), "a person")
 engagement = _shape(lambda v: canonical.is_random_id(v, "e"), "an engagement")
 day = _shape(canonical.is_day, "a day")
+quarter = _shape(lambda v: type(v) is str and _QUARTER.match(v) and v >= "1970", "a quarter")
 vkey = _shape(_is_vkey, "a vkey")
 base64 = _shape(_is_base64, "base64")
 key = _shape(_is_key, "a public key, canonical and strong")
@@ -186,9 +191,21 @@ ACTS = {
 }
 
 
+def _scopes(value, where):
+    listed(members(instance=instance, quarter=quarter), 1, 400)(value, where)
+    rows = [(base64lib.b32decode(row["instance"][2:].upper() + "======"), row["quarter"]) for row in value]
+    if any(one >= other for one, other in zip(rows, rows[1:])):
+        raise Bad("%s is not strictly ascending" % where)
+
+
+TOMBSTONE = ("tombstone", {
+    "rule": name, "days": size, "requested_by": listed(person, 0, 1), "scopes": _scopes, "up_to": size,
+})
+
+
 def check_act(stream, kind, payload):
     """Raises unless the payload has exactly the members of its kind, with values of their forms."""
-    act, shapes = ACTS[(stream, kind)]
+    act, shapes = TOMBSTONE if (stream, kind) == (4, 4) else ACTS[(stream, kind)]
     where = act
     members(
         act=one_of(act), version=integer(1, 1), origin=text, id=hex16, made_at=time, signer=h32, **shapes
@@ -222,6 +239,9 @@ unit = members(
     unit=text, ticket=text, role=one_of("selected", "reserve"), state=text, because=text,
     decided_by=listed(size, 0, 1), policy_index=listed(size, 0, 1),
     statements=listed(members(index=size, sequence=integer(0, 2**64 - 1), instance=instance, counts=flag)),
+    erased=listed(
+        members(index=size, sequence=integer(0, 2**64 - 1), instance=instance, counts=flag, tombstone=size)
+    ),
 )
 
 

@@ -117,6 +117,31 @@ proptest! {
     }
 
     #[test]
+    fn erasing_never_makes_a_state_better_than_what_is_left(
+        rows in rows(), day in day_or_part(), taken in any::<u64>(),
+    ) {
+        let said = attestations(&rows);
+        let all = sightings(&rows, &said);
+        let whole = judged(&day, &all);
+        let (gone, left): (Vec<_>, Vec<_>) = all.iter().partition(|one| taken >> (one.index % 64) & 1 == 1);
+        let left: Vec<_> = left.into_iter().copied().collect();
+        let erased: Vec<_> =
+            gone.iter().map(|one| Erased { index: one.index, received: one.received }).collect();
+        let (alone, with) = (judged(&day, &left), judged_without(&day, &left, &erased));
+        if alone.state == State::Missing {
+            prop_assert_eq!(with.state, State::Missing);
+        } else {
+            prop_assert!(rank(with.state) <= rank(alone.state));
+            prop_assert!(with.state == alone.state || with.because == "erased");
+        }
+        // Whatever counted and is gone now, nobody can call the unit sound any more.
+        if gone.iter().any(|one| whole.counted.contains(&one.index)) {
+            prop_assert!(!matches!(with.state, State::Pass | State::NotApplicable));
+        }
+        prop_assert!(with.counted.is_sorted());
+    }
+
+    #[test]
     fn spans_apply_as_their_moments_do(
         // Spans in whole milliseconds around a day of ten: every moment can be asked.
         spans in prop::collection::vec((0..16_u64, 0..16_u64, any::<bool>()), 0..4),
