@@ -4,6 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -107,12 +108,36 @@ fn what_was_answered_outlives_a_kill_and_a_fork_finds_it() {
     assert_eq!((&shown["logs"][0]["origin"], &shown["logs"][0]["size"]), (&ORIGIN.into(), &2.into()));
 }
 
+/// A certificate block whose bytes nobody looks at before the key.
+fn any_certificate() -> String {
+    "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".to_owned()
+}
+
 #[test]
 fn there_is_one_witness_on_a_folder_and_it_is_not_open_to_the_network() {
     let folder = tempfile::tempdir().unwrap();
     let (dir, _) = made(folder.path());
     let open = run(&["witness", "serve", "--dir", &dir, "--listen", "0.0.0.0:0"]);
     assert!(error(&open).contains("open to the network"), "{open:?}");
+    // TLS needs both its files, whole ones, and a key that is closed to others. tests/tests/witnesses.rs uses good ones.
+    let [certificate, key] = ["chain.pem", "key.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, "no certificate\n").unwrap();
+    std::fs::write(&key, "no key\n").unwrap();
+    let [certificate_text, key_text] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    let tls = |files: &[&str]| {
+        error(&run(&[&["witness", "serve", "--dir", &dir, "--listen", "0.0.0.0:0"], files].concat()))
+    };
+    assert!(tls(&["--tls-certificate", certificate_text]).contains("--tls-key"));
+    let both = ["--tls-certificate", certificate_text, "--tls-key", key_text];
+    let said = tls(&both);
+    assert!(said.contains("chain.pem") && said.contains("no certificate found"), "{said}");
+    let made = any_certificate();
+    std::fs::write(&certificate, made).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(tls(&both).contains("chmod 600"));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let said = tls(&both);
+    assert!(said.contains("key.pem") && said.contains("no private key found"), "{said}");
     let _served = Served::start(&dir);
     for second in [&["witness", "serve", "--listen", "127.0.0.1:0"][..], &["witness", "show"]] {
         let output = run(&[second, &["--dir", &dir]].concat());

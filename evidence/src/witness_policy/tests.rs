@@ -183,6 +183,30 @@ proptest! {
         prop_assert_eq!(policy.standing(&cosigned(&signers)).unwrap().satisfied, signers.len() >= k);
     }
 
+    /// A note is made shorter at the cost of lines the quorum does not need, and of no others.
+    #[test]
+    fn a_fitted_note_still_meets_the_quorum(by in 0_u8..64, k in 1_usize..4, bytes_max in 0_usize..1500) {
+        let rest = format!("group a any w2 w3\ngroup g {k} a w4 w5\nquorum g\n");
+        let policy = policy(2..7, &rest).unwrap();
+        // Seed 7 is nobody's in this policy.
+        let signers: Vec<u8> = (2..8).filter(|seed| by >> (seed - 2) & 1 == 1).collect();
+        let note = cosigned(&signers);
+        let fitted = policy.fitted(&note, bytes_max).unwrap();
+        let (before, after) = (policy.standing(&note).unwrap(), policy.standing(&fitted).unwrap());
+        prop_assert_eq!(before.satisfied, after.satisfied);
+        prop_assert_eq!(fitted.signatures(), after.cosigned.len() + 1, "the log's line stays, nobody's goes");
+        prop_assert!(after.cosigned.iter().all(|kept| before.cosigned.contains(kept)));
+        let kept = |place: usize| after.cosigned.iter().any(|(name, _)| *name == policy.witnesses()[place].name);
+        if fitted.encode().len() > bytes_max && after.satisfied {
+            for place in (0..5).filter(|place| kept(*place)) {
+                prop_assert!(!policy.is_met_by(|other| other != place && kept(other)), "w{} is not needed", place + 2);
+            }
+        }
+        if note.encode().len() <= bytes_max {
+            prop_assert_eq!(after.cosigned, before.cosigned);
+        }
+    }
+
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), words in "(log|witness|group|quorum|#| |\\t|\\n|w2|all|any|1|none){0,40}") {
         drop(WitnessPolicy::parse(&bytes));
