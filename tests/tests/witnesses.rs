@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use certs::pem;
+use certs::test_pki::TestPki;
 use evidence::note::Note;
 use evidence::witness_policy::WitnessPolicy;
 use tempfile::TempDir;
@@ -443,6 +445,30 @@ async fn a_collector_killed_between_signing_and_publishing_goes_on() {
         running.stop();
         assert_eq!(world.fsck()["sound"], true, "{point}");
     }
+}
+
+#[test]
+fn a_server_of_another_authority_is_not_asked() {
+    let world = world();
+    let witness = Witness::with_tls(&world, "first");
+    install(&world, &policy(&world, &[witness.line()], "all"));
+    let other = TestPki::new("other.example.com", now());
+    let roots = world.data.join("witness-roots.pem");
+    let right = fs::read(&roots).expect("the root");
+    fs::write(&roots, pem::encode(pem::CERTIFICATE, other.root())).expect("another root");
+    let running = world.serve();
+    wait_said(&running, "TLS: invalid peer certificate");
+    wait_said(&running, "The quorum of witnesses is missing");
+    running.stop();
+    for (bad, why) in [(&b"hello\n"[..], "no certificate found"), (b"", "no certificate found")] {
+        fs::write(&roots, bad).expect("no root");
+        let said = world.collector(&["serve"]).fails(2);
+        assert!(said.contains(why) && said.contains("witness-roots.pem"), "{said}");
+    }
+    fs::write(&roots, right).expect("the root");
+    let running = serve_anew(&world);
+    wait_said(&running, "A witness cosigns.");
+    running.stop();
 }
 
 #[test]

@@ -256,6 +256,10 @@ impl Witnessed {
     fn missing(&mut self, ledger: &Ledger, index: &Index, now: Instant) {
         let (since, is_said) = *self.missing.get_or_insert((now, false));
         if is_said {
+            // A further checkpoint was signed beside a repeated question: the quorum is missing for it too.
+            if ledger.signing() == Signing::Active {
+                self.set_missing(ledger);
+            }
             return;
         }
         let say_at = since + MISSING_SAID_AFTER;
@@ -272,7 +276,12 @@ impl Witnessed {
             missing_seconds = now.saturating_duration_since(since).as_secs(),
             "The quorum of witnesses is missing: nothing new is published, intake goes on."
         );
+        self.set_missing(ledger);
+    }
+
+    fn set_missing(&self, ledger: &Ledger) {
         let quorum = self.policy.quorum_name().to_owned();
+        let standing = self.options.desk.rounds().standing().sentence();
         ledger.set_signing(Signing::QuorumMissing { quorum, standing });
     }
 
