@@ -168,7 +168,7 @@ async fn erased_statements_stay_proved_and_are_told_by_both_verifiers() {
         // The next one finishes what was begun, and finds nothing left to do.
         let finished = erase(&world, device, later, None).json();
         assert_eq!(finished["tombstones"], Value::Array(Vec::new()), "{finished}");
-        let begun = if point == "data-keys-renamed" { 0 } else { 1 };
+        let begun = i32::from(point != "data-keys-renamed");
         assert_eq!(finished["finished"], begun, "{point}: {finished}");
         assert!(!holds(&world.data, &secret), "{point}: the key is still in some file");
         gone.push(secret);

@@ -177,7 +177,7 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
     let mut detail =
         format!("{} statements of {} units, signed, logged and chained", all.logged.len(), all.units.len());
     for (index, (rule, count)) in &all.tombstones {
-        detail.push_str(&format!("; {count} erased under rule {rule}, entry {index}"));
+        detail = format!("{detail}; {count} erased under rule {rule}, entry {index}");
     }
     found.statements = all;
     Ok(detail)
@@ -279,14 +279,14 @@ fn unit_chains(found: &Found, unit: &UnitView, all: &Statements) -> Result<(), S
                         return Err(format!("sequence {sequence} does not follow the one before it"));
                     }
                 }
-                None if *sequence != 0 && place.first != 0 => {
-                    if place.lies_in(&day_of(found, unit)?, max_age_minutes(found, unit)?) {
+                None => {
+                    let begins = *sequence == 0 || place.first == 0;
+                    if !begins && place.lies_in(&day_of(found, unit)?, max_age_minutes(found, unit)?) {
                         return Err(format!(
                             "sequence {sequence} lies in the day, and the one before it is not shown"
                         ));
                     }
                 }
-                None => {}
             }
             before = Some(place);
         }
