@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes hand-made sampling sets, good and bad: make_set.py OUT
 
-Each set is the folder OUT/<name>/ with its trust file OUT/<name>.trust.json. OUT/expected.json tells for every
+Each set is the folder OUT/<name>/ with its trust file OUT/<name>.trust.json and, for check 21, OUT/<name>.tree/. OUT/expected.json tells for every
 name {"exit": 0 or 1, "failed": [the checks that must fail], "also": [checks that may fail besides]}: every
 other check passes or is not run.
 """
@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from set_maker import times
+from set_maker import times, trees
 from set_maker.variants import all_sets
 from set_maker.wire import jcs
 
@@ -38,6 +38,8 @@ def main(arguments):
         with open(os.path.join(out, name + ".trust.json"), "wb") as file:
             file.write(trust if isinstance(trust, bytes) else jcs(trust))
         expected[name] = {"exit": 1 if failed else 0, "failed": failed, "also": also}
+        if name in trees.TREES:
+            write_set(os.path.join(out, name + ".tree"), trees.TREES[name])
         if name in times.EXPECTED:
             expected[name]["times"] = times.EXPECTED[name]
     with open(os.path.join(out, "expected.json"), "w", encoding="utf-8") as file:

@@ -36,13 +36,18 @@ class Leaf:
             raise Bad("%s: payload is not what the leaf commits to" % where)
 
 
+KINDS = {0: 4, 1: 12, 2: 5, 3: 8, 4: 8}  # stream -> its highest kind; the lowest is 1
+
+
 def parse_leaf(raw, where):
     """A leaf of version 1: 43 bytes in stream 0, 83 in streams 1 to 4."""
     if len(raw) not in (43, 83) or raw[0] != 1:
         raise Bad("%s: not a leaf of version 1" % where)
     stream, kind = raw[1], raw[2]
-    if (stream == 0) != (len(raw) == 43) or stream > 4:
+    if stream not in KINDS or (stream == 0) != (len(raw) == 43):
         raise Bad("%s: leaf has the length of another stream" % where)
+    if not 1 <= kind <= KINDS[stream]:
+        raise Bad("%s: leaf of no kind" % where)
     received, commitment = int.from_bytes(raw[3:11], "big"), raw[11:43]
     if stream == 0:
         return Leaf(raw, stream, kind, received, commitment, None, None)
