@@ -2,7 +2,8 @@
 //!
 //! - `ledger-writer write DIR COUNT`: submits statements 0 to COUNT − 1 of one device, from 0, and stops in good order.
 //! - `ledger-writer mix DIR SEED [no-sync]`: groups of statements and acts of all sizes, without end. With `no-sync` the
-//!   journal's syncs do nothing: what a test finds that can lose something.
+//!   journal's syncs do nothing: what a test finds that can lose something. With `tree` the public tree follows.
+//! - `ledger-writer tree DIR`: opens the public tree beside the ledger, tells what it had to make again, and brings it level.
 //! - `ledger-writer look DIR`: opens, stops in good order.
 //! - `ledger-writer fsck DIR`: the report of fsck, as JSON; exit code 1 if it is not sound.
 
@@ -18,6 +19,7 @@ use collector::datadir::DataDir;
 use collector::journal::{Io, SystemIo};
 use collector::ledger::{Ledger, Signing};
 use collector::sequencer::{Context, Device, NewEntry, Outcome, Sequencer, SequencerThread};
+use collector::tree::{Folder, PublicTree};
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
 use evidence::leaf::{Leaf, Stream, commitment};
@@ -40,9 +42,19 @@ fn main() -> anyhow::Result<ExitCode> {
             write(&open, count.parse()?)?;
             open.stop()?;
         }
-        ["mix", dir, seed] => mix(&open(dir, Arc::new(SystemIo), CHECKPOINT_INTERVAL)?, seed.parse()?)?,
+        ["mix", dir, seed] => mix(&open(dir, Arc::new(SystemIo), CHECKPOINT_INTERVAL)?, seed.parse()?, None)?,
         ["mix", dir, seed, "no-sync"] => {
-            mix(&open(dir, Arc::new(NoSync), CHECKPOINT_INTERVAL)?, seed.parse()?)?;
+            mix(&open(dir, Arc::new(NoSync), CHECKPOINT_INTERVAL)?, seed.parse()?, None)?;
+        }
+        ["mix", dir, seed, "tree"] => {
+            let open = open(dir, Arc::new(SystemIo), CHECKPOINT_INTERVAL)?;
+            let tree = open_tree(dir, &open)?;
+            mix(&open, seed.parse()?, Some(tree))?;
+        }
+        ["tree", dir] => {
+            let open = open(dir, Arc::new(SystemIo), Duration::ZERO)?;
+            follow(&mut open_tree(dir, &open)?, &open.ledger)?;
+            open.stop()?;
         }
         ["look", dir] => open(dir, Arc::new(SystemIo), Duration::ZERO)?.stop()?,
         ["fsck", dir] => {
@@ -130,8 +142,28 @@ fn write(open: &Open, count: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The tree beside the ledger, and what it had to make again.
+fn open_tree(dir: &str, open: &Open) -> anyhow::Result<PublicTree> {
+    let folder = Folder::new(&Path::new(dir).join("tree"));
+    let (tree, repairs) = PublicTree::open(folder, open.ledger.clone(), &ledger::verifier_key()?)?;
+    let told = serde_json::json!({
+        "size": repairs.size, "files": repairs.files, "checkpoint": repairs.checkpoint,
+    });
+    writeln!(stdout(), "tree-opened {told}")?;
+    Ok(tree)
+}
+
+/// Shows the newest checkpoint, and tells that it is shown.
+fn follow(tree: &mut PublicTree, ledger: &Ledger) -> anyhow::Result<()> {
+    if let Some(published) = ledger.checkpoint() {
+        tree.publish(&published)?;
+        writeln!(stdout(), "tree {}", tree.size())?;
+    }
+    Ok(())
+}
+
 /// Never ends in good order.
-fn mix(open: &Open, seed: u64) -> anyhow::Result<()> {
+fn mix(open: &Open, seed: u64, mut tree: Option<PublicTree>) -> anyhow::Result<()> {
     let mut seeded = Seeded::new(seed);
     let state = open.ledger.instance(&ledger::instance())?;
     let mut next = state.map_or(0, |state| state.next_sequence).saturating_sub(AGAIN);
@@ -169,6 +201,9 @@ fn mix(open: &Open, seed: u64) -> anyhow::Result<()> {
             }
         }
         tell_checkpoint(&open.ledger)?;
+        if let Some(tree) = &mut tree {
+            follow(tree, &open.ledger)?;
+        }
     }
 }
 
