@@ -12,7 +12,7 @@ fn policy(quorum: &str) -> WitnessPolicy {
     let mut text = String::new();
     for (name, seed) in [("a", 1), ("b", 2), ("c", 3)] {
         let key = crate::note::WitnessKey::new(&format!("{name}.example"), key(seed)).unwrap();
-        text.push_str(&format!("witness {name} {}\n", key.vkey()));
+        text = format!("{text}witness {name} {}\n", key.vkey());
     }
     WitnessPolicy::parse(format!("{text}{quorum}").as_bytes()).unwrap()
 }
@@ -66,6 +66,7 @@ fn marks() -> Marks {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands where a mark may be none")]
 fn by(seconds: u64) -> Option<Witnessed> {
     Some(Witnessed { seconds, witnesses: 2 })
 }
