@@ -1,6 +1,6 @@
 //! Which statements each device has made, small enough to keep in memory; their bytes stay in the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::envelope::Envelope;
 use evidence::erasure::Scope;
@@ -79,6 +79,7 @@ impl Evidence {
 
     /// Follows a tombstone: what it names is not read any more from now on, whenever its keys go.
     pub fn erase(&mut self, scopes: &[Scope], tombstone: u64) {
+        let scopes: BTreeSet<&Scope> = scopes.iter().collect();
         for seen in self.devices.values_mut().flatten() {
             if seen.index < tombstone && scopes.contains(&Scope::device(seen.instance, seen.received)) {
                 (seen.observed, seen.erased) = (None, Some(tombstone));
