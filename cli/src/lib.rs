@@ -21,3 +21,5 @@ mod rulebook;
 mod table;
 mod trust;
 mod witness;
+
+pub use witness::rewritten_log as rewritten_witness_log;

@@ -25,6 +25,7 @@ mod store;
 mod tests;
 
 use store::Store;
+pub use store::rewritten_log;
 
 /// Largest file of a certificate chain or its key, bytes.
 const TLS_FILE_BYTES_MAX: usize = 1 << 16;

@@ -107,7 +107,7 @@ impl Store {
                 continue;
             }
             let bytes = files::read(&path, "the memory of a log", FILE_BYTES_MAX)?;
-            let (origin, log) = store.parse_log(&bytes).with_context(|| {
+            let (origin, log) = parse_log(&bytes, store.witness_key()?).with_context(|| {
                 format!("{} is damaged: bring it back; without it a fork could be cosigned", path.display())
             })?;
             if path != store.path_of(&origin) {
@@ -191,31 +191,37 @@ impl Store {
     fn path_of(&self, origin: &str) -> PathBuf {
         self.dir.join(LOGS).join(format!("{}.json", Digest::of(origin.as_bytes())))
     }
+}
 
-    fn parse_log(&self, bytes: &[u8]) -> anyhow::Result<(String, Log)> {
-        let mut members = Members::of(Value::parse(bytes)?, "")?;
-        if members.text("format")? != LOG_FORMAT {
-            bail!("its format is not {LOG_FORMAT:?}");
-        }
-        let origin = members.text("origin")?;
-        let vkeys = members.parsed_list::<String>("log_keys")?;
-        let keys = vkeys.iter().map(|key| VerifierKey::parse(key)).collect::<Result<Vec<_>, _>>()?;
-        let text = members.text("note")?;
-        members.finish()?;
-        if keys.is_empty() || keys.iter().any(|key| key.name() != origin) {
-            bail!("its keys are not those of the log {origin:?}");
-        }
-        if text.is_empty() {
-            let latest = TreeHead { size: 0, root: empty_root() };
-            return Ok((origin, Log { keys, latest, note: None, seconds: 0 }));
-        }
-        let (note, own) = (Note::parse(text.as_bytes())?, [self.witness_key()?]);
-        let Checkpoint { size, root, .. } = Checkpoint::open_known(&note, &keys, &own, &origin)?;
-        let [own] = own;
-        let seconds = note.cosigned(&own)?.context("this witness did not cosign it")?;
-        let latest = TreeHead { size, root };
-        Ok((origin, Log { keys, latest, note: Some(note), seconds }))
+fn parse_log(bytes: &[u8], own: WitnessKey) -> anyhow::Result<(String, Log)> {
+    let mut members = Members::of(Value::parse(bytes)?, "")?;
+    if members.text("format")? != LOG_FORMAT {
+        bail!("its format is not {LOG_FORMAT:?}");
     }
+    let origin = members.text("origin")?;
+    let vkeys = members.parsed_list::<String>("log_keys")?;
+    let keys = vkeys.iter().map(|key| VerifierKey::parse(key)).collect::<Result<Vec<_>, _>>()?;
+    let text = members.text("note")?;
+    members.finish()?;
+    if keys.is_empty() || keys.iter().any(|key| key.name() != origin) {
+        bail!("its keys are not those of the log {origin:?}");
+    }
+    if text.is_empty() {
+        let latest = TreeHead { size: 0, root: empty_root() };
+        return Ok((origin, Log { keys, latest, note: None, seconds: 0 }));
+    }
+    let (note, own) = (Note::parse(text.as_bytes())?, [own]);
+    let Checkpoint { size, root, .. } = Checkpoint::open_known(&note, &keys, &own, &origin)?;
+    let [own] = own;
+    let seconds = note.cosigned(&own)?.context("this witness did not cosign it")?;
+    let latest = TreeHead { size, root };
+    Ok((origin, Log { keys, latest, note: Some(note), seconds }))
+}
+
+/// The bytes of a memory of a log read and written again; none if they are none of `own`'s.
+pub fn rewritten_log(bytes: &[u8], own: &WitnessKey) -> Option<Vec<u8>> {
+    let (origin, log) = parse_log(bytes, own.clone()).ok()?;
+    Some(encode_log(&origin, &log))
 }
 
 fn encode_log(origin: &str, log: &Log) -> Vec<u8> {

@@ -1,0 +1,6 @@
+//! See `fuzz::unit`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz::unit(data);
+});
