@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,7 +112,12 @@ pub fn fill(
     let (high_water, root) = (dir.high_water(), dir.tree());
     let clock = Arc::new(SimulatedClock::new(filling.order.begin));
     let (ledger, unstarted) = Ledger::open(dir, &options())?;
-    let writer = WriterOptions::new(ORIGIN, log_key()?, clock.clone(), high_water);
+    let mut writer = WriterOptions::new(ORIGIN, log_key()?, clock.clone(), high_water);
+    writer.fatal = Box::new(|reason| {
+        // Standard error may be closed; there is nobody left to tell.
+        let _unheard = writeln!(std::io::stderr(), "ledger: the sequencer stopped: {reason}");
+        std::process::abort()
+    });
     let (sequencer, thread) = unstarted.start(writer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let entered = runtime.enter();

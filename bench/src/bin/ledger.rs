@@ -162,8 +162,8 @@ fn part<T: DeserializeOwned>(
     std::thread::sleep(KILLED_AFTER);
     // SIGKILL: what is told is told, and the rest is what the next start must recover from.
     child.kill()?;
-    child.wait()?;
-    serde_json::from_str(&line).with_context(|| format!("--part {part} failed"))
+    let status = child.wait()?;
+    serde_json::from_str(&line).with_context(|| format!("--part {part} ended with {status}"))
 }
 
 /// All figures of one size.
