@@ -471,8 +471,14 @@ fn run_fsck(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<b
     let bar =
         indicatif::ProgressBar::new_spinner().with_message("recomputing every entry, proof and checkpoint");
     bar.enable_steady_tick(Duration::from_millis(250));
-    let options =
-        fsck::Options { log_keys: &log_keys, origin: Some(&config.origin), high_water: Some(&high_water) };
+    let progress = |entries: u64| bar.set_message(format!("{entries} entries recomputed and compared"));
+    let options = fsck::Options {
+        log_keys: &log_keys,
+        origin: Some(&config.origin),
+        high_water: Some(&high_water),
+        progress: Some(&progress),
+        ..fsck::Options::default()
+    };
     let report = fsck::check(&dir, &options)?;
     bar.finish_and_clear();
     if arguments.directory.json {
@@ -486,8 +492,15 @@ fn run_fsck(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<b
         if report.sound { "sound" } else { "NOT sound: keep the disk as it is and restore from a copy" };
     writeln!(
         out,
-        "{} entries, {} commits, {} checkpoints, {} segments, public tree of {} entries: {verdict}",
-        report.entries, report.commits, report.checkpoints, report.segments, report.tree_size
+        "{} entries, {} commits, {} checkpoints, {} segments; index of {} entries, {} payload bundles, public tree of {}: \
+         {verdict}",
+        report.entries,
+        report.commits,
+        report.checkpoints,
+        report.segments,
+        report.index_size,
+        report.payload_bundles,
+        report.tree_size
     )
     .context("cannot write the report")?;
     Ok(report.sound)

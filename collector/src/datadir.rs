@@ -191,9 +191,9 @@ impl DataDir {
         self.path.join("sled")
     }
 
-    /// The index in use.
-    pub fn index(&self) -> PathBuf {
-        self.indexes().join("epoch-00000000")
+    /// The payload bundles.
+    pub fn payloads(&self) -> PathBuf {
+        self.path.join("payload")
     }
 
     /// The wrapped data keys: the only copy of what opens the payloads, and what erasing rewrites.

@@ -1,15 +1,12 @@
-//! Which statements each device has made, small enough to keep in memory; their bytes stay in the journal.
+//! Which statements a device has made, read from the ledger's runs; their bytes are read one by one where they are needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use evidence::erasure::{Erasures, Scope};
+use evidence::ids::InstanceId;
+use evidence::roster::Device;
+use evidence::time::{MINUTE_MS, Timestamp};
 
-use evidence::envelope::Envelope;
-use evidence::erasure::Scope;
-use evidence::ids::{DeviceId, InstanceId};
-use evidence::leaf::{Kind, Leaf};
-use evidence::roster::Roster;
-use evidence::time::Timestamp;
-
-use crate::payload_codec::Subject;
+use crate::ledger::{Ledger, PAGE_ROWS_MAX, ReadError};
+use crate::store::runs::RunStatement;
 
 /// A logged statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,75 +27,41 @@ pub struct Seen {
     pub sequence: u64,
 }
 
-/// The statements of every device, in the order of the log.
-#[derive(Debug, Clone, Default)]
-pub struct Evidence {
-    devices: BTreeMap<DeviceId, Vec<Seen>>,
+impl Seen {
+    fn of(instance: InstanceId, statement: &RunStatement, erasures: &Erasures) -> Self {
+        let RunStatement { sequence, index, received, observed_minute } = *statement;
+        // What a tombstone names is not read any more, whenever its keys go.
+        let erased = erasures.of(&Scope::device(instance, received)).filter(|tombstone| index < *tombstone);
+        let attests = observed_minute.is_some();
+        let observed_minute = observed_minute.filter(|_| erased.is_none());
+        let observed =
+            observed_minute.map(|minute| Timestamp(minute.saturating_mul(MINUTE_MS)).min(received));
+        Self { index, received, observed, erased, attests, instance, sequence }
+    }
 }
 
-impl Evidence {
-    /// Takes a committed entry of stream 0; others than statements are passed over.
-    pub fn take(&mut self, index: u64, leaf: &Leaf, payload: &[u8], roster: &Roster) {
-        if leaf.kind != Kind::ATTESTATION && leaf.kind != Kind::GAP {
-            return;
-        }
-        // What was admitted parses; a damaged payload is fsck's finding, not a reason to stop here.
-        let Some(statement) = Envelope::parse(payload).ok().and_then(|envelope| envelope.claimed().ok())
-        else {
-            return;
-        };
-        let Some(instance) = roster.instance(&statement.instance) else { return };
-        let observed = statement.attestation().map(|attestation| attestation.wall().min(leaf.received));
-        self.devices.entry(instance.device).or_default().push(Seen {
-            index,
-            received: leaf.received,
-            observed,
-            erased: None,
-            attests: leaf.kind == Kind::ATTESTATION,
-            instance: statement.instance,
-            sequence: statement.sequence,
-        });
-    }
-
-    /// Takes a committed entry of stream 0 whose payload is gone; others than statements are passed over.
-    pub fn take_erased(
-        &mut self,
-        index: u64,
-        leaf: &Leaf,
-        subject: &Subject,
-        tombstone: u64,
-        roster: &Roster,
-    ) {
-        let Subject::Statement { instance, sequence, .. } = *subject else { return };
-        let Some(record) = roster.instance(&instance) else { return };
-        let (received, attests) = (leaf.received, leaf.kind == Kind::ATTESTATION);
-        let erased = Some(tombstone);
-        let seen = Seen { index, received, observed: None, erased, attests, instance, sequence };
-        self.devices.entry(record.device).or_default().push(seen);
-    }
-
-    /// Follows a tombstone: what it names is not read any more from now on, whenever its keys go.
-    pub fn erase(&mut self, scopes: &[Scope], tombstone: u64) {
-        let scopes: BTreeSet<&Scope> = scopes.iter().collect();
-        for seen in self.devices.values_mut().flatten() {
-            if seen.index < tombstone && scopes.contains(&Scope::device(seen.instance, seen.received)) {
-                (seen.observed, seen.erased) = (None, Some(tombstone));
+/// A device's statements with an index below `size` that were received at or after `since`, and maybe some before it,
+/// ascending by index.
+pub fn statements(
+    ledger: &Ledger,
+    device: &Device,
+    since: Timestamp,
+    size: u64,
+    erasures: &Erasures,
+) -> Result<Vec<Seen>, ReadError> {
+    let mut seen = Vec::new();
+    for instance in &device.instances {
+        let mut from = ledger.sequence_received_at(instance, since)?;
+        loop {
+            let page = ledger.statements(instance, from)?;
+            seen.extend(page.iter().map(|statement| Seen::of(*instance, statement, erasures)));
+            match page.last() {
+                Some(last) if page.len() >= PAGE_ROWS_MAX => from = last.sequence.saturating_add(1),
+                _ => break,
             }
         }
     }
-
-    /// The statements with an index below `size`.
-    pub fn below(&self, size: u64) -> Self {
-        let devices = self
-            .devices
-            .iter()
-            .map(|(device, seen)| (*device, seen.iter().filter(|seen| seen.index < size).copied().collect()))
-            .collect();
-        Self { devices }
-    }
-
-    /// A device's statements, ascending by index.
-    pub fn of(&self, device: &DeviceId) -> &[Seen] {
-        self.devices.get(device).map(Vec::as_slice).unwrap_or_default()
-    }
+    seen.retain(|seen| seen.index < size);
+    seen.sort_unstable_by_key(|seen| seen.index);
+    Ok(seen)
 }

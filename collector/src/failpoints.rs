@@ -12,9 +12,12 @@
 //! | `journal-half-written` | half a group without its seal: cut at open |
 //! | `journal-written` | all or part of a group that nobody was told of: kept if whole, else cut |
 //! | `journal-synced` | the group in the journal; the index is behind and catches up at open |
-//! | `index-applied` | the same; retries get the same answers |
 //! | `group-answered` | acknowledged entries, in the journal; the index may be behind |
-//! | `index-synced` | journal and index level, no checkpoint yet |
+//! | `bundles-synced` | payload bundles that no index row knows of: written again |
+//! | `index-applied` | index rows that may not be durable: written again from the journal |
+//! | `index-synced` | an index that the journal continues |
+//! | `epoch-begun` | an epoch of the index with nothing of its own |
+//! | `segment-dropped` | a journal whose first segments are gone; what they held is in index, tree and bundles |
 //! | `segment-created` | an empty next segment: removed at open |
 //! | `segment-continued` | a full segment and an empty one after it |
 //! | `checkpoint-signed` | nothing: the note was in memory only |
@@ -29,14 +32,17 @@
 //! | `data-keys-renamed` | the same, or the file without the keys |
 
 /// Every point of the log, in the order of commitments.
-pub const POINTS: [&str; 12] = [
+pub const POINTS: [&str; 15] = [
     "group-formed",
     "journal-half-written",
     "journal-written",
     "journal-synced",
-    "index-applied",
     "group-answered",
+    "bundles-synced",
+    "index-applied",
     "index-synced",
+    "epoch-begun",
+    "segment-dropped",
     "segment-created",
     "segment-continued",
     "checkpoint-signed",

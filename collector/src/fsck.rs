@@ -1,5 +1,6 @@
-//! Checks a data directory from the first byte of its journal: every record, leaf, commitment, chain, commit and
-//! checkpoint is recomputed, and the index is compared row by row. Nothing is repaired or changed.
+//! Checks a data directory over all its copies: every record, leaf, commitment, chain, commit and checkpoint is
+//! recomputed from the journal, or from the bundles where the journal does not reach back, and index, public tree and
+//! payload bundles are compared with that, row by row and file by file. Nothing is repaired or changed.
 //!
 //! Works while no server runs: the caller holds the lock of the data directory.
 
@@ -9,18 +10,22 @@ use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Kind, Leaf};
 use evidence::merkle::empty_root;
 use evidence::note::{Checkpoint, Note, VerifierKey};
+use evidence::tiles::{Content, TILE_WIDTH, Tile};
 use serde::Serialize;
 
 use crate::data_keys::DataKeys;
 use crate::datadir::DataDir;
-use crate::index::{DeviceLink, EntryError, Index};
+use crate::index::{DeviceLink, EntryError};
 use crate::journal::{
     EntryRecord, JournalError, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes, Tail,
     judge_tail, parse_record,
 };
+use crate::log::BUNDLE_LEAVES;
+use crate::payload_bundles::{self, PayloadBundles};
 use crate::payload_codec::{self, Opened, Stored};
+use crate::row_maker::{MakeError, RowMaker};
 use crate::sequencer::high_water;
-use crate::store::sled::SledStore;
+use crate::tree::Folder;
 
 mod fault;
 mod index_rows;
@@ -29,7 +34,7 @@ mod tests;
 mod tree;
 
 pub use fault::{Fault, Part};
-use index_rows::{Compared, Expected};
+use index_rows::IndexWalk;
 use tree::TreeWalk;
 
 /// Faults listed at most; a damaged disk can have one per record.
@@ -58,11 +63,15 @@ pub struct Report {
     pub signatures_checked: bool,
     /// Bytes of an unacknowledged group at the end; no fault.
     pub torn_bytes: u64,
+    /// First entry that the journal holds; the ones before it lie in index, tree and payload bundles.
+    pub journal_from: u64,
     /// Index rows compared.
     pub index_rows: u64,
-    /// True if the index is behind the journal, or not there, so that its rows were not compared. That is no fault: a
-    /// crash leaves it so, and the next start brings it level.
-    pub index_behind: bool,
+    /// Entries that the index holds. Behind the journal is no fault: it follows in whole bundles, and the next start
+    /// brings it level.
+    pub index_size: u64,
+    /// Payload bundles compared.
+    pub payload_bundles: u64,
     /// Entries of the public tree's own checkpoint; 0 if there is none. Behind the journal is no fault.
     pub tree_size: u64,
     /// Files of the public tree compared.
@@ -82,6 +91,10 @@ pub struct Options<'a> {
     pub origin: Option<&'a str>,
     /// File of the high-water mark, if it is to be compared.
     pub high_water: Option<&'a std::path::Path>,
+    /// Leaves of an epoch of the index; 0: the default.
+    pub epoch_leaves: u64,
+    /// Told how many entries were checked, now and then.
+    pub progress: Option<&'a dyn Fn(u64)>,
 }
 
 /// Checks everything in a data directory. Fails only if the journal's folder cannot be read at all.
@@ -93,12 +106,15 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
         }
         Err(error) => return Err(error),
     };
-    let mut walk = Walk::new(dir, options);
+    let mut walk = Walk::new(dir, options, numbers.first().copied().unwrap_or(0));
     if DataKeys::exist(&dir.data_keys()) {
         match DataKeys::inspect(&dir.keys(), &dir.data_keys()) {
             Ok(keys) => walk.keys = Some(keys),
             Err(error) => walk.fault_of(Part::Keys, None, None, error.to_string()),
         }
+    }
+    if let Some(first) = numbers.first().filter(|first| **first > 0) {
+        walk.bundles(dir, *first);
     }
     for number in &numbers {
         let path = crate::journal::segment_path(&dir.journal(), *number);
@@ -117,21 +133,28 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
     if let Some(path) = options.high_water {
         walk.high_water(path);
     }
-    walk.compare_index(dir);
+    walk.end_index();
     walk.end_tree();
     Ok(walk.report(numbers.len() as u64))
 }
 
+/// Entries between two calls of the progress function.
+const PROGRESS_ENTRIES: u64 = 4096;
+
 struct Walk<'a> {
     options: &'a Options<'a>,
-    index: Index,
+    maker: RowMaker,
     /// None: there are none, or they cannot be read, and then nothing sealed is opened.
     keys: Option<DataKeys>,
     /// Instance to next sequence and hash of its newest statement.
     devices: HashMap<InstanceId, (u64, Digest)>,
-    expected: Expected,
+    index: IndexWalk,
     tree: TreeWalk,
-    positions: Vec<Position>,
+    payloads: PayloadBundles,
+    /// Entries below this came from bundles and may be in the journal once more.
+    bundled: u64,
+    /// False once an entry of the journal was met.
+    before_journal: bool,
     sealed_size: u64,
     sealed_root: Digest,
     roots: HashMap<u64, Digest>,
@@ -144,9 +167,9 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(dir: &DataDir, options: &'a Options<'a>) -> Self {
-        let index = Index::new();
-        let root = index.root();
+    fn new(dir: &DataDir, options: &'a Options<'a>, first_segment: u64) -> Self {
+        let maker = RowMaker::remembering();
+        let root = maker.index().root();
         let report = Report {
             sound: false,
             size: 0,
@@ -158,8 +181,10 @@ impl<'a> Walk<'a> {
             checkpoints: 0,
             signatures_checked: !options.log_keys.is_empty(),
             torn_bytes: 0,
+            journal_from: 0,
             index_rows: 0,
-            index_behind: false,
+            index_size: 0,
+            payload_bundles: 0,
             tree_size: 0,
             tree_files: 0,
             faults: Vec::new(),
@@ -167,24 +192,26 @@ impl<'a> Walk<'a> {
         };
         Self {
             options,
-            index,
+            maker,
             keys: None,
             devices: HashMap::new(),
-            expected: Expected::default(),
+            index: IndexWalk::new(dir, options.epoch_leaves),
             tree: TreeWalk::new(dir, |note| read_checkpoint(options, note)),
-            positions: Vec::new(),
+            payloads: PayloadBundles::new(&dir.payloads()),
+            bundled: 0,
+            before_journal: true,
             sealed_size: 0,
             sealed_root: root,
             roots: HashMap::new(),
             whole: true,
             end: Position { segment: 0, offset: SEGMENT_HEADER_BYTES },
-            continued_to: Some(0),
+            continued_to: Some(first_segment),
             report,
         }
     }
 
     fn fault(&mut self, part: Part, at: Option<Position>, what: String) {
-        let next = self.index.size();
+        let next = self.maker.index().size();
         self.fault_of(part, at, Some(next), what);
     }
 
@@ -262,8 +289,14 @@ impl<'a> Walk<'a> {
     fn record(&mut self, at: Position, record: Record) {
         match record {
             Record::Entry(entry) => {
-                self.report.entries += 1;
-                self.entry(at, entry);
+                if std::mem::take(&mut self.before_journal) {
+                    self.report.journal_from = entry.index;
+                }
+                if entry.index >= self.bundled {
+                    self.report.entries += 1;
+                    self.index.position(entry.index, at);
+                    self.entry(Some(at), entry);
+                }
             }
             Record::Commit { size, root } => {
                 self.report.commits += 1;
@@ -277,27 +310,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn entry(&mut self, at: Position, entry: EntryRecord) {
+    fn entry(&mut self, at: Option<Position>, entry: EntryRecord) {
         let EntryRecord { index, leaf: bytes, codec, stored } = entry;
-        if index != self.index.size() {
+        if index != self.maker.index().size() {
             self.whole = false;
-            let what = format!("entry {index} lies where {} belongs", self.index.size());
-            self.fault(Part::Entry, Some(at), what);
+            let what = format!("entry {index} lies where {} belongs", self.maker.index().size());
+            self.fault(Part::Entry, at, what);
         }
         let Ok(leaf) = Leaf::parse(&bytes) else {
             self.whole = false;
-            return self.fault_of(
-                Part::Entry,
-                Some(at),
-                Some(index),
-                "its leaf has an unknown form".to_owned(),
-            );
+            return self.fault_of(Part::Entry, at, Some(index), "its leaf has an unknown form".to_owned());
         };
         let parsed = match Stored::parse(leaf.kind, codec, &stored) {
             Ok(parsed) => parsed,
             Err(error) => {
                 self.whole = false;
-                return self.fault_of(Part::Entry, Some(at), Some(index), error.to_string());
+                return self.fault_of(Part::Entry, at, Some(index), error.to_string());
             }
         };
         let read = payload_codec::read(self.keys.as_ref(), index, &leaf, &bytes, codec, &stored);
@@ -311,17 +339,17 @@ impl<'a> Walk<'a> {
                 parsed.link(leaf.kind)
             }
             Err(error) => {
-                self.fault_of(Part::Entry, Some(at), Some(index), error.to_string());
+                self.fault_of(Part::Entry, at, Some(index), error.to_string());
                 parsed.link(leaf.kind)
             }
         };
         if index == 0 && leaf.kind != Kind::GENESIS {
-            self.fault_of(Part::Entry, Some(at), Some(0), "the first entry is not the genesis".to_owned());
+            self.fault_of(Part::Entry, at, Some(0), "the first entry is not the genesis".to_owned());
         }
         let link = match link {
             Ok(link) => link,
             Err(EntryError(what)) => {
-                self.fault_of(Part::Entry, Some(at), Some(index), what.to_owned());
+                self.fault_of(Part::Entry, at, Some(index), what.to_owned());
                 None
             }
         };
@@ -331,35 +359,104 @@ impl<'a> Walk<'a> {
         if self.whole {
             self.tree.leaf(&bytes);
         }
-        if let Err(EntryError(what)) = self.index.add(&leaf, bytes, link) {
+        let nothing = |_: &InstanceId| Ok(None);
+        if let Err(error) = self.maker.add(&leaf, bytes, (codec, &stored), link, &nothing) {
             self.whole = false;
-            return self.fault_of(Part::Entry, Some(at), Some(index), what.to_owned());
+            let (MakeError::Entry(EntryError(what)), _) = (error, ()) else { return };
+            return self.fault_of(Part::Entry, at, Some(index), what.to_owned());
         }
-        self.positions.push(at);
+        let size = self.maker.index().size();
+        if let Some(progress) = self.options.progress.filter(|_| size % PROGRESS_ENTRIES == 0) {
+            progress(size);
+        }
+        if self.whole && self.index.is_boundary(size) {
+            self.step();
+        }
+    }
+
+    /// Compares the rows and bundles made since the last call with those that are stored.
+    fn step(&mut self) {
+        let step = self.maker.take_step(self.end);
+        for bundle in &step.bundles {
+            self.report.payload_bundles += 1;
+            let what = match self.payloads.bytes(bundle.number) {
+                Ok(Some(bytes)) if bytes == bundle.bytes => continue,
+                Ok(Some(_)) => format!("payload bundle {} holds other bytes", bundle.number),
+                // It is written before the rows of its entries count.
+                Ok(None) if (bundle.number + 1) * BUNDLE_LEAVES > self.index.size() => {
+                    self.report.payload_bundles -= 1;
+                    continue;
+                }
+                Ok(None) => format!("payload bundle {} is missing", bundle.number),
+                Err(error) => format!("payload bundle {} could not be read: {error}", bundle.number),
+            };
+            self.fault_of(Part::Payloads, None, None, what);
+        }
+        self.index.step(step, &self.maker);
+    }
+
+    /// Walks the entries before the first segment of the journal, which lie in the bundles.
+    fn bundles(&mut self, dir: &DataDir, first_segment: u64) {
+        let path = crate::journal::segment_path(&dir.journal(), first_segment);
+        let first = std::fs::read(&path).map(|bytes| SegmentBytes::new(first_segment, bytes));
+        let journal_from = first.ok().and_then(|segment| first_index(&segment)).unwrap_or(u64::MAX);
+        let tree = Folder::new(&dir.tree());
+        while self.maker.index().size() < journal_from {
+            let number = self.maker.index().size() / BUNDLE_LEAVES;
+            let read = Tile::new(Content::Entries, number, TILE_WIDTH).and_then(|tile| {
+                let leaves = tree.tile(&tile).ok()??;
+                let leaves = tile.parse_entries(&leaves).ok()?.into_iter().map(<[u8]>::to_vec).collect();
+                Some((leaves, self.payloads.bytes(number).ok()??))
+            });
+            let Some((leaves, payloads)): Option<(Vec<Vec<u8>>, Vec<u8>)> = read else {
+                return self.lost(number, journal_from);
+            };
+            let Some(records) = payload_bundles::records(&payloads) else {
+                return self.lost(number, journal_from);
+            };
+            for (leaf, (codec, stored)) in leaves.into_iter().zip(records) {
+                let index = self.maker.index().size();
+                self.report.entries += 1;
+                self.entry(None, EntryRecord { index, leaf, codec, stored: stored.to_vec() });
+            }
+        }
+        self.bundled = self.maker.index().size();
+        (self.sealed_size, self.sealed_root) = (self.bundled, self.maker.index().root());
+    }
+
+    fn lost(&mut self, number: u64, journal_from: u64) {
+        self.whole = false;
+        let what = format!(
+            "bundle {number} of `tree` or `payload` is missing or has no form, and the journal begins at entry {journal_from}"
+        );
+        self.fault(Part::Payloads, None, what);
     }
 
     /// `unread`: its payload is gone, and with it what it said about the statement before it.
-    fn device(&mut self, at: Position, index: u64, link: &DeviceLink, unread: bool) {
+    fn device(&mut self, at: Option<Position>, index: u64, link: &DeviceLink, unread: bool) {
         let known = self.devices.get(&link.instance).copied();
         let (next, last) = known.unwrap_or((0, Digest::ZERO));
         if unread {
             if link.sequence < next {
                 let what = format!("statement {} of {} comes again", link.sequence, link.instance);
-                self.fault_of(Part::Chain, Some(at), Some(index), what);
+                self.fault_of(Part::Chain, at, Some(index), what);
             }
         } else if link.first != next {
             let what = format!("statement {} of {} follows sequence {next}", link.first, link.instance);
-            self.fault_of(Part::Chain, Some(at), Some(index), what);
+            self.fault_of(Part::Chain, at, Some(index), what);
         } else if link.previous != last {
             let what =
                 format!("statement {} of {} names another statement before it", link.sequence, link.instance);
-            self.fault_of(Part::Chain, Some(at), Some(index), what);
+            self.fault_of(Part::Chain, at, Some(index), what);
         }
         self.devices.insert(link.instance, (link.sequence.saturating_add(1), link.hash));
     }
 
     fn commit(&mut self, at: Position, size: u64, root: Digest) {
-        if size != self.index.size() || root != self.index.root() {
+        if size < self.bundled {
+            return;
+        }
+        if size != self.maker.index().size() || root != self.maker.index().root() {
             // After a missing entry every commit differs; the first fault has said so.
             if self.whole {
                 let what = format!("the commit of {size} entries states another root than they have");
@@ -367,9 +464,7 @@ impl<'a> Walk<'a> {
             }
             self.whole = false;
         }
-        let positions = std::mem::take(&mut self.positions);
-        self.expected.take(self.index.take_rows(&positions, at));
-        (self.sealed_size, self.sealed_root) = (self.index.size(), self.index.root());
+        (self.sealed_size, self.sealed_root) = (self.maker.index().size(), self.maker.index().root());
     }
 
     fn checkpoint(&mut self, at: Position, note: &[u8]) {
@@ -378,13 +473,17 @@ impl<'a> Walk<'a> {
             Ok(checkpoint) => checkpoint,
             Err(what) => return fault(self, what),
         };
-        self.expected.checkpoint(&checkpoint, at, note);
+        self.index.checkpoint(&checkpoint, at, note);
         let Checkpoint { size, root, .. } = checkpoint;
         // The second record of a checkpoint, with cosignatures: entries may have come in while witnesses were asked.
         if self.roots.get(&size) == Some(&root) {
             return;
         }
         self.roots.insert(size, root);
+        if size < self.bundled {
+            // Its root was that of a prefix when it was signed, and is compared with the high-water mark here.
+            return;
+        }
         if size != self.sealed_size || root != self.sealed_root {
             fault(self, format!("the checkpoint of {size} entries is not of the entries before it"));
         }
@@ -426,26 +525,18 @@ impl<'a> Walk<'a> {
         (self.report.tree_size, self.report.tree_files) = (self.tree.size(), self.tree.files);
     }
 
-    fn compare_index(&mut self, dir: &DataDir) {
+    fn end_index(&mut self) {
+        self.report.index_size = self.index.size();
         if !self.whole {
             let what = "not compared, because the journal is damaged".to_owned();
             return self.fault_of(Part::Index, None, None, what);
         }
-        if !dir.index().exists() {
-            self.report.index_behind = true;
-            return;
-        }
-        let expected = std::mem::take(&mut self.expected);
-        let compared = SledStore::open(&dir.index()).and_then(|store| expected.compare(&store, self.end));
-        match compared {
-            Ok(Compared::Behind) => self.report.index_behind = true,
-            Ok(Compared::Rows { rows, faults }) => {
-                self.report.index_rows = rows;
-                for what in faults {
-                    self.fault_of(Part::Index, None, None, what);
-                }
-            }
-            Err(error) => self.fault_of(Part::Index, None, None, error.to_string()),
+        self.step();
+        let (size, end) = (self.sealed_size, self.end);
+        self.index.end(size, end);
+        self.report.index_rows = self.index.rows;
+        for what in std::mem::take(&mut self.index.faults) {
+            self.fault_of(Part::Index, None, None, what);
         }
     }
 
@@ -478,6 +569,18 @@ fn read_checkpoint(options: &Options<'_>, note: &[u8]) -> Result<Checkpoint, Str
 /// Offset of the first record of a segment.
 #[expect(clippy::cast_possible_truncation, reason = "it is 16")]
 const HEADER: usize = SEGMENT_HEADER_BYTES as usize;
+
+/// Index of the first entry of a segment.
+fn first_index(segment: &SegmentBytes) -> Option<u64> {
+    let mut at = HEADER;
+    while let Parsed::Record(record, length) = parse_record(segment.from(at)) {
+        if let Record::Entry(entry) = record {
+            return Some(entry.index);
+        }
+        at += length;
+    }
+    None
+}
 
 /// The next place from which an intact record can be read.
 fn next_record(segment: &SegmentBytes, from: usize) -> Option<usize> {

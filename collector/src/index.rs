@@ -1,4 +1,5 @@
-//! From entries to index rows: one pure function, used when an entry is appended and when the index is rebuilt.
+//! What the next entry builds on: one pure fold over the entries, used when an entry is appended, when the log is opened
+//! and when its rows are made.
 
 use std::collections::HashMap;
 
@@ -9,10 +10,9 @@ use evidence::merkle::leaf_hash;
 use evidence::statement::{Body, Gap, Statement};
 use evidence::time::Timestamp;
 
-use crate::journal::Position;
 use crate::log::{ChangedTiles, ProofError, Tiles, Tree};
-use crate::store::rows::{self, Head, InstanceState, LeafRow, StreamHead};
-use crate::store::{Row, Store, StoreError};
+use crate::store::StoreError;
+use crate::store::rows::{Head, InstanceState, StreamHead};
 
 /// A statement's place in the chain of its device instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct DeviceLink {
     pub hash: Digest,
     /// Size of its anchor; 0 without one.
     pub anchor_size: u64,
+    /// When it was observed, by the device's clock, in minutes. None for a gap.
+    pub observed_minute: Option<u64>,
 }
 
 impl DeviceLink {
@@ -40,7 +42,8 @@ impl DeviceLink {
         };
         let Statement { instance, sequence, previous, .. } = *statement;
         let anchor_size = statement.anchor.as_ref().map_or(0, |anchor| anchor.size);
-        Self { instance, sequence, first, previous, hash: envelope.hash(), anchor_size }
+        let observed_minute = statement.attestation().map(|attestation| attestation.wall().minutes());
+        Self { instance, sequence, first, previous, hash: envelope.hash(), anchor_size, observed_minute }
     }
 
     /// The place of a stored payload; none if the kind is not a statement's. Fails if it should be one and is not.
@@ -64,16 +67,37 @@ impl DeviceLink {
 #[error("{0}")]
 pub struct EntryError(pub &'static str);
 
-/// What the next entry builds on, with the rows of the entries since [`Index::take_rows`].
+/// An entry as the fold has taken it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The leaf's bytes.
+    pub leaf: Vec<u8>,
+    /// Its receipt.
+    pub received: Timestamp,
+    /// Its place in the chain of its instance, if it is a device statement.
+    pub link: Option<DeviceLink>,
+}
+
+/// What entries changed.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// The entries, in order.
+    pub entries: Vec<Added>,
+    /// Tiles, with all their nodes.
+    pub tiles: ChangedTiles,
+    /// New entries of streams 1 to 4: (stream, stream sequence) → index.
+    pub stream_entries: Vec<((u8, u64), u64)>,
+    /// Device instances.
+    pub instances: HashMap<InstanceId, InstanceState>,
+}
+
+/// What the next entry builds on, with what changed since [`Index::take_changes`].
 #[derive(Clone, Default)]
 pub struct Index {
     tree: Tree,
     streams: [StreamHead; 4],
     received: Timestamp,
-    tiles: ChangedTiles,
-    instances: HashMap<InstanceId, InstanceState>,
-    leaves: Vec<(u64, Vec<u8>)>,
-    rows: Vec<Row>,
+    changes: Changes,
 }
 
 impl Index {
@@ -82,21 +106,18 @@ impl Index {
         Self::default()
     }
 
-    /// Continues from what the store holds. Damage that shows here is an error.
-    pub fn load(store: &dyn Store, head: &Head) -> Result<Self, StoreError> {
-        let damaged = |what: String| StoreError::Damaged { what };
-        let tree = Tree::load(&StoredTiles(store), head.size).map_err(tile_error)?;
+    /// Continues from what is stored up to `head`. Damage that shows here is an error.
+    pub fn load<T: Tiles<Error = StoreError>>(
+        tiles: &T,
+        streams: [StreamHead; 4],
+        head: &Head,
+    ) -> Result<Self, StoreError> {
+        let tree = Tree::load(tiles, head.size).map_err(tile_error)?;
         if tree.root() != head.root {
-            return Err(damaged("its tree does not have the root it states".to_owned()));
+            let what = "its tree does not have the root it states".to_owned();
+            return Err(StoreError::Damaged { what });
         }
-        let mut streams = [StreamHead::default(); 4];
-        for (head, stream) in streams.iter_mut().zip(Stream::CHAINED) {
-            if let Some(value) = store.value(&rows::stream_key(stream))? {
-                *head = StreamHead::parse(&value)
-                    .ok_or_else(|| damaged(format!("the head of stream {} has no form", stream.name())))?;
-            }
-        }
-        Ok(Self { tree, streams, received: head.received, ..Self::default() })
+        Ok(Self { tree, streams, received: head.received, changes: Changes::default() })
     }
 
     /// Leaves so far.
@@ -131,9 +152,9 @@ impl Index {
         Some(Chain { sequence: head.entries, previous: head.last_leaf_hash })
     }
 
-    /// An instance's state, if an entry since the last [`Index::take_rows`] changed it.
+    /// An instance's state, if an entry since the last [`Index::take_changes`] changed it.
     pub fn instance(&self, instance: &InstanceId) -> Option<InstanceState> {
-        self.instances.get(instance).copied()
+        self.changes.instances.get(instance).copied()
     }
 
     /// Adds an entry. `bytes` is the leaf as stored. Gives its index.
@@ -150,10 +171,8 @@ impl Index {
             let place = Stream::CHAINED.iter().position(|stream| *stream == leaf.kind.stream);
             if let Some(head) = place.and_then(|place| self.streams.get_mut(place)) {
                 *head = StreamHead { entries: chain.sequence.saturating_add(1), last_leaf_hash: hash };
-                self.rows.push((rows::stream_key(leaf.kind.stream), head.encode()));
             }
-            let key = rows::stream_entry_key(leaf.kind.stream, chain.sequence);
-            self.rows.push((key, rows::number_value(index)));
+            self.changes.stream_entries.push(((leaf.kind.stream.number(), chain.sequence), index));
         }
         if let Some(link) = link {
             let next_sequence =
@@ -165,49 +184,17 @@ impl Index {
                 last_received: leaf.received,
                 anchor_size: link.anchor_size,
             };
-            self.instances.insert(link.instance, state);
-            let key = rows::statement_key(&link.instance, link.sequence);
-            self.rows.push((key, rows::number_value(index)));
+            self.changes.instances.insert(link.instance, state);
         }
-        self.tree.push(hash, &mut self.tiles);
+        self.tree.push(hash, &mut self.changes.tiles);
         self.received = leaf.received;
-        self.leaves.push((index, bytes));
+        self.changes.entries.push(Added { leaf: bytes, received: leaf.received, link });
         Ok(index)
     }
 
-    /// The rows of the entries since the last call. `positions` are those of their records, in order, and `next` is
-    /// where the journal goes on.
-    pub fn take_rows(&mut self, positions: &[Position], next: Position) -> Vec<Row> {
-        let mut rows = std::mem::take(&mut self.rows);
-        for ((index, leaf), position) in std::mem::take(&mut self.leaves).into_iter().zip(positions) {
-            rows.push((rows::leaf_key(index), LeafRow { position: *position, leaf }.encode()));
-        }
-        for (instance, state) in std::mem::take(&mut self.instances) {
-            rows.push((rows::instance_key(&instance), state.encode()));
-        }
-        for ((level, number), nodes) in std::mem::take(&mut self.tiles) {
-            rows.push((rows::tile_key(level, number), rows::tile_value(&nodes)));
-        }
-        rows.push((rows::HEAD_KEY.to_vec(), self.head(next).encode()));
-        rows
-    }
-
-    /// The head row once everything up to `next` is indexed.
-    pub fn head(&self, next: Position) -> Head {
-        Head { size: self.size(), root: self.root(), received: self.received, next }
-    }
-}
-
-/// The tiles in a store.
-pub struct StoredTiles<'a>(pub &'a dyn Store);
-
-impl Tiles for StoredTiles<'_> {
-    type Error = StoreError;
-
-    fn tile(&self, level: u8, number: u64) -> Result<Vec<Digest>, StoreError> {
-        let Some(value) = self.0.value(&rows::tile_key(level, number))? else { return Ok(Vec::new()) };
-        rows::parse_tile(&value)
-            .ok_or_else(|| StoreError::Damaged { what: format!("tile {level}/{number} has no form") })
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
     }
 }
 

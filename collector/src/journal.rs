@@ -409,7 +409,7 @@ fn fill_segment(path: &Path, number: u64, bytes: u64, io: &dyn Io) -> io::Result
     Ok(file)
 }
 
-/// Numbers of the segments in `dir`, ascending and without a hole.
+/// Numbers of the segments in `dir`, ascending and without a hole. The first ones may have been dropped.
 pub(crate) fn segment_numbers(dir: &Path) -> Result<Vec<u64>, JournalError> {
     let mut numbers = Vec::new();
     for found in fs::read_dir(dir).map_err(|source| failed("read", dir, source))? {
@@ -423,7 +423,7 @@ pub(crate) fn segment_numbers(dir: &Path) -> Result<Vec<u64>, JournalError> {
     if numbers.is_empty() {
         return Err(JournalError::Absent { path: dir.to_owned() });
     }
-    for (expected, number) in (0_u64..).zip(&numbers) {
+    for (expected, number) in (numbers.first().copied().unwrap_or(0)..).zip(&numbers) {
         if expected != *number {
             let what = "this segment file is missing";
             return Err(JournalError::Corrupt { segment: expected, offset: 0, what });

@@ -7,10 +7,11 @@
 //! let (sequencer, thread) = unstarted.start(writer_options)?;
 //! ```
 //!
-//! Readers see committed entries only. Payloads are read from the journal by position and checked against record
-//! checksum, leaf and commitment each time.
+//! Readers see committed entries only: the newest in memory and the journal, the others in the epochs of sled (see
+//! [`crate::indexer`]). A payload is checked against leaf and commitment each time it is read.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Leaf, SALT_BYTES, Stream};
@@ -20,19 +21,23 @@ use tokio::sync::watch;
 
 use crate::data_keys::{DataKeyError, DataKeys};
 use crate::datadir::DataDir;
-use crate::index::StoredTiles;
+use crate::epochs::{EpochTiles, Epochs};
+use crate::indexer::Signal;
 use crate::journal::{JournalError, JournalReader, Position, Record};
-use crate::log;
+use crate::log::{self, Tiles};
 use crate::payload_codec::{self, Opened, PayloadError, ReadPayloadError, Subject};
-use crate::store::rows::{self, InstanceState, LeafRow, StreamHead};
-use crate::store::{Row, Store, StoreError};
+use crate::store::StoreError;
+use crate::store::rows::{CHUNK_LEAVES, InstanceState, StreamHead};
+use crate::store::runs::{RUN_STATEMENTS, RunStatement};
+use crate::tail::Tail;
 
 mod opening;
+mod replay;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use opening::parse_note;
-pub use opening::{LedgerOptions, OpenError, OpenReport, Unstarted};
+pub use opening::{JOURNAL_SEGMENTS_KEPT_DEFAULT, LedgerOptions, OpenError, OpenReport, Unstarted};
 
 /// Rows given by one call at most: callers page.
 pub const PAGE_ROWS_MAX: usize = 10_000;
@@ -46,12 +51,27 @@ pub struct Ledger {
 pub(crate) struct Shared {
     /// Holds the lock of the data directory for as long as anybody reads.
     pub(crate) _dir: Arc<DataDir>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) epochs: Epochs,
+    pub(crate) tail: RwLock<Tail>,
     pub(crate) journal: JournalReader,
     pub(crate) keys: Arc<DataKeys>,
+    /// Where the journal's next group begins.
+    pub(crate) journal_end: RwLock<Position>,
+    /// Leaves that the public tree holds durably; 0 while nobody keeps one.
+    pub(crate) tree_size: AtomicU64,
+    pub(crate) indexer: Arc<(Mutex<Signal>, Condvar)>,
     pub(crate) snapshot: RwLock<Snapshot>,
     pub(crate) checkpoints: watch::Sender<Option<Arc<Published>>>,
     pub(crate) signing: RwLock<Signing>,
+}
+
+impl Shared {
+    /// Changes what the threads tell each other, and wakes them.
+    pub(crate) fn signal(&self, change: impl FnOnce(&mut Signal)) {
+        let (signal, changed) = &*self.indexer;
+        change(&mut signal.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.notify_all();
+    }
 }
 
 /// What is committed at one moment.
@@ -180,14 +200,10 @@ pub enum ReadError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Stored bytes contradict each other.
-    #[error("entry {index} is damaged (segment {segment}, byte {offset}): {what}. Run fsck")]
+    #[error("entry {index} is damaged: {what}. Run fsck")]
     Damaged {
         /// Index of the entry.
         index: u64,
-        /// Journal segment.
-        segment: u64,
-        /// Byte offset in the segment.
-        offset: u64,
         /// What is wrong.
         what: &'static str,
     },
@@ -230,20 +246,30 @@ impl Ledger {
 
     /// An entry's leaf.
     pub fn leaf(&self, index: u64) -> Result<Leaf, ReadError> {
-        let row = self.leaf_row(index)?;
-        parse_leaf(index, &row)
+        let found = self.leaf_bytes(index)?;
+        parse_leaf(index, &found)
     }
 
     /// Bytes of the leaves of entries `from` to `to` − 1, at most [`PAGE_ROWS_MAX`].
     pub fn leaves(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, ReadError> {
         self.check_sizes(from, to)?;
-        let found = self.shared.store.range(&rows::leaf_key(from), &rows::leaf_key(to), PAGE_ROWS_MAX)?;
-        let leaf = |(_, value): &Row| LeafRow::parse(value).map(|row| row.leaf);
-        let leaves: Option<Vec<Vec<u8>>> = found.iter().map(leaf).collect();
-        let expected = usize::try_from(to - from).unwrap_or(usize::MAX).min(PAGE_ROWS_MAX);
-        // A missing row would move all that follow to other indexes.
-        let whole = leaves.filter(|leaves| leaves.len() == expected);
-        Ok(whole.ok_or_else(|| damaged_row("the row of a leaf"))?)
+        let to = to.min(from.saturating_add(PAGE_ROWS_MAX as u64));
+        let mut leaves = Vec::new();
+        let mut index = from;
+        while index < to {
+            if let Some(leaf) = self.tail_leaf(index) {
+                leaves.push(leaf);
+                index += 1;
+                continue;
+            }
+            let chunk = index / CHUNK_LEAVES;
+            let end = chunk.saturating_add(1).saturating_mul(CHUNK_LEAVES).min(to);
+            let skipped = usize::try_from(index % CHUNK_LEAVES).unwrap_or(usize::MAX);
+            let wanted = usize::try_from(end - index).unwrap_or(usize::MAX);
+            leaves.extend(self.shared.epochs.leaves_of(chunk)?.into_iter().skip(skipped).take(wanted));
+            index = end;
+        }
+        Ok(leaves)
     }
 
     /// Root over the 256 leaves of entry bundle `number`.
@@ -253,7 +279,7 @@ impl Ledger {
         Ok(log::bundle_root(&self.tiles(), low).map_err(crate::index::tile_error)?)
     }
 
-    /// An entry's leaf, salt and payload, read from the journal and checked; that it was erased is an error here.
+    /// An entry's leaf, salt and payload, checked against each other; that it was erased is an error here.
     pub fn entry(&self, index: u64) -> Result<Entry, ReadError> {
         match self.find(index)? {
             Found::Entry(entry) => Ok(entry),
@@ -263,18 +289,11 @@ impl Ledger {
 
     /// As [`Ledger::entry`], where an erased payload is an answer too.
     pub fn find(&self, index: u64) -> Result<Found, ReadError> {
-        let row = self.leaf_row(index)?;
-        let Position { segment, offset } = row.position;
-        let damaged = |what| ReadError::Damaged { index, segment, offset, what };
-        let Record::Entry(record) = self.shared.journal.record(row.position)? else {
-            return Err(damaged("the journal holds something else there"));
-        };
-        if record.index != index || record.leaf != row.leaf {
-            return Err(damaged("the journal holds another entry there"));
-        }
-        let leaf = parse_leaf(index, &row)?;
-        let keys = Some(&*self.shared.keys);
-        match payload_codec::read(keys, index, &leaf, &row.leaf, record.codec, &record.stored) {
+        let damaged = |what| ReadError::Damaged { index, what };
+        let bytes = self.leaf_bytes(index)?;
+        let leaf = parse_leaf(index, &bytes)?;
+        let (codec, stored) = self.stored(index)?;
+        match payload_codec::read(Some(&self.shared.keys), index, &leaf, &bytes, codec, &stored) {
             Ok(Opened::Payload { salt, payload }) => Ok(Found::Entry(Entry { index, leaf, salt, payload })),
             Ok(Opened::Erased { tombstone, subject }) => {
                 Ok(Found::Erased(ErasedEntry { index, leaf, tombstone, subject }))
@@ -284,6 +303,25 @@ impl Ledger {
                 PayloadError::Form(what) => what,
                 _ => "its sealed payload does not open",
             })),
+        }
+    }
+
+    /// An entry's payload record as it is stored: (codec, bytes).
+    pub fn stored(&self, index: u64) -> Result<(u8, Vec<u8>), ReadError> {
+        let damaged = |what| ReadError::Damaged { index, what };
+        let at = self.tail().entry(index).map(|entry| (entry.position, entry.added.leaf.clone()));
+        let Some((position, leaf)) = at else {
+            self.check_index(index)?;
+            return Ok(self.shared.epochs.payload(index)?);
+        };
+        match self.shared.journal.record(position) {
+            Ok(Record::Entry(record)) if record.index == index && record.leaf == leaf => {
+                Ok((record.codec, record.stored))
+            }
+            Ok(_) => Err(damaged("the journal holds something else there")),
+            // It was indexed a moment ago, and its segment dropped.
+            Err(_) if self.tail().first() > index => Ok(self.shared.epochs.payload(index)?),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -321,33 +359,87 @@ impl Ledger {
 
     /// What the log knows of a device instance; none if it never submitted.
     pub fn instance(&self, instance: &InstanceId) -> Result<Option<InstanceState>, ReadError> {
-        let value = self.shared.store.value(&rows::instance_key(instance))?;
-        let parse = |value: Vec<u8>| {
-            InstanceState::parse(&value).ok_or_else(|| damaged_row("the row of a device instance"))
-        };
-        Ok(value.map(parse).transpose()?)
+        let newest = self.tail().instance(instance);
+        match newest {
+            Some(state) => Ok(Some(state)),
+            None => Ok(self.shared.epochs.instance(instance)?.map(|row| row.state)),
+        }
     }
 
     /// Index of one statement of a device instance.
     pub fn statement(&self, instance: &InstanceId, sequence: u64) -> Result<Option<u64>, ReadError> {
-        self.number(&rows::statement_key(instance, sequence))
+        let first = self.tail().statements(instance, sequence).next();
+        if let Some(newest) = first.filter(|newest| newest.sequence == sequence) {
+            return Ok(Some(newest.index));
+        }
+        let of = |statements: &[RunStatement]| {
+            statements.iter().find(|one| one.sequence == sequence).map(|one| one.index)
+        };
+        let row = self.shared.epochs.instance(instance)?;
+        if let Some(index) = row.and_then(|row| of(row.run.statements())) {
+            return Ok(Some(index));
+        }
+        let run = self.shared.epochs.run(instance, sequence)?;
+        Ok(run.and_then(|run| of(run.statements())))
     }
 
-    /// Statements of a device instance from sequence `from` on, as (sequence, index), at most [`PAGE_ROWS_MAX`].
-    pub fn statements(&self, instance: &InstanceId, from: u64) -> Result<Vec<(u64, u64)>, ReadError> {
-        let (low, high) = (rows::statement_key(instance, from), rows::statement_key(instance, u64::MAX));
-        self.numbers(&low, &high)
+    /// A sequence of a device instance such that whatever it submitted at or after `received` is not below it.
+    pub fn sequence_received_at(&self, instance: &InstanceId, received: Timestamp) -> Result<u64, ReadError> {
+        let (mut low, mut high) = (0, self.instance(instance)?.map_or(0, |state| state.next_sequence));
+        while high - low > RUN_STATEMENTS as u64 {
+            let middle = low + (high - low) / 2;
+            let run = self.shared.epochs.run(instance, middle)?;
+            let first = run.and_then(|run| run.statements().first().copied());
+            match first {
+                Some(first) if first.received < received && first.sequence > low => low = first.sequence,
+                Some(first) if first.received < received => break,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Statements of a device instance from sequence `from` on, ascending, at least [`PAGE_ROWS_MAX`] if there are as
+    /// many.
+    pub fn statements(&self, instance: &InstanceId, from: u64) -> Result<Vec<RunStatement>, ReadError> {
+        // The newest first: what is indexed in between is then found twice rather than not at all.
+        let newest: Vec<RunStatement> = self.tail().statements(instance, from).collect();
+        let row = self.shared.epochs.instance(instance)?;
+        let mut found = self.shared.epochs.runs(instance, from, PAGE_ROWS_MAX)?;
+        if found.len() < PAGE_ROWS_MAX {
+            found.extend(row.iter().flat_map(|row| row.run.statements()).copied());
+            found.extend(newest);
+        }
+        found.retain(|one| one.sequence >= from);
+        found.sort_unstable_by_key(|one| one.sequence);
+        found.dedup_by_key(|one| one.sequence);
+        let size = self.size();
+        // A row may be visible a moment before its entry is committed for readers.
+        found.retain(|one| one.index < size);
+        Ok(found)
     }
 
     /// Index of an entry of streams 1 to 4 by its place in the stream.
     pub fn stream_entry(&self, stream: Stream, sequence: u64) -> Result<Option<u64>, ReadError> {
-        self.number(&rows::stream_entry_key(stream, sequence))
+        let newest = self.tail().stream_entry(stream.number(), sequence);
+        match newest {
+            Some(index) => Ok(Some(index)),
+            None => Ok(self.shared.epochs.stream_entry(stream, sequence)?),
+        }
     }
 
     /// Entries of a stream from stream sequence `from` on, as (stream sequence, index), at most [`PAGE_ROWS_MAX`].
     pub fn stream(&self, stream: Stream, from: u64) -> Result<Vec<(u64, u64)>, ReadError> {
-        let (low, high) = (rows::stream_entry_key(stream, from), rows::stream_entry_key(stream, u64::MAX));
-        self.numbers(&low, &high)
+        let newest: Vec<(u64, u64)> = self.tail().stream(stream.number(), from).collect();
+        let mut found = self.shared.epochs.stream(stream, from, PAGE_ROWS_MAX)?;
+        let next = found.last().map_or(from, |(sequence, _)| sequence.saturating_add(1));
+        if found.len() < PAGE_ROWS_MAX {
+            found.extend(newest.into_iter().filter(|(sequence, _)| *sequence >= next));
+            found.truncate(PAGE_ROWS_MAX);
+        }
+        let size = self.size();
+        found.retain(|(_, index)| *index < size);
+        Ok(found)
     }
 
     /// Heads of streams 1 to 4 over the first `size` entries.
@@ -374,8 +466,21 @@ impl Ledger {
         Ok(StreamHead { entries, last_leaf_hash: self.leaf(index)?.hash() })
     }
 
-    fn tiles(&self) -> StoredTiles<'_> {
-        StoredTiles(self.shared.store.as_ref())
+    pub(crate) fn tiles(&self) -> LedgerTiles<'_> {
+        LedgerTiles { epochs: &self.shared.epochs, tail: &self.shared.tail }
+    }
+
+    /// Says how many leaves the public tree holds durably: the journal is not needed for them.
+    pub fn tree_is_durable(&self, size: u64) {
+        self.shared.tree_size.store(size, Ordering::Release);
+    }
+
+    fn tail(&self) -> std::sync::RwLockReadGuard<'_, Tail> {
+        self.shared.tail.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tail_leaf(&self, index: u64) -> Option<Vec<u8>> {
+        self.tail().entry(index).map(|entry| entry.added.leaf.clone())
     }
 
     fn check_sizes(&self, from: u64, to: u64) -> Result<(), ReadError> {
@@ -383,42 +488,45 @@ impl Ledger {
         if from <= to && to <= size { Ok(()) } else { Err(ReadError::Sizes { from, to, size }) }
     }
 
-    fn leaf_row(&self, index: u64) -> Result<LeafRow, ReadError> {
+    fn check_index(&self, index: u64) -> Result<(), ReadError> {
         let size = self.size();
-        if index >= size {
-            return Err(ReadError::NoEntry { index, size });
-        }
-        let value = self.shared.store.value(&rows::leaf_key(index))?;
-        let row = value.and_then(|value| LeafRow::parse(&value));
-        Ok(row.ok_or_else(|| damaged_row("the row of a leaf"))?)
+        if index < size { Ok(()) } else { Err(ReadError::NoEntry { index, size }) }
     }
 
-    fn number(&self, key: &[u8]) -> Result<Option<u64>, ReadError> {
-        let value = self.shared.store.value(key)?;
-        let parse = |value: Vec<u8>| rows::parse_number(&value).ok_or_else(|| damaged_row("a number"));
-        Ok(value.map(parse).transpose()?)
-    }
-
-    fn numbers(&self, low: &[u8], high: &[u8]) -> Result<Vec<(u64, u64)>, ReadError> {
-        let size = self.size();
-        let found = self.shared.store.range(low, high, PAGE_ROWS_MAX)?;
-        let mut numbers = Vec::with_capacity(found.len());
-        for (key, value) in found {
-            let sequence = key.last_chunk::<8>().copied().map(u64::from_be_bytes);
-            let pair = sequence.zip(rows::parse_number(&value)).ok_or_else(|| damaged_row("a number"))?;
-            // A row may be visible a moment before its entry is committed for readers.
-            if pair.1 < size {
-                numbers.push(pair);
-            }
+    fn leaf_bytes(&self, index: u64) -> Result<Vec<u8>, ReadError> {
+        self.check_index(index)?;
+        if let Some(leaf) = self.tail_leaf(index) {
+            return Ok(leaf);
         }
-        Ok(numbers)
+        let place = usize::try_from(index % CHUNK_LEAVES).unwrap_or(usize::MAX);
+        let leaf = self.shared.epochs.leaves_of(index / CHUNK_LEAVES)?.into_iter().nth(place);
+        Ok(leaf.ok_or_else(|| damaged_row("a leaf"))?)
     }
 }
 
-fn parse_leaf(index: u64, row: &LeafRow) -> Result<Leaf, ReadError> {
-    let Position { segment, offset } = row.position;
+/// The tiles of everything committed.
+pub(crate) struct LedgerTiles<'a> {
+    pub(crate) epochs: &'a Epochs,
+    pub(crate) tail: &'a RwLock<Tail>,
+}
+
+impl Tiles for LedgerTiles<'_> {
+    type Error = StoreError;
+
+    fn tile(&self, level: u8, number: u64) -> Result<Vec<Digest>, StoreError> {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(nodes) = tail.tile(level, number) {
+            return Ok(nodes);
+        }
+        let size = tail.first();
+        drop(tail);
+        EpochTiles { epochs: self.epochs, size }.tile(level, number)
+    }
+}
+
+fn parse_leaf(index: u64, bytes: &[u8]) -> Result<Leaf, ReadError> {
     let what = "its leaf has a form this program does not know";
-    Leaf::parse(&row.leaf).map_err(|_| ReadError::Damaged { index, segment, offset, what })
+    Leaf::parse(bytes).map_err(|_| ReadError::Damaged { index, what })
 }
 
 fn damaged_row(what: &str) -> StoreError {

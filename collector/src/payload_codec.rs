@@ -50,8 +50,10 @@ const COMPRESSION_LEVEL: i32 = 3;
 pub const DATA_KEY_BYTES: usize = 32;
 /// Bytes of the tag after a ciphertext.
 const TAG_BYTES: usize = 16;
-/// Subject of a statement: instance, sequence, anchor size, hash.
-const STATEMENT_BYTES: usize = 16 + 8 + 8 + 32;
+/// Subject of a statement: instance, sequence, anchor size, minute, hash.
+const STATEMENT_BYTES: usize = 16 + 8 + 8 + 4 + 32;
+/// Latest minute a subject can say, some 8,000 years from now: an honest clock says no later one.
+const MINUTE_MAX: u64 = u32::MAX as u64 - 1;
 /// Bytes of a zstd frame beside what it cannot compress: magic, header, one raw block; a test measures it.
 const FRAME_BYTES_MAX: usize = 64;
 /// Bytes of a payload record beside its payload at most.
@@ -112,6 +114,8 @@ pub enum Subject {
         sequence: u64,
         /// Size of its anchor; 0 without one.
         anchor_size: u64,
+        /// When it was observed, by the device's clock, in minutes; none for a gap. Beyond [`MINUTE_MAX`] it is that.
+        observed_minute: Option<u64>,
         /// SHA-256 of its envelope.
         hash: Digest,
     },
@@ -120,8 +124,9 @@ pub enum Subject {
 impl Subject {
     /// The subject of a statement.
     pub fn statement(link: &DeviceLink) -> Self {
-        let DeviceLink { instance, sequence, anchor_size, hash, .. } = *link;
-        Self::Statement { instance, sequence, anchor_size, hash }
+        let DeviceLink { instance, sequence, anchor_size, observed_minute, hash, .. } = *link;
+        let observed_minute = observed_minute.map(|minute| minute.min(MINUTE_MAX));
+        Self::Statement { instance, sequence, anchor_size, observed_minute, hash }
     }
 
     /// The scope of an entry of `stream` with this subject; none if stream and subject do not fit.
@@ -140,10 +145,12 @@ impl Subject {
         match self {
             Self::Stream => {}
             Self::Device(instance) => out.extend_from_slice(instance.as_bytes()),
-            Self::Statement { instance, sequence, anchor_size, hash } => {
+            Self::Statement { instance, sequence, anchor_size, observed_minute, hash } => {
                 out.extend_from_slice(instance.as_bytes());
                 out.extend_from_slice(&sequence.to_be_bytes());
                 out.extend_from_slice(&anchor_size.to_be_bytes());
+                let minute = observed_minute.map_or(0, |minute| minute.saturating_add(1));
+                out.extend_from_slice(&u32::try_from(minute).unwrap_or(u32::MAX).to_be_bytes());
                 out.extend_from_slice(hash.as_bytes());
             }
         }
@@ -161,9 +168,12 @@ impl Subject {
         }
         let (sequence, bytes) = bytes.split_first_chunk::<8>()?;
         let (anchor_size, bytes) = bytes.split_first_chunk::<8>()?;
+        let (minute, bytes) = bytes.split_first_chunk::<4>()?;
         let (hash, bytes) = bytes.split_first_chunk::<32>()?;
         let (sequence, anchor_size) = (u64::from_be_bytes(*sequence), u64::from_be_bytes(*anchor_size));
-        Some((Self::Statement { instance, sequence, anchor_size, hash: Digest(*hash) }, bytes))
+        let observed_minute = u64::from(u32::from_be_bytes(*minute)).checked_sub(1);
+        let hash = Digest(*hash);
+        Some((Self::Statement { instance, sequence, anchor_size, observed_minute, hash }, bytes))
     }
 }
 
@@ -260,14 +270,17 @@ impl<'a> Stored<'a> {
             Self::Plain { payload, .. } => DeviceLink::of_payload(kind, payload),
             Self::Sealed(Sealed { subject, .. }) | Self::Erased { subject, .. } => Ok(match *subject {
                 // What only admission asks for is gone: it was asked.
-                Subject::Statement { instance, sequence, anchor_size, hash } => Some(DeviceLink {
-                    instance,
-                    sequence,
-                    first: sequence,
-                    previous: Digest::ZERO,
-                    hash,
-                    anchor_size,
-                }),
+                Subject::Statement { instance, sequence, anchor_size, observed_minute, hash } => {
+                    Some(DeviceLink {
+                        instance,
+                        sequence,
+                        first: sequence,
+                        previous: Digest::ZERO,
+                        hash,
+                        anchor_size,
+                        observed_minute,
+                    })
+                }
                 Subject::Stream | Subject::Device(_) => None,
             }),
         }

@@ -1,43 +1,14 @@
 //! Posture: the state of every device in service, as of now or of a day that is over.
 
-use std::collections::BTreeMap;
-
-use evidence::authority::Authority;
 use evidence::ids::{DeviceId, Name};
 use evidence::judge::Day;
 use evidence::time::{DAY_MS, DayLabel, Timestamp};
 use proto::{DeviceRow, PostureReply, PostureRow};
 
-use crate::evidence_index::Seen;
-use crate::judging::{attestations, because, erased, is_of_day, state_of};
+use crate::evidence_index::statements;
+use crate::judging::{attestations, because, erased, state_of};
 use crate::ledger::ReadError;
 use crate::state::State;
-
-/// What a posture is made from, taken out of the book: reading the statements back takes long, and the writer waits for
-/// whoever holds the book.
-struct Asked {
-    authority: Authority,
-    /// Of the devices asked for, those of the day.
-    statements: BTreeMap<DeviceId, Vec<Seen>>,
-}
-
-impl Asked {
-    fn of(state: &State, day: &Day, device: Option<DeviceId>) -> Self {
-        let book = state.book();
-        let asked = book.authority.roster().devices().map(|(id, _)| *id);
-        let asked = asked.filter(|id| device.is_none_or(|only| only == *id));
-        let of_day = |id: &DeviceId| -> Vec<Seen> {
-            book.evidence
-                .of(id)
-                .iter()
-                .filter(|seen| is_of_day(seen, day) || seen.erased.is_some())
-                .copied()
-                .collect()
-        };
-        let statements = asked.map(|id| (id, of_day(&id))).collect();
-        Self { authority: book.authority.clone(), statements }
-    }
-}
 
 /// The state of every (device in service, control of the policy in force) on a UTC day, or those asked for. Without a
 /// day: today, as of now.
@@ -57,7 +28,8 @@ pub fn posture(
     } else {
         Day { start, end, freeze_index: None }
     };
-    let Asked { authority, statements } = Asked::of(state, &day, device);
+    // A copy: reading the statements back takes long, and the writer waits for whoever holds the book.
+    let authority = state.book().authority.clone();
     let policy = day.policy(&authority.policy_entries());
     let mut reply = PostureReply {
         day: label.to_string(),
@@ -69,8 +41,8 @@ pub fn posture(
     for (id, record) in authority.roster().devices().filter(|(id, _)| device.is_none_or(|only| only == **id))
     {
         let Some(span) = record.spans_within(day.start, day.end).pop() else { continue };
-        let seen = statements.get(id).map(Vec::as_slice).unwrap_or_default();
-        let (read, gone) = (attestations(&state.ledger, seen, &day)?, erased(seen));
+        let seen = statements(&state.ledger, record, day.start, u64::MAX, authority.erasures())?;
+        let (read, gone) = (attestations(&state.ledger, &seen, &day)?, erased(&seen));
         for rule in policy.policy.controls.iter().filter(|rule| control.is_none_or(|only| *only == rule.id)) {
             let unit = state_of(&authority, Some(record), &read, &gone, &day, &rule.id);
             let decided = unit.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
@@ -91,10 +63,10 @@ pub fn posture(
 }
 
 /// Every device ever enrolled.
-pub fn devices(state: &State) -> Vec<DeviceRow> {
+pub fn devices(state: &State) -> Result<Vec<DeviceRow>, ReadError> {
     let now = state.clock.now();
-    let book = state.book();
-    book.authority
+    let authority = state.book().authority.clone();
+    authority
         .roster()
         .devices()
         .map(|(id, record)| {
@@ -104,17 +76,23 @@ pub fn devices(state: &State) -> Vec<DeviceRow> {
                 || (String::new(), String::new()),
                 |(class, group)| (class.to_string(), group.to_string()),
             );
-            let seen = book.evidence.of(id);
-            DeviceRow {
+            let (mut last_ms, mut statements) = (0, 0_u64);
+            for instance in &record.instances {
+                if let Some(known) = state.ledger.instance(instance)? {
+                    last_ms = last_ms.max(known.last_received.0);
+                    statements = statements.saturating_add(known.next_sequence);
+                }
+            }
+            Ok(DeviceRow {
                 device: id.to_string(),
                 class,
                 group,
                 state: if in_service { "in-service" } else { "retired" }.to_owned(),
                 enrolled_ms: record.enrolled.0,
-                last_ms: seen.last().map_or(0, |seen| seen.received.0),
-                statements: seen.len() as u64,
+                last_ms,
+                statements,
                 key_level: "k0".to_owned(),
-            }
+            })
         })
         .collect()
 }

@@ -8,9 +8,9 @@
 //! 2. The group and its commit record are written to the journal. *Crash: cut at the next open, or kept if whole.*
 //! 3. The journal is synced (`fdatasync`): the entries are durable.
 //!    *Crash: the entries exist; the index catches up at the next open; a retry gets the same answer.*
-//! 4. The index rows are applied as one batch and readers see the entries. *Crash: as 3.*
+//! 4. Readers see the entries, in memory and the journal. *Crash: as 3.*
 //! 5. Followers are called, then the submitters are answered. *Crash: answered entries are in the journal.*
-//! 6. The index is synced. *Crash: as 3.*
+//! 6. The indexer is told; it follows in a thread of its own, see [`crate::indexer`]. *Crash: as 3.*
 //! 7. At most once per interval: the leaves since the last checkpoint are read back from the journal and hashed again,
 //!    the consistency proof from the last checkpoint is verified, the new one is signed. *Crash: nothing is lost.*
 //! 8. The checkpoint is appended to the journal and synced. *Crash: a prefix of the log that nobody has seen yet.*
@@ -24,8 +24,8 @@
 //! 11. It is published. *Crash: published at the next start.*
 //!
 //! So an answer implies 3, a published checkpoint implies 8, and 10 where there is a quorum, and the high-water mark is
-//! never behind what anybody has seen, a witness included. An error in 2 or 3, or in the index, leaves the state of the disk unknown: the `fatal` handler ends the process
-//! and the next start recovers. `failpoints` names the places between.
+//! never behind what anybody has seen, a witness included. An error in 2 or 3, or of the indexer, leaves the state of the
+//! disk unknown: the `fatal` handler ends the process and the next start recovers. `failpoints` names the places between.
 
 use std::io;
 use std::path::PathBuf;
@@ -383,7 +383,7 @@ impl Unstarted {
     /// Starts the sequencer. The newest checkpoint of the journal is published first, if signing is allowed.
     pub fn start(self, options: WriterOptions) -> io::Result<(Sequencer, SequencerThread)> {
         let (queue, jobs) = sync_channel(options.queue_max.max(1));
-        let mut writer = writer::Writer::new(self, options);
+        let mut writer = writer::Writer::new(self, options)?;
         let thread =
             std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || writer.run(&jobs))?;
         Ok((Sequencer { queue: queue.clone() }, SequencerThread { queue, thread }))

@@ -17,7 +17,6 @@ use evidence::time::{Clock, Timestamp};
 use evidence::trust::Trust;
 
 use crate::data_keys::DataKeyError;
-use crate::evidence_index::Evidence;
 use crate::failpoints;
 use crate::ledger::{ErasedEntry, Found, Ledger, Published, ReadError};
 use crate::sequencer::{Committed, Context, NewEntry, Sequencer, SubmitError};
@@ -27,60 +26,55 @@ const CHECKPOINT_WAIT: Duration = Duration::from_secs(30);
 /// Largest detail record, in bytes: a name, a reason, or a device's hardware facts.
 pub const DETAIL_BYTES_MAX: usize = 16_384;
 
-/// Streams 1 to 3 and the devices' statements, as of the newest committed entry.
+/// What people did, as of the newest committed entry. The devices' statements are read from the ledger.
 #[derive(Debug, Clone)]
 pub struct Book {
     /// Who may do what.
     pub authority: Authority,
-    /// Which statements there are.
-    pub evidence: Evidence,
 }
 
 impl Book {
     /// The book of an empty log.
     pub fn new(origin: &str) -> Self {
-        Self { authority: Authority::new(origin), evidence: Evidence::default() }
+        Self { authority: Authority::new(origin) }
     }
 
     /// Takes a committed entry.
     pub fn take(&mut self, entry: &Committed) -> Result<(), AuthorityError> {
         let Committed { index, leaf, payload, .. } = entry;
         if is_gated(leaf.kind) {
-            let act = self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
-            if let Body::Tombstone(tombstone) = &act.body {
-                self.evidence.erase(&tombstone.scopes, *index);
-            }
-        } else if leaf.kind.stream == Stream::Device {
-            self.evidence.take(*index, leaf, payload, self.authority.roster());
+            self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
         }
         Ok(())
     }
 
-    /// Takes an entry whose payload was erased: only statements and details of devices can be.
-    fn take_erased(&mut self, erased: &ErasedEntry) -> Result<(), ReplayError> {
-        let ErasedEntry { index, leaf, subject, tombstone } = erased;
-        if leaf.kind.stream != Stream::Device {
-            return Err(ReplayError::Erased { index: *index, tombstone: *tombstone });
-        }
-        self.evidence.take_erased(*index, leaf, subject, *tombstone, self.authority.roster());
-        Ok(())
-    }
-
-    /// The book of everything the ledger holds.
+    /// The book of everything the ledger holds. `progress` is told how many entries were read.
     pub fn replay(origin: &str, ledger: &Ledger, mut progress: impl FnMut(u64)) -> Result<Self, ReplayError> {
         let mut book = Self::new(origin);
-        for index in 0..ledger.size() {
+        let mut indexes = Vec::new();
+        for stream in Stream::CHAINED {
+            let mut from = 0;
+            loop {
+                let page = ledger.stream(stream, from)?;
+                let Some((last, _)) = page.last() else { break };
+                from = last.saturating_add(1);
+                indexes.extend(page.iter().map(|(_, index)| *index));
+            }
+        }
+        indexes.sort_unstable();
+        for (read, index) in (1_u64..).zip(indexes) {
+            progress(read);
+            if !is_gated(ledger.leaf(index)?.kind) {
+                continue;
+            }
             let entry = match ledger.find(index)? {
                 Found::Entry(entry) => entry,
-                Found::Erased(erased) => {
-                    book.take_erased(&erased)?;
-                    progress(index + 1);
-                    continue;
+                Found::Erased(ErasedEntry { tombstone, .. }) => {
+                    return Err(ReplayError::Erased { index, tombstone });
                 }
             };
             let committed = Committed { index, leaf: entry.leaf, salt: entry.salt, payload: entry.payload };
             book.take(&committed).map_err(|error| ReplayError::Entry { index, error: Box::new(error) })?;
-            progress(index + 1);
         }
         // Whoever can write the file of keys must not be able to say that the log had them erased.
         for (scope, tombstone) in ledger.data_keys().scopes() {

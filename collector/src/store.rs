@@ -1,12 +1,14 @@
-//! The index over the journal: leaves, tree tiles, device instances and stream heads as rows of one ordered map.
+//! The log in sled: leaves, payload records, tree tiles, device instances and stream heads as rows of one ordered map per
+//! epoch.
 //!
-//! Every row is a pure function of the journal (see [`crate::index`]), so a lost or damaged store is rebuilt and never
+//! Every row is a pure function of the journal (see [`crate::row_maker`]), so a lost or damaged store is rebuilt and never
 //! trusted over it. [`sled`] keeps the rows on disk and [`memory`] keeps them in memory; both pass the same tests.
 
 use std::path::PathBuf;
 
 pub mod memory;
 pub mod rows;
+pub mod runs;
 pub mod sled;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rows with `from` ≤ key < `to`, ascending, at most `limit`.
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// The last row with `from` ≤ key < `to`.
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError>;
 
     /// Writes all rows or none; readers see them at once. Not durable before [`Store::sync`].
     fn apply(&self, rows: &[Row]) -> Result<(), StoreError>;

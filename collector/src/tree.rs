@@ -132,6 +132,7 @@ impl PublicTree {
             return Err(TreeError::Leaves { size: checkpoint.size });
         }
         tree.folder.sync().map_err(|source| tree.failed(source))?;
+        tree.ledger.tree_is_durable(checkpoint.size);
         tree.note = note;
         Ok((tree, repairs))
     }
@@ -160,6 +161,7 @@ impl PublicTree {
         match shown {
             Ok(filled) => {
                 published.note.as_bytes().clone_into(&mut self.note);
+                self.ledger.tree_is_durable(size);
                 for tile in filled {
                     // Left behind they only take room; the next start removes them.
                     drop(self.folder.remove_partials(&tile));

@@ -104,12 +104,11 @@ fn build(state: &State, revealed: &Revealed, published: &Published) -> Result<(F
     let freeze = revealed.ceremony.freeze.as_ref().ok_or_else(|| refused("the frame is not frozen"))?;
     let days = Day::of_plan(&revealed.ceremony.plan, freeze.received, freeze.index);
     // Statements above the checkpoint are not part of this set, whatever the book holds by now.
-    let evidence = state.book().evidence.below(head.size);
     let shared = Export {
         state,
         frozen: &revealed.frozen,
         now: &now,
-        evidence: &evidence,
+        newest: std::cell::RefCell::default(),
         size: head.size,
         note: &note,
     };
@@ -216,7 +215,7 @@ fn whole_population(
         let unit: UnitId = unit.parse().map_err(|_| refused(format!("{unit} is not a unit")))?;
         let device: DeviceId = unit.device;
         let day = days.get(&unit.day).ok_or_else(|| refused(format!("{} is not a day", unit.day)))?;
-        let seen = shared.evidence.of(&device);
+        let seen = &shared.statements(&device)?;
         let (read, gone) = (attestations(&shared.state.ledger, seen, day)?, erased(seen));
         let state = state_of(shared.now, shared.frozen.roster().device(&device), &read, &gone, day, control);
         let name: UnitStateName = state.state;

@@ -1,21 +1,24 @@
 //! A drawn unit's folder: its statements, the proof of each, and its state judged from them.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use evidence::authority::Authority;
 use evidence::draw::Drawn;
 use evidence::envelope::Envelope;
-use evidence::ids::{InstanceId, UnitId};
+use evidence::ids::{DeviceId, InstanceId, UnitId};
 use evidence::judge::{Day, Erased};
 use evidence::note::{Note, TlogProof};
 use evidence::set::{
     ErasedRef, Files, StatementRef, UnitRole, UnitView, erased_extra, leaf_extra, tombstone_extra,
     tombstone_path,
 };
+use evidence::time::Timestamp;
 
 use super::files::view;
 use super::refused;
-use crate::evidence_index::Seen;
+use crate::evidence_index::{Seen, statements};
 use crate::judging::{attestations, erased, state_of};
 use crate::state::{State, StateError};
 
@@ -26,8 +29,8 @@ pub(super) struct Export<'a> {
     pub(super) frozen: &'a Authority,
     /// Streams 1 to 3 as of the set: the policies.
     pub(super) now: &'a Authority,
-    /// Statements below the set's checkpoint, by device.
-    pub(super) evidence: &'a crate::evidence_index::Evidence,
+    /// Statements of the device asked for last: units are asked for by device.
+    pub(super) newest: RefCell<Option<(DeviceId, Rc<[Seen]>)>>,
     /// Size of the set's checkpoint.
     pub(super) size: u64,
     /// The set's checkpoint.
@@ -35,6 +38,20 @@ pub(super) struct Export<'a> {
 }
 
 impl Export<'_> {
+    /// A device's statements below the set's checkpoint, ascending by index.
+    pub(super) fn statements(&self, device: &DeviceId) -> Result<Rc<[Seen]>, StateError> {
+        if let Some((_, seen)) = self.newest.borrow().as_ref().filter(|(known, _)| known == device) {
+            return Ok(Rc::clone(seen));
+        }
+        let record = self.now.roster().device(device);
+        let book = self.state.book().authority.erasures().clone();
+        let read =
+            record.map(|record| statements(&self.state.ledger, record, Timestamp(0), self.size, &book));
+        let seen: Rc<[Seen]> = read.transpose()?.unwrap_or_default().into();
+        self.newest.replace(Some((*device, Rc::clone(&seen))));
+        Ok(seen)
+    }
+
     /// Adds the folder of one unit and says what it was judged.
     pub(super) fn unit(
         &self,
@@ -47,7 +64,7 @@ impl Export<'_> {
         let unit: UnitId =
             drawn.unit.parse().map_err(|_| refused(format!("{} is not a unit", drawn.unit)))?;
         let record = self.frozen.roster().device(&unit.device);
-        let seen = self.evidence.of(&unit.device);
+        let seen = &self.statements(&unit.device)?;
         let (read, gone) = (attestations(&self.state.ledger, seen, day)?, erased(seen));
         let judged = state_of(self.now, record, &read, &gone, day, &unit.control);
         let counted: BTreeSet<u64> = judged.counted.iter().copied().collect();

@@ -20,6 +20,8 @@ pub enum Part {
     Index,
     /// The public tree: the next start makes it again from the log.
     Tree,
+    /// The payload bundles: restore them from a copy, or from the index by `rebuild`.
+    Payloads,
     /// The high-water mark outside the log.
     HighWater,
 }
@@ -54,6 +56,7 @@ impl Part {
             Self::Index => "index",
             Self::HighWater => "high-water",
             Self::Tree => "tree",
+            Self::Payloads => "payloads",
         }
     }
 }

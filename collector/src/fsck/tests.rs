@@ -10,16 +10,23 @@ use crate::ledger::tests::{Bench, In, ORIGIN, log_key};
 use crate::payload_codec::{Subject, seal};
 use crate::store::Store;
 use crate::store::rows;
+use crate::store::sled::SledStore;
 
-/// A log over several segments with entries of every stream, closed.
+/// Entries of the log that [`bench`] makes.
+const SIZE: u64 = 845;
+/// Those in its index, which has two epochs.
+const INDEXED: u64 = 768;
+const CACHE: u64 = 1 << 20;
+
+/// A log over several segments and epochs with entries of every stream, closed.
 fn bench() -> Bench {
     let mut bench = Bench::new();
     let running = bench.open(In::Sled).unwrap();
-    running.fill(1, 40);
+    running.fill(1, 400);
     for kind in [Kind::TOKEN, Kind::POLICY, Kind::PLAN, Kind::DETAIL] {
         running.act(kind, &[7; 200]).unwrap();
     }
-    running.fill(2, 40);
+    running.fill(2, 440);
     running.published();
     bench.check(&running);
     assert!(running.ledger.snapshot().streams.iter().all(|head| head.entries > 0));
@@ -30,7 +37,13 @@ fn bench() -> Bench {
 fn report(bench: &Bench) -> Report {
     let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
     let high_water = bench.path().join("high-water");
-    let options = Options { log_keys: &[key], origin: Some(ORIGIN), high_water: Some(&high_water) };
+    let options = Options {
+        log_keys: &[key],
+        origin: Some(ORIGIN),
+        high_water: Some(&high_water),
+        epoch_leaves: crate::ledger::tests::EPOCH_LEAVES,
+        progress: None,
+    };
     check(&DataDir::open(&bench.path()).unwrap(), &options).unwrap()
 }
 
@@ -54,12 +67,13 @@ fn a_sound_ledger_is_sound_and_nothing_is_changed() {
     let before: Vec<_> = (0..2).map(|number| fs::read(segment(&bench, number)).unwrap()).collect();
     let found = report(&bench);
     assert!(found.sound, "{:?}", found.faults);
-    assert_eq!((found.size, found.entries, found.torn_bytes), (85, 85, 0));
+    assert_eq!((found.size, found.entries, found.torn_bytes), (SIZE, SIZE, 0));
     assert!(found.segments >= 2 && found.checkpoints > 0 && found.signatures_checked);
-    // Leaves, statements, stream entries: one row each; and tiles, heads, instances, checkpoint.
-    assert!(found.index_rows > 85 + 80 + 5 && !found.index_behind);
+    // Chunks of leaves and payloads, runs, stream entries; and tiles, heads, instances, checkpoint.
+    assert!(found.index_rows > 2 * INDEXED / 16 + INDEXED / 24 + 5, "{}", found.index_rows);
+    assert_eq!((found.index_size, found.payload_bundles), (INDEXED, INDEXED / 256));
     let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
-    assert_eq!(json["size"], 85);
+    assert_eq!(json["size"], SIZE);
     let after: Vec<_> = (0..2).map(|number| fs::read(segment(&bench, number)).unwrap()).collect();
     assert_eq!(before, after);
     let running = bench.open(In::Sled).unwrap();
@@ -75,23 +89,21 @@ fn an_index_that_is_behind_or_gone_is_no_fault_and_one_that_is_ahead_is() {
     fs::rename(&index, &kept).unwrap();
     fs::create_dir(&index).unwrap();
     let found = report(&bench);
-    assert!(found.sound && found.index_behind && found.index_rows == 0, "{:?}", found.faults);
+    assert!(found.sound && found.index_size == 0 && found.index_rows == 0, "{:?}", found.faults);
     fs::remove_dir_all(&index).unwrap();
     fs::rename(&kept, &index).unwrap();
-    let store = SledStore::open(&index.join("epoch-00000000")).unwrap();
-    let good = rows::Head::parse(&store.value(rows::HEAD_KEY).unwrap().unwrap()).unwrap();
-    let next = Position { offset: good.next.offset - 1, ..good.next };
-    let behind = rows::Head { size: good.size - 1, next, ..good };
-    store.apply(&[(rows::HEAD_KEY.to_vec(), behind.encode())]).unwrap();
-    drop(store);
+    // The newest epoch alone may be gone: the one before it goes on.
+    fs::rename(index.join("epoch-00000001"), &kept).unwrap();
     let found = report(&bench);
-    assert!(found.sound && found.index_behind, "{:?}", found.faults);
-    let store = SledStore::open(&index.join("epoch-00000000")).unwrap();
-    let ahead = rows::Head { size: good.size + 1, ..good };
+    assert!(found.sound && found.index_size == 512 && found.index_rows > 0, "{:?}", found.faults);
+    fs::rename(&kept, index.join("epoch-00000001")).unwrap();
+    let store = SledStore::open(&index.join("epoch-00000001"), CACHE).unwrap();
+    let good = rows::Head::parse(&store.value(rows::HEAD_KEY).unwrap().unwrap()).unwrap();
+    let ahead = rows::Head { size: good.size + 256, ..good };
     store.apply(&[(rows::HEAD_KEY.to_vec(), ahead.encode())]).unwrap();
     drop(store);
     let found = report(&bench);
-    assert!(found.faults.len() == 1 && found.faults[0].what.contains("head"), "{:?}", found.faults);
+    assert!(found.faults.iter().any(|fault| fault.what.contains("holds 1024 entries")), "{:?}", found.faults);
 }
 
 #[test]
@@ -189,7 +201,7 @@ fn a_torn_tail_is_no_fault_and_a_missing_segment_is_one() {
     let bytes = fs::read(&last).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let mut group = crate::journal::Group::new();
-    group.push_entry(85, &[1; 43], &[2; 32], &[3; 100]);
+    group.push_entry(SIZE, &[1; 43], &[2; 32], &[3; 100]);
     fs::OpenOptions::new().write(true).open(&last).unwrap().write_all_at(group.bytes(), end as u64).unwrap();
     let found = report(&bench);
     assert!(found.sound, "{:?}", found.faults);
@@ -206,44 +218,63 @@ fn a_torn_tail_is_no_fault_and_a_missing_segment_is_one() {
 #[test]
 fn index_rows_that_are_missing_other_or_too_many_are_found() {
     let bench = bench();
-    let path = bench.path().join("sled/epoch-00000000");
     let keys = [
-        rows::leaf_key(3),
-        rows::tile_key(0, 0),
-        rows::stream_key(Stream::Rules),
-        rows::CHECKPOINT_KEY.to_vec(),
-        rows::leaf_key(999),
+        (0, rows::leaves_key(3)),
+        (0, rows::payloads_key(31, 0)),
+        (1, rows::payloads_key(40, 1)),
+        (0, rows::tile_key(1, 0)),
+        (1, rows::tile_key(2, 0)),
+        (1, rows::stream_key(Stream::Rules)),
+        (0, rows::stream_entry_key(Stream::Rules, 0)),
+        (0, rows::run_key(&crate::ledger::tests::instance(1), 24)),
+        (0, rows::instance_key(&crate::ledger::tests::instance(1))),
+        (1, rows::instance_key(&crate::ledger::tests::instance(2))),
+        (1, rows::CHECKPOINT_KEY.to_vec()),
+        (1, rows::run_key(&crate::ledger::tests::instance(3), 0)),
     ];
-    for key in keys {
-        let store = SledStore::open(&path).unwrap();
+    for (epoch, key) in keys {
+        let path = bench.path().join(format!("sled/epoch-{epoch:08}"));
+        let store = SledStore::open(&path, CACHE).unwrap();
         let good = store.value(&key).unwrap();
         store.apply(&[(key.clone(), vec![1; 48])]).unwrap();
         store.sync().unwrap();
         drop(store);
         let found = report(&bench);
-        assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+        assert_eq!(found.faults.len(), 1, "{key:?} {:?}", found.faults);
         assert_eq!(found.faults[0].part, Part::Index);
         let db = ::sled::open(&path).unwrap();
-        match good {
-            Some(good) => {
-                db.remove(&key).unwrap();
-                drop(db);
-                let found = report(&bench);
-                assert!(
-                    found.faults.len() == 1 && found.faults[0].what.contains("missing"),
-                    "{:?}",
-                    found.faults
-                );
-                SledStore::open(&path).unwrap().apply(&[(key, good)]).unwrap();
-            }
-            None => {
-                db.remove(&key).unwrap();
-                drop(db);
-            }
+        db.remove(&key).unwrap();
+        drop(db);
+        let found = report(&bench);
+        if let Some(good) = good {
+            let what = if key == rows::CHECKPOINT_KEY { "newest" } else { "missing" };
+            assert!(
+                found.faults.len() == 1 && found.faults[0].what.contains(what),
+                "{key:?} {:?}",
+                found.faults
+            );
+            SledStore::open(&path, CACHE).unwrap().apply(&[(key, good)]).unwrap();
         }
         let found = report(&bench);
         assert!(found.sound, "{:?}", found.faults);
     }
+}
+
+#[test]
+fn payload_bundles_that_are_missing_or_other_are_found() {
+    let bench = bench();
+    let path = bench.path().join("payload/001");
+    let good = fs::read(&path).unwrap();
+    let mut other = good.clone();
+    other[good.len() / 2] ^= 1;
+    fs::write(&path, other).unwrap();
+    let found = report(&bench);
+    assert!(found.faults.len() == 1 && found.faults[0].what.contains("other bytes"), "{:?}", found.faults);
+    fs::remove_file(&path).unwrap();
+    let found = report(&bench);
+    assert!(found.faults.len() == 1 && found.faults[0].what.contains("missing"), "{:?}", found.faults);
+    fs::write(&path, good).unwrap();
+    assert!(report(&bench).sound);
 }
 
 #[test]
@@ -260,8 +291,8 @@ fn checkpoints_of_another_key_and_marks_of_another_log_are_found() {
     drop(dir);
     let mark = bench.path().join("high-water");
     for (text, what) in [
-        ("86 ", "not in the journal"),
-        ("85 ", "not in the journal"),
+        ("846 ", "not in the journal"),
+        ("845 ", "not in the journal"),
         ("0 ", "not in the journal"),
         ("x", "not of the form"),
     ] {
@@ -283,9 +314,16 @@ fn a_fault_says_its_part_as_the_manual_does_and_where_it_lies() {
     assert_eq!(fault.to_string(), "high-water: is missing");
     (fault.part, fault.segment, fault.offset, fault.index) = (Part::Entry, Some(3), Some(700), Some(12));
     assert_eq!(fault.to_string(), "entry, segment 3, byte 700, entry 12: is missing");
-    for part in
-        [Part::Journal, Part::Entry, Part::Chain, Part::Checkpoint, Part::Index, Part::HighWater, Part::Tree]
-    {
+    for part in [
+        Part::Journal,
+        Part::Entry,
+        Part::Chain,
+        Part::Checkpoint,
+        Part::Index,
+        Part::HighWater,
+        Part::Tree,
+        Part::Payloads,
+    ] {
         assert_eq!(serde_json::to_value(part).unwrap(), part.as_str());
     }
 }

@@ -58,6 +58,47 @@ impl JournalReader {
         &self.shared.dir
     }
 
+    /// Where the first segment there is begins.
+    pub fn first(&self) -> Result<Position, JournalError> {
+        let numbers = super::segment_numbers(&self.shared.dir)?;
+        let segment = numbers.first().copied().unwrap_or(0);
+        Ok(Position { segment, offset: super::SEGMENT_HEADER_BYTES })
+    }
+
+    /// Index of the first entry at or after `from` in its segment; none if there is none.
+    pub fn first_index(&self, from: Position) -> Result<Option<u64>, JournalError> {
+        let segment = self.segment(from.segment)?;
+        let mut at = usize::try_from(from.offset).unwrap_or(usize::MAX);
+        while let Parsed::Record(record, length) = parse_record(segment.from(at)) {
+            if let Record::Entry(entry) = record {
+                return Ok(Some(entry.index));
+            }
+            at = at.saturating_add(length);
+        }
+        Ok(None)
+    }
+
+    /// Removes the segments below `segment`, the oldest first: a crash between two leaves no hole. The caller knows that
+    /// what they hold is elsewhere.
+    pub(crate) fn drop_below(&self, segment: u64) -> Result<(), JournalError> {
+        let mut dropped = false;
+        for number in super::segment_numbers(&self.shared.dir)?.into_iter().filter(|number| *number < segment)
+        {
+            let path = segment_path(&self.shared.dir, number);
+            self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+            std::fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+            crate::failpoints::reach("segment-dropped");
+            dropped = true;
+        }
+        if dropped {
+            let dir = &self.shared.dir;
+            File::open(dir)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|source| failed("sync", dir, source))?;
+        }
+        Ok(())
+    }
+
     /// Reads the record at a position. A record that is not intact is [`JournalError::Corrupt`].
     pub fn record(&self, at: Position) -> Result<Record, JournalError> {
         let path = segment_path(&self.shared.dir, at.segment);

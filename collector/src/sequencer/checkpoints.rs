@@ -12,12 +12,12 @@ use super::witnessed::{Refusal, Witnessed, append};
 use super::writer::chain;
 use super::{CLOCK_STEP_BACK_MS_MAX, WriterOptions, high_water};
 use crate::failpoints;
-use crate::index::{Index, StoredTiles};
+use crate::index::Index;
 use crate::journal::{Journal, JournalError, Position, Record, SEGMENT_HEADER_BYTES};
 use crate::ledger::{Ledger, Published, Signing};
 use crate::log::{self, ChangedTiles, Tree};
 use crate::payload_codec;
-use crate::store::rows::{self, CheckpointRow};
+use crate::store::rows::CheckpointRow;
 
 /// Why no checkpoint was signed.
 pub(super) enum SignError {
@@ -73,8 +73,7 @@ impl Checkpointer {
     ) -> Result<Self, String> {
         let (size, root) = newest.as_ref().map_or((0, empty_root()), |row| (row.size, row.root));
         check_high_water(ledger, options, size)?;
-        let tiles = StoredTiles(ledger.shared.store.as_ref());
-        let tree = Tree::load(&tiles, size).map_err(|error| chain(&error))?;
+        let tree = Tree::load(&ledger.tiles(), size).map_err(|error| chain(&error))?;
         let from =
             newest.as_ref().map_or(Position { segment: 0, offset: SEGMENT_HEADER_BYTES }, |row| row.at);
         let newest = newest.map(|row| check_newest(&row, options)).transpose()?;
@@ -168,13 +167,6 @@ impl Checkpointer {
         failpoints::reach("checkpoint-signed");
         let at = append(journal, &note)?;
         failpoints::reach("checkpoint-synced");
-        let row = CheckpointRow { size, root, at, note: note.clone() };
-        let rows = [
-            (rows::CHECKPOINT_KEY.to_vec(), row.encode()),
-            (rows::HEAD_KEY.to_vec(), index.head(journal.end()).encode()),
-        ];
-        let store = &ledger.shared.store;
-        store.apply(&rows).and_then(|()| store.sync()).map_err(|error| SignError::Fatal(chain(&error)))?;
         *signed = Signed { tree, root, from: at };
 
         write_high_water(options, size, &root).map_err(|reason| {
@@ -219,8 +211,7 @@ impl Signed {
 
     /// Refuses a head that the verifier would not accept as an extension of the last one.
     fn check_extension(&self, ledger: &Ledger, size: u64, root: &Digest) -> Result<(), SignError> {
-        let tiles = StoredTiles(ledger.shared.store.as_ref());
-        let proof = log::consistency(&tiles, self.tree.size(), size);
+        let proof = log::consistency(&ledger.tiles(), self.tree.size(), size);
         let proof = proof.map_err(|error| SignError::Fatal(chain(&error)))?;
         verify_consistency(self.tree.size(), &self.root, size, root, &proof).map_err(|error| {
             SignError::Fatal(format!("the new tree does not extend the signed one: {error}"))

@@ -378,18 +378,18 @@ fn a_tree_that_is_not_shown_to_extend_the_signed_one_is_never_signed() {
     let bench = Bench::new();
     let mut options = bench.writer_options();
     options.checkpoint_interval = Duration::from_hours(1);
-    let running = bench.open_with(In::Memory, options).unwrap();
+    let running = bench.open_with(In::Sled, options).unwrap();
     running.published();
-    running.fill(1, 19);
+    running.fill(1, 299);
     running.stop();
-    let running = bench.open(In::Memory).unwrap();
+    let running = bench.open(In::Sled).unwrap();
     running.published();
-    let row = (rows::tile_key(1, 0), rows::tile_value(&[Digest::of(b"another subtree")]));
-    running.ledger.shared.store.apply(&[row]).unwrap();
+    let row = (rows::tile_key(2, 0), rows::tile_value(&[Digest::of(b"another subtree")]));
+    running.ledger.shared.epochs.apply(&[row]).unwrap();
     let ledger = running.ledger.clone();
     drop(running.submit(&statement(2, 0, Digest::ZERO, 0)));
     running.stop();
-    assert_eq!(ledger.checkpoint().unwrap().checkpoint.size, 20);
+    assert_eq!(ledger.checkpoint().unwrap().checkpoint.size, 300);
     let fatal = bench.fatal.lock().unwrap().clone();
     assert!(fatal.len() == 1 && fatal[0].contains("does not extend"), "{fatal:?}");
 }

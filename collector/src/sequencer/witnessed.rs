@@ -19,7 +19,7 @@ use crate::index::Index;
 use crate::journal::{Group, Journal, Position};
 use crate::ledger::{Ledger, Published, Signing};
 use crate::store::VALUE_BYTES_MAX;
-use crate::store::rows::{self, CheckpointRow};
+use crate::store::rows::CheckpointRow;
 use crate::witnesses::Desk;
 use crate::witnesses::rounds::Progress;
 
@@ -177,7 +177,7 @@ impl Witnessed {
         let is_paused = self.retry_at.is_some_and(|at| now < at);
         match progress {
             Progress::Cosigned(_) if is_paused => {}
-            Progress::Cosigned(note) => self.take(note, ledger, journal, index, now)?,
+            Progress::Cosigned(note) => self.take(note, ledger, journal, now)?,
             Progress::Stragglers(until) => self.wake_at(until),
             Progress::Missing => self.missing(ledger, index, now),
             Progress::Nothing => {}
@@ -199,12 +199,11 @@ impl Witnessed {
         note: Note,
         ledger: &Ledger,
         journal: &mut Journal,
-        index: &Index,
         now: Instant,
     ) -> Result<(), Refusal> {
         // The empty tree was asked about only to be compared.
         if self.asked.0.size > 0 {
-            match self.publish(&note, ledger, journal, index) {
+            match self.publish(&note, ledger, journal) {
                 Ok(()) => {}
                 Err(SignError::Later(reason)) => {
                     self.retry_at = Some(now + STORE_RETRY_INTERVAL);
@@ -225,13 +224,7 @@ impl Witnessed {
         Ok(())
     }
 
-    fn publish(
-        &self,
-        note: &Note,
-        ledger: &Ledger,
-        journal: &mut Journal,
-        index: &Index,
-    ) -> Result<(), SignError> {
+    fn publish(&self, note: &Note, ledger: &Ledger, journal: &mut Journal) -> Result<(), SignError> {
         let later = |error: &dyn std::error::Error| SignError::Later(chain(error));
         let note = self.policy.fitted(note, COSIGNED_NOTE_BYTES_MAX).map_err(|error| later(&error))?;
         // Every line was verified when it came; what leaves is verified as a whole once more.
@@ -240,14 +233,8 @@ impl Witnessed {
             return Err(SignError::Later("what was cosigned is not what was asked about".to_owned()));
         }
         let note = note.encode();
-        let at = append(journal, &note)?;
+        append(journal, &note)?;
         failpoints::reach("cosigned-synced");
-        let row = CheckpointRow { size: checkpoint.size, root: checkpoint.root, at, note: note.clone() };
-        let mut rows = vec![(rows::HEAD_KEY.to_vec(), index.head(journal.end()).encode())];
-        // A note the quorum makes longer than a value stays out: it is cosigned anew at the next start.
-        rows.extend(row.row());
-        let store = &ledger.shared.store;
-        store.apply(&rows).and_then(|()| store.sync()).map_err(|error| SignError::Fatal(chain(&error)))?;
         ledger.shared.checkpoints.send_replace(Some(Arc::new(Published { checkpoint, note })));
         Ok(())
     }

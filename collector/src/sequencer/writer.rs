@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::{Job, SubmitError, WriterOptions};
 use crate::failpoints;
 use crate::index::Index;
+use crate::indexer::IndexerThread;
 use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, Snapshot, Unstarted};
 
@@ -18,6 +19,7 @@ pub(super) struct Writer {
     index: Index,
     options: WriterOptions,
     checkpointer: Checkpointer,
+    indexer: IndexerThread,
     /// A job that must begin the next group.
     held: Option<Job>,
     next_checkpoint: Instant,
@@ -34,19 +36,28 @@ enum End {
 }
 
 impl Writer {
-    pub(super) fn new(unstarted: Unstarted, options: WriterOptions) -> Self {
+    pub(super) fn new(unstarted: Unstarted, options: WriterOptions) -> std::io::Result<Self> {
+        let indexer = unstarted.start_indexer()?;
         let Unstarted { ledger, journal, index, checkpoint, cosigned, .. } = unstarted;
         let checkpointer = Checkpointer::new(&ledger, &options, checkpoint, cosigned.as_ref());
         let (held, put_off) = (None, None);
-        Self { ledger, journal, index, options, checkpointer, held, next_checkpoint: Instant::now(), put_off }
+        let next_checkpoint = Instant::now();
+        Ok(Self { ledger, journal, index, options, checkpointer, indexer, held, next_checkpoint, put_off })
     }
 
     pub(super) fn run(&mut self, jobs: &Receiver<Job>) {
         loop {
             match self.round(jobs) {
                 Ok(()) => {}
-                Err(End::Stopped) => return,
+                Err(End::Stopped) => {
+                    self.indexer.stop();
+                    if let Some(reason) = self.indexer.failure() {
+                        (self.options.fatal)(&reason);
+                    }
+                    return;
+                }
                 Err(End::Fatal(reason)) => {
+                    self.indexer.stop();
                     (self.options.fatal)(&reason);
                     return;
                 }
@@ -56,7 +67,11 @@ impl Writer {
 
     /// One group, or one checkpoint, or a wait.
     fn round(&mut self, jobs: &Receiver<Job>) -> Result<(), End> {
+        if let Some(reason) = self.indexer.failure() {
+            return Err(End::Fatal(reason));
+        }
         let looked = self.checkpointer.look(&self.ledger, &mut self.journal, &self.index);
+        self.moved();
         self.put_off(looked)?;
         if self.checkpointer.is_behind(&self.index) && Instant::now() >= self.next_checkpoint {
             self.checkpoint()?;
@@ -145,19 +160,16 @@ impl Writer {
             }
         };
         failpoints::reach("journal-synced");
-        let rows = pool.index.take_rows(&positions, self.journal.end());
-        let store = &self.ledger.shared.store;
-        store.apply(&rows).map_err(|error| End::Fatal(chain(&error)))?;
-        failpoints::reach("index-applied");
+        let changes = pool.index.take_changes();
         self.index = pool.index.clone();
+        self.ledger.shared.tail.write().unwrap_or_else(PoisonError::into_inner).push(changes, &positions);
         self.show();
         for entry in &pool.entries {
             (self.options.observer)(entry);
         }
         pool.answer();
         failpoints::reach("group-answered");
-        self.ledger.shared.store.sync().map_err(|error| End::Fatal(chain(&error)))?;
-        failpoints::reach("index-synced");
+        self.indexer.committed();
         Ok(())
     }
 
@@ -169,7 +181,13 @@ impl Writer {
             received: self.index.received(),
             streams: self.index.streams(),
         };
+        self.moved();
         *self.ledger.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// Tells the indexer where the journal ends.
+    fn moved(&self) {
+        *self.ledger.shared.journal_end.write().unwrap_or_else(PoisonError::into_inner) = self.journal.end();
     }
 
     /// Refuses while the disk is nearly full: sled would otherwise become unopenable.
@@ -185,6 +203,7 @@ impl Writer {
     fn checkpoint(&mut self) -> Result<(), End> {
         self.next_checkpoint = Instant::now() + self.options.checkpoint_interval;
         let signed = self.checkpointer.sign(&self.ledger, &mut self.journal, &self.index, &self.options);
+        self.moved();
         if signed.is_ok() {
             self.put_off = None;
         }

@@ -186,7 +186,9 @@ impl People for PeopleService {
 
     async fn devices(&self, request: Request<DevicesRequest>) -> Result<Response<DevicesReply>, Status> {
         self.caller(&request, Call::Devices)?;
-        Ok(Response::new(DevicesReply { rows: posture::devices(&self.state) }))
+        let rows = tokio::task::block_in_place(|| posture::devices(&self.state))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(DevicesReply { rows }))
     }
 
     async fn latest_checkpoint(

@@ -35,6 +35,15 @@ impl Store for MemoryStore {
         Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Included(from), Bound::Excluded(to));
+        Ok(rows.range::<[u8], _>(bounds).next_back().map(|(key, value)| (key.clone(), value.clone())))
+    }
+
     fn apply(&self, rows: &[Row]) -> Result<(), StoreError> {
         check_values(rows)?;
         let mut map = self.rows.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,27 +1,36 @@
-//! Keys and values of the index. Keys begin with one letter and continue big-endian, so that they sort by number.
+//! Keys and values of an epoch's store. Keys begin with one letter and continue big-endian, so that they sort by number.
 //!
 //! | key | value |
 //! |---|---|
-//! | `h` | [`Head`]: how far the index follows the journal |
-//! | `c` | [`CheckpointRow`]: newest checkpoint as the log signed it |
-//! | `w` | [`CheckpointRow`]: newest checkpoint with cosignatures |
-//! | `l` index(8) | [`LeafRow`]: where an entry lies, and its leaf |
-//! | `t` level(1) number(8) | up to 16 hashes of nodes at height 4 × level |
-//! | `d` instance(16) | [`InstanceState`] |
-//! | `q` instance(16) sequence(8) | index(8) of that statement |
+//! | `h` | [`Head`]: how far the index follows the journal; absent until the epoch is begun |
+//! | `c` | [`CheckpointRow`]: newest checkpoint before `h` as the log signed it |
+//! | `w` | [`CheckpointRow`]: newest checkpoint before `h` with cosignatures |
+//! | `l` chunk(8) | the 16 leaves of a chunk: u8(length) ‖ leaf, each |
+//! | `p` chunk(8) part(2) | their payload records, u32be(length) ‖ codec ‖ bytes each, cut into parts |
+//! | `t` level(1) number(8) | up to 16 hashes of nodes at height 4 × level, from level 1 on |
+//! | `d` instance(16) | [`InstanceRow`]: state of a device instance and its open run |
+//! | `q` instance(16) first sequence(8) | a closed run: 24 statements that follow each other |
 //! | `s` stream(1) | [`StreamHead`] |
 //! | `e` stream(1) stream sequence(8) | index(8) of that entry |
+//!
+//! An index is written in steps of whole bundles, so that no row is per entry and none but `h`, `c`, `d`, `s` and the edge
+//! of `t` is written twice.
 
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::Stream;
 use evidence::note::Note;
 use evidence::time::Timestamp;
 
+use super::runs::Run;
 use super::{Row, VALUE_BYTES_MAX};
 use crate::journal::Position;
 
 /// Version of this layout; an index of another version is rebuilt.
-const LAYOUT_VERSION: u8 = 2;
+const LAYOUT_VERSION: u8 = 3;
+/// Leaves of a chunk: one tile of the lowest level.
+pub const CHUNK_LEAVES: u64 = 16;
+/// Bytes of a part of a chunk's payload records.
+pub const PART_BYTES: usize = VALUE_BYTES_MAX - 96;
 
 /// Key of [`Head`].
 pub const HEAD_KEY: &[u8] = b"h";
@@ -30,9 +39,14 @@ pub const CHECKPOINT_KEY: &[u8] = b"c";
 /// Key of [`CheckpointRow`], with lines of witnesses.
 pub const COSIGNED_KEY: &[u8] = b"w";
 
-/// Key of a leaf.
-pub fn leaf_key(index: u64) -> Vec<u8> {
-    key(b'l', &[&index.to_be_bytes()])
+/// Key of the leaves of a chunk.
+pub fn leaves_key(chunk: u64) -> Vec<u8> {
+    key(b'l', &[&chunk.to_be_bytes()])
+}
+
+/// Key of a part of the payload records of a chunk.
+pub fn payloads_key(chunk: u64, part: u16) -> Vec<u8> {
+    key(b'p', &[&chunk.to_be_bytes(), &part.to_be_bytes()])
 }
 
 /// Key of a tile of the tree.
@@ -45,9 +59,9 @@ pub fn instance_key(instance: &InstanceId) -> Vec<u8> {
     key(b'd', &[instance.as_bytes()])
 }
 
-/// Key of a statement of a device instance.
-pub fn statement_key(instance: &InstanceId, sequence: u64) -> Vec<u8> {
-    key(b'q', &[instance.as_bytes(), &sequence.to_be_bytes()])
+/// Key of a closed run of a device instance, by its first sequence.
+pub fn run_key(instance: &InstanceId, first: u64) -> Vec<u8> {
+    key(b'q', &[instance.as_bytes(), &first.to_be_bytes()])
 }
 
 /// Key of a stream's head.
@@ -57,7 +71,12 @@ pub fn stream_key(stream: Stream) -> Vec<u8> {
 
 /// Key of an entry of a stream.
 pub fn stream_entry_key(stream: Stream, sequence: u64) -> Vec<u8> {
-    key(b'e', &[&[stream.number()], &sequence.to_be_bytes()])
+    stream_entry_key_of(stream.number(), sequence)
+}
+
+/// The same, by the stream's number.
+pub fn stream_entry_key_of(stream: u8, sequence: u64) -> Vec<u8> {
+    key(b'e', &[&[stream], &sequence.to_be_bytes()])
 }
 
 fn key(letter: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -142,40 +161,59 @@ impl CheckpointRow {
         Some(Self { size, root, at, note })
     }
 
+    /// Whether witnesses signed too.
+    pub fn is_cosigned(&self) -> bool {
+        Note::parse(self.note.as_bytes()).is_ok_and(|note| note.signatures() > 1)
+    }
+
     /// The row with its key, which says whether witnesses signed too. None for a note that is longer than a value may be:
     /// what is then read at the next start is an older checkpoint, which is one all the same.
     pub fn row(&self) -> Option<Row> {
-        let cosigned = Note::parse(self.note.as_bytes()).is_ok_and(|note| note.signatures() > 1);
-        let key = if cosigned { COSIGNED_KEY } else { CHECKPOINT_KEY };
+        let key = if self.is_cosigned() { COSIGNED_KEY } else { CHECKPOINT_KEY };
         let value = self.encode();
         (value.len() <= VALUE_BYTES_MAX).then(|| (key.to_vec(), value))
     }
 }
 
-/// Where an entry lies, and its leaf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeafRow {
-    /// Position of its journal record.
-    pub position: Position,
-    /// The leaf's bytes.
-    pub leaf: Vec<u8>,
+/// The value of a chunk's leaves.
+pub fn leaves_value<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut value = Vec::new();
+    for leaf in leaves {
+        value.push(u8::try_from(leaf.len()).unwrap_or(u8::MAX));
+        value.extend_from_slice(leaf);
+    }
+    value
 }
 
-impl LeafRow {
-    /// The row's value.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + self.leaf.len());
-        push_position(&mut out, self.position);
-        out.extend_from_slice(&self.leaf);
-        out
+/// Reads a chunk's leaves: exactly [`CHUNK_LEAVES`].
+pub fn parse_leaves(value: &[u8]) -> Option<Vec<&[u8]>> {
+    let (mut leaves, mut rest) = (Vec::new(), value);
+    while let Some((length, after)) = rest.split_first() {
+        let (leaf, after) = after.split_at_checked(usize::from(*length))?;
+        leaves.push(leaf);
+        rest = after;
     }
+    (leaves.len() as u64 == CHUNK_LEAVES).then_some(leaves)
+}
 
-    /// Reads the row's value.
-    pub fn parse(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
-        let position = fields.position()?;
-        Some(Self { position, leaf: fields.0.to_vec() })
+/// Adds a payload record to those of a chunk or bundle.
+pub fn push_payload(out: &mut Vec<u8>, codec: u8, stored: &[u8]) {
+    out.extend_from_slice(&u32::try_from(stored.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.push(codec);
+    out.extend_from_slice(stored);
+}
+
+/// Reads the payload records of a chunk or bundle, as (codec, bytes).
+pub fn parse_payloads(bytes: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let (mut records, mut rest) = (Vec::new(), bytes);
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (codec, after) = after.split_first()?;
+        let (stored, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        records.push((*codec, stored));
+        rest = after;
     }
+    Some(records)
 }
 
 /// What the log knows of a device instance.
@@ -194,23 +232,45 @@ pub struct InstanceState {
 }
 
 impl InstanceState {
-    /// The row's value.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.next_sequence.to_be_bytes().to_vec();
+    fn push(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.next_sequence.to_be_bytes());
         out.extend_from_slice(self.last_hash.as_bytes());
         out.extend_from_slice(&self.last_index.to_be_bytes());
         out.extend_from_slice(&self.last_received.ms().to_be_bytes());
         out.extend_from_slice(&self.anchor_size.to_be_bytes());
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let (next_sequence, last_hash) = (fields.number()?, fields.digest()?);
+        let (last_index, last_received) = (fields.number()?, Timestamp(fields.number()?));
+        let anchor_size = fields.number()?;
+        Some(Self { next_sequence, last_hash, last_index, last_received, anchor_size })
+    }
+}
+
+/// A device instance: what the next statement builds on, and the newest ones, which fill no run yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// What the next statement builds on.
+    pub state: InstanceState,
+    /// The newest statements.
+    pub run: Run,
+}
+
+impl InstanceRow {
+    /// The row's value.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.state.push(&mut out);
+        self.run.push(&mut out);
         out
     }
 
     /// Reads the row's value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let mut fields = Fields(value);
-        let (next_sequence, last_hash) = (fields.number()?, fields.digest()?);
-        let (last_index, last_received) = (fields.number()?, Timestamp(fields.number()?));
-        let anchor_size = fields.number()?;
-        fields.end(Self { next_sequence, last_hash, last_index, last_received, anchor_size })
+        let state = InstanceState::read(&mut fields)?;
+        Some(Self { state, run: Run::parse(fields.0)? })
     }
 }
 

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::{Row, Store, StoreError, check_values};
 
-/// Memory for sled's page cache, bytes: its own default is 1 GiB.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Memory for the page cache of the epoch being written, bytes: sled's own default is 1 GiB.
+pub const CACHE_BYTES_WRITTEN: u64 = 64 * 1024 * 1024;
+/// Memory for the page cache of a sealed epoch, bytes: several are open at once.
+pub const CACHE_BYTES_SEALED: u64 = 8 * 1024 * 1024;
 /// What sled says when another process holds its file.
 const LOCK_MESSAGE: &str = "could not acquire lock";
 /// How long a held lock is waited for: sled's threads, and the kernel after a kill, let it go a moment after their
@@ -31,8 +33,8 @@ pub struct SledStore {
 
 impl SledStore {
     /// Opens the store at `path`, making it if there is none: the caller knows whether there must be one.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let tree = open_patiently(path)?;
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let tree = open_patiently(path, cache_bytes)?;
         let system = |source: io::Error| StoreError::System { what: format!("{}: {source}", path.display()) };
         let file = File::open(path.join("db")).map_err(system)?;
         let store = Self { path: path.to_owned(), tree, file };
@@ -75,6 +77,16 @@ impl Store for SledStore {
         })
     }
 
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
+        if from >= to {
+            return Ok(None);
+        }
+        guarded(&self.path, || {
+            let row = self.tree.range(from..to).next_back().transpose()?;
+            Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        })
+    }
+
     fn apply(&self, rows: &[Row]) -> Result<(), StoreError> {
         check_values(rows)?;
         super::written::count(rows);
@@ -91,10 +103,10 @@ impl Store for SledStore {
     }
 }
 
-fn open_patiently(path: &Path) -> Result<::sled::Db, StoreError> {
+fn open_patiently(path: &Path, cache_bytes: u64) -> Result<::sled::Db, StoreError> {
     let config = ::sled::Config::new()
         .path(path)
-        .cache_capacity(CACHE_BYTES)
+        .cache_capacity(cache_bytes)
         .flush_every_ms(None)
         .use_compression(false);
     let begun = Instant::now();

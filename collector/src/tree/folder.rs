@@ -12,6 +12,8 @@ use evidence::tiles::{self, CHECKPOINT_PATH, Content, Tile};
 const FOLDER_MODE: u32 = 0o755;
 /// Mode of files.
 const FILE_MODE: u32 = 0o644;
+/// Modes of folders and files that only their owner may read.
+const PRIVATE_MODES: (u32, u32) = (0o700, 0o600);
 /// Files written and not yet synced: they are synced together, because the first sync makes the others cheap.
 const PENDING_MAX: usize = 64;
 /// Where files lie until they are whole.
@@ -21,6 +23,8 @@ const UNFINISHED: &str = ".new";
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
+    folder_mode: u32,
+    file_mode: u32,
     /// Written, not synced, not in place: the open file, where it lies, where it belongs.
     pending: Vec<(File, PathBuf, PathBuf)>,
     /// Folders that something was renamed into since the last sync.
@@ -30,7 +34,17 @@ pub struct Folder {
 impl Folder {
     /// The tree at `root`, whether or not there is one.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), pending: Vec::new(), dirty: BTreeSet::new() }
+        Self::with_modes(root, (FOLDER_MODE, FILE_MODE))
+    }
+
+    /// A folder of the same kind that is nobody's but its owner's.
+    pub fn private(root: &Path) -> Self {
+        Self::with_modes(root, PRIVATE_MODES)
+    }
+
+    fn with_modes(root: &Path, (folder_mode, file_mode): (u32, u32)) -> Self {
+        let (pending, dirty) = (Vec::new(), BTreeSet::new());
+        Self { root: root.to_owned(), folder_mode, file_mode, pending, dirty }
     }
 
     /// Where it lies.
@@ -41,17 +55,22 @@ impl Folder {
     /// Makes the folders, and removes what an interrupted run left half written.
     pub fn prepare(&mut self) -> io::Result<()> {
         self.pending.clear();
-        make_folders(&self.root, &self.root, &mut self.dirty)?;
+        make_folders(&self.root, &self.root, self.folder_mode, &mut self.dirty)?;
         match fs::remove_dir_all(self.root.join(UNFINISHED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        DirBuilder::new().mode(FOLDER_MODE).create(self.root.join(UNFINISHED))
+        DirBuilder::new().mode(self.folder_mode).create(self.root.join(UNFINISHED))
     }
 
     /// The bytes of exactly this tile; none if there is no such file.
     pub fn tile(&self, tile: &Tile) -> io::Result<Option<Vec<u8>>> {
-        absent(fs::read(self.root.join(tile.path())))
+        self.path_bytes(&tile.path())
+    }
+
+    /// The bytes of the file at a path in the folder; none if there is none.
+    pub fn path_bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        absent(fs::read(self.root.join(path)))
     }
 
     /// The bytes of this tile, cut from the full one if it is not kept by itself any more.
@@ -72,8 +91,12 @@ impl Folder {
 
     /// Puts a tile in its place. It is durable after [`Folder::sync`].
     pub fn put(&mut self, tile: &Tile, bytes: &[u8]) -> io::Result<()> {
-        let path = self.root.join(tile.path());
-        self.write(path, bytes)?;
+        self.put_path(&tile.path(), bytes)
+    }
+
+    /// Puts a file in its place. It is durable after [`Folder::sync`].
+    pub fn put_path(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(self.root.join(path), bytes)?;
         if self.pending.len() >= PENDING_MAX { self.finish_pending() } else { Ok(()) }
     }
 
@@ -108,11 +131,12 @@ impl Folder {
 
     fn write(&mut self, path: PathBuf, bytes: &[u8]) -> io::Result<()> {
         if let Some(folder) = path.parent() {
-            make_folders(&self.root, folder, &mut self.dirty)?;
+            make_folders(&self.root, folder, self.folder_mode, &mut self.dirty)?;
         }
         let unfinished = self.root.join(UNFINISHED).join(self.pending.len().to_string());
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&unfinished)?;
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(self.file_mode).open(&unfinished)?;
         file.write_all(bytes)?;
         self.pending.push((file, unfinished, path));
         Ok(())
@@ -174,17 +198,17 @@ fn absent(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Makes `folder`, at or below `root`; the parents of new folders must be synced.
-fn make_folders(root: &Path, folder: &Path, dirty: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+fn make_folders(root: &Path, folder: &Path, mode: u32, dirty: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     if let Some(parent) = folder.parent() {
         if folder != root {
-            make_folders(root, parent, dirty)?;
+            make_folders(root, parent, mode, dirty)?;
         }
         dirty.insert(parent.to_owned());
     }
-    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+    match DirBuilder::new().mode(mode).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

@@ -86,7 +86,16 @@ fn check_as_a_stranger(root: &Path) -> Checkpoint {
 
 fn fsck_of(bench: &Bench) -> fsck::Report {
     let dir = crate::datadir::DataDir::open(&bench.path()).unwrap();
-    fsck::check(&dir, &fsck::Options { log_keys: &[key()], origin: Some(ORIGIN), high_water: None }).unwrap()
+    fsck::check(
+        &dir,
+        &fsck::Options {
+            log_keys: &[key()],
+            origin: Some(ORIGIN),
+            epoch_leaves: crate::ledger::tests::EPOCH_LEAVES,
+            ..fsck::Options::default()
+        },
+    )
+    .unwrap()
 }
 
 #[test]

@@ -1,0 +1,170 @@
+use std::fs;
+use std::sync::Arc;
+
+use evidence::ids::Digest;
+use evidence::leaf::Kind;
+use evidence::note::VerifierKey;
+
+use crate::datadir::DataDir;
+use crate::fsck;
+use crate::ledger::tests::{Bench, EPOCH_LEAVES, In, ORIGIN, Running, log_key};
+use crate::ledger::{Ledger, LedgerOptions, OpenError};
+use crate::log::BUNDLE_LEAVES;
+use crate::tree::{Folder, PublicTree};
+
+const SEGMENTS_KEPT: u64 = 2;
+
+fn open(bench: &Bench) -> Result<Running, OpenError> {
+    let dir = Arc::new(DataDir::open(&bench.path()).unwrap());
+    let options = LedgerOptions { journal_segments_kept: SEGMENTS_KEPT, ..bench.options() };
+    let (ledger, unstarted) = Ledger::open(dir, &options)?;
+    let report = unstarted.report.clone();
+    let (sequencer, thread) = unstarted.start(bench.writer_options()).unwrap();
+    Ok(Running { ledger, sequencer, thread, report })
+}
+
+fn report(bench: &Bench) -> fsck::Report {
+    let dir = DataDir::open(&bench.path()).unwrap();
+    let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
+    let mark = bench.path().join("high-water");
+    let options = fsck::Options {
+        log_keys: &[key],
+        origin: Some(ORIGIN),
+        high_water: Some(&mark),
+        epoch_leaves: EPOCH_LEAVES,
+        progress: None,
+    };
+    fsck::check(&dir, &options).unwrap()
+}
+
+/// Brings the public tree level, as the server's thread does.
+fn publish(bench: &Bench, running: &Running) {
+    let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
+    let published = running.published();
+    let folder = Folder::new(&bench.path().join("tree"));
+    let (mut tree, _) = PublicTree::open(folder, running.ledger.clone(), &key).unwrap();
+    tree.publish(&published).unwrap();
+}
+
+fn first_segment(bench: &Bench) -> u64 {
+    crate::journal::segment_numbers(&bench.path().join("journal")).unwrap()[0]
+}
+
+/// A log over three epochs whose journal has lost its first segments, closed. The hashes are those of the two
+/// instances' newest statements.
+fn long_log() -> (Bench, [Digest; 2]) {
+    let mut bench = Bench::new();
+    let running = open(&bench).unwrap();
+    let mut last = [Digest::ZERO; 2];
+    for round in 0..6 {
+        for (number, last) in (1_u8..).zip(&mut last) {
+            *last = running.fill_at_once(number, round * 120, 120, *last);
+        }
+        running.act(Kind::POLICY, &[u8::try_from(round).unwrap(); 300]).unwrap();
+        publish(&bench, &running);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while first_segment(&bench) == 0 {
+        // Segments go with the step after the tree has grown.
+        last[0] = running.fill_at_once(1, running.next_sequence(1), 256, last[0]);
+        publish(&bench, &running);
+        assert!(std::time::Instant::now() < deadline, "no segment was dropped");
+    }
+    bench.check(&running);
+    running.stop();
+    (bench, last)
+}
+
+impl Running {
+    fn next_sequence(&self, number: u8) -> u64 {
+        self.ledger.instance(&crate::ledger::tests::instance(number)).unwrap().unwrap().next_sequence
+    }
+}
+
+#[test]
+fn the_log_is_whole_when_its_first_segments_are_gone() {
+    let (mut bench, last) = long_log();
+    let found = report(&bench);
+    assert!(found.sound, "{:?}", found.faults);
+    assert!(found.journal_from > 256 && found.index_size > 2 * EPOCH_LEAVES, "{found:?}");
+    let running = open(&bench).unwrap();
+    assert_eq!(running.report.rebuilt, None);
+    assert!(running.report.indexed_entries < BUNDLE_LEAVES);
+    bench.check(&running);
+    for number in 1..=2 {
+        let instance = crate::ledger::tests::instance(number);
+        let statements = running.ledger.statements(&instance, 0).unwrap();
+        let next = running.next_sequence(number);
+        assert_eq!(statements.len() as u64, next);
+        for (sequence, one) in (0..next).zip(&statements) {
+            assert_eq!(one.sequence, sequence);
+            assert_eq!(running.ledger.statement(&instance, sequence).unwrap(), Some(one.index));
+        }
+        assert_eq!(running.ledger.statement(&instance, next).unwrap(), None);
+        let middle = statements[statements.len() / 2];
+        let from = running.ledger.sequence_received_at(&instance, middle.received).unwrap();
+        assert!(from <= middle.sequence);
+    }
+    running.fill_at_once(2, running.next_sequence(2), 300, last[1]);
+    running.published();
+    bench.check(&running);
+    running.stop();
+    assert!(report(&bench).sound);
+}
+
+#[test]
+fn a_lost_index_is_made_from_bundles_and_journal_with_the_same_root() {
+    let (mut bench, _) = long_log();
+    let before = open(&bench).map(|running| {
+        let snapshot = running.ledger.snapshot();
+        running.stop();
+        snapshot
+    });
+    let before = before.unwrap();
+    for lost in ["sled/epoch-00000002", "sled"] {
+        fs::remove_dir_all(bench.path().join(lost)).unwrap();
+        fs::create_dir_all(bench.path().join("sled")).unwrap();
+        let running = open(&bench).unwrap();
+        assert_eq!(running.ledger.snapshot(), before, "{lost}");
+        bench.check(&running);
+        running.stop();
+        let found = report(&bench);
+        assert!(found.sound, "{lost}: {:?}", found.faults);
+    }
+    // What is nowhere is said, and nothing is changed.
+    fs::remove_dir_all(bench.path().join("sled")).unwrap();
+    fs::create_dir_all(bench.path().join("sled")).unwrap();
+    let bundle = bench.path().join("payload/001");
+    let kept = fs::read(&bundle).unwrap();
+    fs::remove_file(&bundle).unwrap();
+    for _ in 0..2 {
+        let refused = open(&bench).map(|_| ());
+        assert!(matches!(refused, Err(OpenError::Nowhere { from: 256, .. })), "{refused:?}");
+    }
+    fs::write(&bundle, kept).unwrap();
+    let running = open(&bench).unwrap();
+    assert_eq!(running.ledger.snapshot(), before);
+    running.stop();
+}
+
+#[test]
+fn a_begun_epoch_without_a_head_is_made_again() {
+    let mut bench = Bench::new();
+    let running = bench.open(In::Sled).unwrap();
+    let last = running.fill_at_once(1, 0, EPOCH_LEAVES - 1, Digest::ZERO);
+    running.published();
+    running.stop();
+    let half_made = bench.path().join("sled/epoch-00000001");
+    assert!(!half_made.exists());
+    let store = crate::store::sled::SledStore::open(&half_made, 1 << 20).unwrap();
+    crate::store::Store::apply(&store, &[(b"d1".to_vec(), b"half".to_vec())]).unwrap();
+    drop(store);
+    let running = bench.open(In::Sled).unwrap();
+    assert_eq!(running.report.rebuilt, None);
+    running.fill_at_once(1, EPOCH_LEAVES - 1, 600, last);
+    running.published();
+    bench.check(&running);
+    running.stop();
+    let found = report(&bench);
+    assert!(found.sound && found.index_size > EPOCH_LEAVES, "{:?}", found.faults);
+}
