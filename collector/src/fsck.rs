@@ -17,8 +17,8 @@ use crate::data_keys::DataKeys;
 use crate::datadir::DataDir;
 use crate::index::{DeviceLink, EntryError};
 use crate::journal::{
-    EntryRecord, JournalError, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes, Tail,
-    judge_tail, parse_record,
+    EntryRecord, JournalError, JournalReader, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes,
+    Tail, judge_tail, parse_record,
 };
 use crate::log::BUNDLE_LEAVES;
 use crate::payload_bundles::{self, PayloadBundles};
@@ -397,9 +397,9 @@ impl<'a> Walk<'a> {
 
     /// Walks the entries before the first segment of the journal, which lie in the bundles.
     fn bundles(&mut self, dir: &DataDir, first_segment: u64) {
-        let path = crate::journal::segment_path(&dir.journal(), first_segment);
-        let first = std::fs::read(&path).map(|bytes| SegmentBytes::new(first_segment, bytes));
-        let journal_from = first.ok().and_then(|segment| first_index(&segment)).unwrap_or(u64::MAX);
+        let first = Position { segment: first_segment, offset: SEGMENT_HEADER_BYTES };
+        let journal_from = JournalReader::new(&dir.journal()).first_index(first);
+        let journal_from = journal_from.ok().flatten().unwrap_or(u64::MAX);
         let tree = Folder::new(&dir.tree());
         while self.maker.index().size() < journal_from {
             let number = self.maker.index().size() / BUNDLE_LEAVES;
@@ -569,18 +569,6 @@ fn read_checkpoint(options: &Options<'_>, note: &[u8]) -> Result<Checkpoint, Str
 /// Offset of the first record of a segment.
 #[expect(clippy::cast_possible_truncation, reason = "it is 16")]
 const HEADER: usize = SEGMENT_HEADER_BYTES as usize;
-
-/// Index of the first entry of a segment.
-fn first_index(segment: &SegmentBytes) -> Option<u64> {
-    let mut at = HEADER;
-    while let Parsed::Record(record, length) = parse_record(segment.from(at)) {
-        if let Record::Entry(entry) = record {
-            return Some(entry.index);
-        }
-        at += length;
-    }
-    None
-}
 
 /// The next place from which an intact record can be read.
 fn next_record(segment: &SegmentBytes, from: usize) -> Option<usize> {

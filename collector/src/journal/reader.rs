@@ -65,15 +65,22 @@ impl JournalReader {
         Ok(Position { segment, offset: super::SEGMENT_HEADER_BYTES })
     }
 
-    /// Index of the first entry at or after `from` in its segment; none if there is none.
+    /// Index of the first entry at or after `from`; none if there is none before the end or the first damage.
     pub fn first_index(&self, from: Position) -> Result<Option<u64>, JournalError> {
-        let segment = self.segment(from.segment)?;
-        let mut at = usize::try_from(from.offset).unwrap_or(usize::MAX);
-        while let Parsed::Record(record, length) = parse_record(segment.from(at)) {
-            if let Record::Entry(entry) = record {
-                return Ok(Some(entry.index));
+        let mut from = from;
+        // A segment may hold checkpoints only.
+        for number in
+            super::segment_numbers(&self.shared.dir)?.into_iter().filter(|number| *number >= from.segment)
+        {
+            let segment = self.segment(number)?;
+            let mut at = usize::try_from(from.offset).unwrap_or(usize::MAX);
+            while let Parsed::Record(record, length) = parse_record(segment.from(at)) {
+                if let Record::Entry(entry) = record {
+                    return Ok(Some(entry.index));
+                }
+                at = at.saturating_add(length);
             }
-            at = at.saturating_add(length);
+            from = Position { segment: number.saturating_add(1), offset: super::SEGMENT_HEADER_BYTES };
         }
         Ok(None)
     }

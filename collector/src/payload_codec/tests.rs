@@ -16,9 +16,13 @@ fn leaf(kind: Kind, received: u64, salt: &[u8; 32], payload: &[u8]) -> Leaf {
 fn subject(kind: Kind) -> Subject {
     let instance = InstanceId::from_bytes([9; 16]);
     match (kind.stream, kind) {
-        (Stream::Device, Kind::ATTESTATION | Kind::GAP) => {
-            Subject::Statement { instance, sequence: 77, anchor_size: 12, hash: Digest([4; 32]) }
-        }
+        (Stream::Device, Kind::ATTESTATION | Kind::GAP) => Subject::Statement {
+            instance,
+            sequence: 77,
+            anchor_size: 12,
+            observed_minute: (kind == Kind::ATTESTATION).then_some(29_000_000),
+            hash: Digest([4; 32]),
+        },
         (Stream::Device, _) => Subject::Device(instance),
         _ => Subject::Stream,
     }

@@ -140,7 +140,12 @@ impl Panel {
         let dir = crate::datadir::DataDir::open(&self.bench.path()).unwrap();
         let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
         let mark = dir.high_water();
-        let options = fsck::Options { log_keys: &[key], origin: Some(ORIGIN), high_water: Some(&mark) };
+        let options = fsck::Options {
+            log_keys: &[key],
+            origin: Some(ORIGIN),
+            high_water: Some(&mark),
+            ..fsck::Options::default()
+        };
         let report = fsck::check(&dir, &options).unwrap();
         assert!(report.sound, "{:?}", report.faults);
     }
@@ -360,9 +365,9 @@ fn notes_longer_than_a_value_are_cut_to_the_quorum_or_kept_out_of_the_store() {
             panel.fail(&question);
             panel.wait("the comparison", |panel| panel.signing() == Signing::Active);
             std::thread::sleep(Duration::from_millis(20));
-            assert_eq!(panel.published_size(), if is_stored { 3 } else { 0 });
+            // The journal has it, whether or not it fits the index.
+            assert_eq!(panel.published_size(), 3);
             panel.cosign(&question);
-            panel.wait("publishing", |panel| panel.published_size() == 3);
             panel.stop();
         }
     }
