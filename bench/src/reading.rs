@@ -124,7 +124,12 @@ pub fn check(data: &Path) -> anyhow::Result<Checked> {
     let dir = DataDir::open(data)?;
     let high_water = dir.high_water();
     let begun = Instant::now();
-    let options = fsck::Options { log_keys: &keys, origin: Some(ORIGIN), high_water: Some(&high_water) };
+    let options = fsck::Options {
+        log_keys: &keys,
+        origin: Some(ORIGIN),
+        high_water: Some(&high_water),
+        ..fsck::Options::default()
+    };
     let report = fsck::check(&dir, &options)?;
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Checked {

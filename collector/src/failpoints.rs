@@ -32,7 +32,7 @@
 //! | `data-keys-renamed` | the same, or the file without the keys |
 
 /// Every point of the log, in the order of commitments.
-pub const POINTS: [&str; 15] = [
+pub const POINTS: [&str; 13] = [
     "group-formed",
     "journal-half-written",
     "journal-written",
@@ -41,8 +41,6 @@ pub const POINTS: [&str; 15] = [
     "bundles-synced",
     "index-applied",
     "index-synced",
-    "epoch-begun",
-    "segment-dropped",
     "segment-created",
     "segment-continued",
     "checkpoint-signed",
@@ -52,6 +50,9 @@ pub const POINTS: [&str; 15] = [
 
 /// The point of a log with witnesses.
 pub const WITNESS_POINTS: [&str; 1] = ["cosigned-synced"];
+
+/// The points that only a long log, or one of small epochs and segments, reaches.
+pub const LONG_POINTS: [&str; 2] = ["epoch-begun", "segment-dropped"];
 
 /// The points of the public tree, which follows the log in a thread of its own while the server runs.
 pub const TREE_POINTS: [&str; 3] = ["tree-tiles-put", "tree-tiles-synced", "tree-checkpoint-synced"];
@@ -85,7 +86,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{KEY_POINTS, POINTS, TREE_POINTS, WITNESS_POINTS};
+    use super::{KEY_POINTS, LONG_POINTS, POINTS, TREE_POINTS, WITNESS_POINTS};
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -100,7 +101,8 @@ mod armed {
     fn configured() -> Option<Armed> {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        let mut all = POINTS.iter().chain(&TREE_POINTS).chain(&KEY_POINTS).chain(&WITNESS_POINTS);
+        let mut all =
+            POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS).chain(&KEY_POINTS).chain(&WITNESS_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),

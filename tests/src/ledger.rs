@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use collector::datadir::DataDir;
 use collector::fsck;
 use collector::ledger::{Ledger, LedgerOptions};
+use collector::log::BUNDLE_LEAVES;
 use collector::sequencer::{Context, NewEntry, WriterOptions, system_random};
 use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
@@ -23,6 +25,8 @@ pub const ORIGIN: &str = "example.org/log/crash";
 pub const SEGMENT_BYTES: u64 = 8192;
 /// Segments that hold the longest payload, bytes, and yet are met with their ends.
 pub const SEGMENT_BYTES_LONG: u64 = 160 << 10;
+/// Leaves of an epoch of the index: the least there can be.
+pub const EPOCH_LEAVES: u64 = 256;
 /// Kind of the acts.
 pub const ACT: Kind = Kind::DETAIL;
 
@@ -37,12 +41,18 @@ impl Clock for Still {
 
 /// How a ledger of segments of that length is opened.
 pub fn options(segment_bytes: u64) -> LedgerOptions {
-    LedgerOptions { segment_bytes, ..LedgerOptions::default() }
+    LedgerOptions {
+        segment_bytes,
+        epoch_leaves: EPOCH_LEAVES,
+        journal_segments_kept: 1,
+        ..LedgerOptions::default()
+    }
 }
 
 /// Length of the segments of a ledger, as its first one has it.
 pub fn segment_bytes(data: &Path) -> anyhow::Result<u64> {
-    Ok(std::fs::metadata(data.join("journal/00000000.seg"))?.len())
+    let first = std::fs::read_dir(data.join("journal"))?.next().context("a journal has a segment")??;
+    Ok(first.metadata()?.len())
 }
 
 /// How its sequencer is started.
@@ -75,8 +85,19 @@ pub fn check(path: &Path) -> anyhow::Result<fsck::Report> {
     let keys = [verifier_key()?];
     let dir = DataDir::open(path)?;
     let high_water = dir.high_water();
-    let options = fsck::Options { log_keys: &keys, origin: Some(ORIGIN), high_water: Some(&high_water) };
+    let options = fsck::Options {
+        log_keys: &keys,
+        origin: Some(ORIGIN),
+        high_water: Some(&high_water),
+        epoch_leaves: EPOCH_LEAVES,
+        progress: None,
+    };
     Ok(fsck::check(&dir, &options)?)
+}
+
+/// Whether the index holds every whole bundle, as it does after a stop in good order.
+pub fn is_indexed(report: &fsck::Report) -> bool {
+    report.index_size == report.size / BUNDLE_LEAVES * BUNDLE_LEAVES
 }
 
 /// The one device.

@@ -176,7 +176,7 @@ fn comes_back(data: &Path, told: &mut Told) -> Result<(), String> {
         return Err(format!("opened and not signed: {}", looked.err));
     }
     let report = ledger::check(Path::new(data)).map_err(|error| format!("{error:#}"))?;
-    if !report.sound || report.index_behind {
+    if !report.sound || !ledger::is_indexed(&report) {
         return Err(format!("not sound after it was opened: {:?}", report.faults));
     }
     Ok(())

@@ -66,11 +66,10 @@ impl JournalReader {
     }
 
     /// Index of the first entry at or after `from`; none if there is none before the end or the first damage.
-    pub fn first_index(&self, from: Position) -> Result<Option<u64>, JournalError> {
-        let mut from = from;
+    pub fn first_index(&self, mut from: Position) -> Result<Option<u64>, JournalError> {
+        let first = from.segment;
         // A segment may hold checkpoints only.
-        for number in
-            super::segment_numbers(&self.shared.dir)?.into_iter().filter(|number| *number >= from.segment)
+        for number in super::segment_numbers(&self.shared.dir)?.into_iter().filter(|number| *number >= first)
         {
             let segment = self.segment(number)?;
             let mut at = usize::try_from(from.offset).unwrap_or(usize::MAX);

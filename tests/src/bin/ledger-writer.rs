@@ -1,6 +1,7 @@
 //! Writes to a ledger until it is stopped, telling on standard output what it was answered. For the tests that stop it.
 //!
 //! - `ledger-writer write DIR COUNT`: submits statements 0 to COUNT − 1 of one device, from 0, and stops in good order.
+//! - `ledger-writer drop DIR COUNT`: the same with a public tree beside it, so that the journal lets go of segments.
 //! - `ledger-writer mix DIR SEED [no-sync]`: groups of statements and acts of all sizes, without end. With `no-sync` the
 //!   journal's syncs do nothing: what a test finds that can lose something. With `tree` the public tree follows.
 //! - `ledger-writer tree DIR`: opens the public tree beside the ledger, tells what it had to make again, and brings it level.
@@ -30,6 +31,8 @@ use tests::seeded::Seeded;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(4);
 /// Statements of one group at most.
 const TOGETHER_MAX: usize = 24;
+/// Statements between two checkpoints of the public tree.
+const TREE_EVERY: u64 = 32;
 /// Statements that are submitted once more after a restart.
 const AGAIN: u64 = 20;
 
@@ -40,6 +43,14 @@ fn main() -> anyhow::Result<ExitCode> {
         ["write", dir, count] => {
             let open = open(dir, Arc::new(SystemIo), Duration::ZERO)?;
             write(&open, count.parse()?)?;
+            open.stop()?;
+        }
+        ["drop", dir, count] => {
+            let open = open(dir, Arc::new(SystemIo), Duration::ZERO)?;
+            let mut tree = open_tree(dir, &open)?;
+            write_with(&open, count.parse()?, |sequence| {
+                if sequence % TREE_EVERY == 0 { follow(&mut tree, &open.ledger) } else { Ok(()) }
+            })?;
             open.stop()?;
         }
         ["mix", dir, seed] => mix(&open(dir, Arc::new(SystemIo), CHECKPOINT_INTERVAL)?, seed.parse()?, None)?,
@@ -131,6 +142,14 @@ impl Open {
 }
 
 fn write(open: &Open, count: u64) -> anyhow::Result<()> {
+    write_with(open, count, |_| Ok(()))
+}
+
+fn write_with(
+    open: &Open,
+    count: u64,
+    mut after: impl FnMut(u64) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut previous = Digest::ZERO;
     for sequence in 0..count {
         let envelope = ledger::statement(sequence, previous)?;
@@ -138,6 +157,7 @@ fn write(open: &Open, count: u64) -> anyhow::Result<()> {
         let answer = open.sequencer.submit(Device::new(&envelope)?)?;
         tell_stored(sequence, &envelope, answer.blocking_recv()??)?;
         tell_checkpoint(&open.ledger)?;
+        after(sequence)?;
     }
     Ok(())
 }
