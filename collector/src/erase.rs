@@ -11,6 +11,7 @@ use evidence::erasure::Scope;
 use evidence::ids::{DeviceId, Name, PersonId};
 use evidence::time::{DAY_MS, DayLabel, Timestamp};
 
+use crate::evidence_index::statements;
 use crate::state::{State, StateError};
 
 /// Days that statements are kept at least under the configuration's rule: a window of a year, and the time to report.
@@ -115,8 +116,9 @@ pub fn plan(state: &State, retention_days: u64, request: &Request) -> Result<Pla
     }
     let sealed: std::collections::BTreeSet<&Scope> = known.iter().map(|(scope, _)| scope).collect();
     let mut plain = 0;
-    for (device, _) in roster.devices() {
-        for seen in book.evidence.of(device) {
+    for (device, record) in roster.devices() {
+        let seen = statements(&state.ledger, record, Timestamp(0), u64::MAX, book.authority.erasures());
+        for seen in seen? {
             let scope = Scope::device(seen.instance, seen.received);
             plain += u64::from(asked(&scope, device) && !sealed.contains(&scope));
         }

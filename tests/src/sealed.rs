@@ -57,7 +57,7 @@ impl DataKeys {
         };
         let statement = kind.stream == Stream::Device && matches!(kind.number, 1 | 2);
         let subject = match kind.stream {
-            Stream::Device if statement => 64,
+            Stream::Device if statement => 68,
             Stream::Device => 16,
             _ => 0,
         };
