@@ -1,6 +1,8 @@
 //! Bringing an index level with the journal: what is in the journal after it, or in the bundles before the journal.
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use evidence::ids::Digest;
@@ -16,7 +18,7 @@ use crate::journal::{EntryRecord, Journal, JournalError, JournalReader, Position
 use crate::log::{self, BUNDLE_LEAVES};
 use crate::payload_bundles::{self, PayloadBundles};
 use crate::payload_codec::Stored;
-use crate::row_maker::{MakeError, RowMaker};
+use crate::row_maker::{MakeError, PayloadBundle, RowMaker};
 use crate::store::StoreError;
 use crate::store::rows::CheckpointRow;
 use crate::tail::Tail;
@@ -63,7 +65,7 @@ pub(super) fn follow(epochs: Epochs, journal: &Journal, dir: &DataDir) -> Result
         Err(error) => return Err(error.into()),
     };
     let first = reader.first()?;
-    let mut follower = Follower::new(epochs, index, checkpoints);
+    let mut follower = Follower::new(epochs, dir, index, checkpoints);
     let mut from = head.next;
     if head.next <= first {
         // What the journal does not reach back to comes from the bundles, and may overlap with its first entries.
@@ -131,6 +133,8 @@ enum Pending {
 /// Applies journal records: to what the next entry builds on, and, as whole bundles, to the index.
 struct Follower {
     epochs: Epochs,
+    payloads: PayloadBundles,
+    root: PathBuf,
     tail: RwLock<Tail>,
     /// Over every sealed entry.
     index: Index,
@@ -156,6 +160,8 @@ impl Follower {
         let (bundled, waiting, indexed_entries) = (0, 0, 0);
         Self {
             epochs,
+            payloads: PayloadBundles::new(&dir.payloads()),
+            root: dir.payloads(),
             tail,
             index,
             maker,
@@ -260,8 +266,15 @@ impl Follower {
         Ok(())
     }
 
+    /// Writes a step in the order of [`crate::indexer`].
     fn write(&mut self, next: Position) -> Result<(), OpenError> {
-        let step = self.maker.take_step(next);
+        let mut step = self.maker.take_step(next);
+        let bundles = std::mem::take(&mut step.bundles);
+        self.put(&bundles).map_err(|source| OpenError::Io {
+            what: "write the payload bundles in",
+            path: self.root.clone(),
+            source,
+        })?;
         for batch in batches(&step.rows) {
             self.epochs.apply(batch)?;
         }
@@ -270,6 +283,17 @@ impl Follower {
         let size = self.maker.index().size();
         self.tail.write().unwrap_or_else(PoisonError::into_inner).trim(size);
         Ok(())
+    }
+
+    fn put(&mut self, bundles: &[PayloadBundle]) -> io::Result<()> {
+        if bundles.is_empty() {
+            return Ok(());
+        }
+        self.payloads.prepare()?;
+        for bundle in bundles {
+            self.payloads.put(bundle.number, &bundle.bytes)?;
+        }
+        self.payloads.sync()
     }
 
     /// Takes entries from the public tree's bundles and the payload bundles, up to where the journal begins.
