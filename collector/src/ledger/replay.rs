@@ -153,7 +153,12 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(epochs: Epochs, index: Index, [checkpoint, cosigned]: [Option<CheckpointRow>; 2]) -> Self {
+    fn new(
+        epochs: Epochs,
+        dir: &DataDir,
+        index: Index,
+        [checkpoint, cosigned]: [Option<CheckpointRow>; 2],
+    ) -> Self {
         let sealed_size = index.size();
         let (positions, pending) = (Vec::new(), VecDeque::new());
         let (tail, maker) = (RwLock::new(Tail::new(sealed_size)), RowMaker::new(index.clone()));

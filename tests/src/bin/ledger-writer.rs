@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<ExitCode> {
             open.stop()?;
         }
         ["drop", dir, count] => {
-            let open = open(dir, Arc::new(SystemIo), Duration::ZERO)?;
+            let open = open_keeping(dir, Arc::new(SystemIo), Duration::ZERO, 1)?;
             let mut tree = open_tree(dir, &open)?;
             write_with(&open, count.parse()?, |sequence| {
                 if sequence % TREE_EVERY == 0 { follow(&mut tree, &open.ledger) } else { Ok(()) }
@@ -112,10 +112,21 @@ struct Open {
 
 /// Opens as the collector does, and tells what that found.
 fn open(dir: &str, io: Arc<dyn Io>, checkpoint_interval: Duration) -> anyhow::Result<Open> {
+    open_keeping(dir, io, checkpoint_interval, u64::MAX)
+}
+
+/// The same, keeping that many segments of the journal which nothing needs.
+fn open_keeping(
+    dir: &str,
+    io: Arc<dyn Io>,
+    checkpoint_interval: Duration,
+    segments: u64,
+) -> anyhow::Result<Open> {
     let path = Path::new(dir);
     let dir = Arc::new(DataDir::open(path)?);
     let mut options = ledger::options(ledger::segment_bytes(path)?);
     options.io = io;
+    options.journal_segments_kept = segments;
     let mut writer_options = ledger::writer_options(&dir)?;
     writer_options.checkpoint_interval = checkpoint_interval;
     let (ledger, unstarted) = Ledger::open(dir, &options)?;
