@@ -288,6 +288,7 @@ fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()
         witness_roots,
         witness_recosign_seconds: crate::config::witness_recosign_seconds_default(),
         segment_bytes: arguments.segment_bytes,
+        journal_segments_kept: crate::config::journal_segments_kept_default(),
         checkpoint_interval_ms: 1_000,
         free_bytes_min: arguments.free_bytes_min,
         ballast_bytes: arguments.ballast_bytes,

@@ -60,6 +60,9 @@ pub struct Config {
     /// Length of a journal segment, bytes.
     #[serde(default = "segment_bytes_default")]
     pub segment_bytes: u64,
+    /// Full journal segments kept although index, public tree and payload bundles hold what is in them.
+    #[serde(default = "journal_segments_kept_default")]
+    pub journal_segments_kept: u64,
     /// Time between checkpoints, milliseconds.
     #[serde(default = "checkpoint_interval_ms_default")]
     pub checkpoint_interval_ms: u64,
@@ -110,6 +113,10 @@ pub(crate) fn witness_recosign_seconds_default() -> u64 {
 
 fn segment_bytes_default() -> u64 {
     crate::journal::SEGMENT_BYTES_DEFAULT
+}
+
+pub(crate) fn journal_segments_kept_default() -> u64 {
+    crate::ledger::JOURNAL_SEGMENTS_KEPT_DEFAULT
 }
 
 fn checkpoint_interval_ms_default() -> u64 {

@@ -116,7 +116,11 @@ impl Node {
         let log_key = secrets::signing_key(&dir.keys().join("log.key"))?;
         let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
         let identities = Arc::new(Identities::open(&dir, &trust_domain)?);
-        let options = LedgerOptions { segment_bytes: config.segment_bytes, ..LedgerOptions::default() };
+        let options = LedgerOptions {
+            segment_bytes: config.segment_bytes,
+            journal_segments_kept: config.journal_segments_kept,
+            ..LedgerOptions::default()
+        };
         let (ledger, mut unstarted) = Ledger::open(Arc::clone(&dir), &options)?;
         let report = std::mem::take(&mut unstarted.report);
         let book = Arc::new(RwLock::new(Book::replay(&config.origin, &ledger, progress)?));

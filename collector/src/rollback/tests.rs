@@ -16,6 +16,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         witness_roots: None,
         witness_recosign_seconds: 600,
         segment_bytes: 1 << 20,
+        journal_segments_kept: crate::config::journal_segments_kept_default(),
         checkpoint_interval_ms: 1_000,
         free_bytes_min: 0,
         ballast_bytes: 0,
