@@ -362,11 +362,11 @@ impl<'a> Walk<'a> {
         let nothing = |_: &InstanceId| Ok(None);
         if let Err(error) = self.maker.add(&leaf, bytes, (codec, &stored), link, &nothing) {
             self.whole = false;
-            let (MakeError::Entry(EntryError(what)), _) = (error, ()) else { return };
+            let MakeError::Entry(EntryError(what)) = error else { return };
             return self.fault_of(Part::Entry, at, Some(index), what.to_owned());
         }
         let size = self.maker.index().size();
-        if let Some(progress) = self.options.progress.filter(|_| size % PROGRESS_ENTRIES == 0) {
+        if let Some(progress) = self.options.progress.filter(|_| size.is_multiple_of(PROGRESS_ENTRIES)) {
             progress(size);
         }
         if self.whole && self.index.is_boundary(size) {

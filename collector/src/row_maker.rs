@@ -1,6 +1,7 @@
 //! From entries to the rows of an epoch and to payload bundles: one pure function of the log, used when the log is
 //! indexed, when an index is rebuilt, and when `fsck` asks what it must hold.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use evidence::ids::InstanceId;
@@ -160,11 +161,13 @@ impl RowMaker {
         load: LoadInstance<'_>,
     ) -> Result<(), MakeError> {
         let Some(state) = self.index.instance(&link.instance) else { return Ok(()) };
-        if !self.instances.contains_key(&link.instance) {
-            let row = load(&link.instance)?.unwrap_or(InstanceRow { state, run: Run::default() });
-            self.instances.insert(link.instance, row);
-        }
-        let Some(row) = self.instances.get_mut(&link.instance) else { return Ok(()) };
+        let row = match self.instances.entry(link.instance) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let stored = load(&link.instance)?;
+                place.insert(stored.unwrap_or(InstanceRow { state, run: Run::default() }))
+            }
+        };
         row.state = state;
         let statement = RunStatement {
             sequence: link.sequence,

@@ -3,7 +3,12 @@
 //! The rows are those on which implementations of C2SP formats are known to differ. The parsers are the entry functions that
 //! the fuzzer runs (`fuzz/src/lib.rs`): they panic where what was taken is not written back as it was.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot read")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test stops at what it cannot read"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -94,7 +94,7 @@ impl IndexWalk {
 
     /// True if rows must be taken once there are `size` entries.
     pub(super) fn is_boundary(&self, size: u64) -> bool {
-        size % STEP_ENTRIES == 0 || size % self.epoch_leaves == 0 || size == self.size()
+        size.is_multiple_of(STEP_ENTRIES) || size.is_multiple_of(self.epoch_leaves) || size == self.size()
     }
 
     /// Takes the place of an entry's record.
@@ -140,7 +140,7 @@ impl IndexWalk {
                 self.fault("its head states another root or time than the entries have".to_owned());
             }
         }
-        if to % self.epoch_leaves == 0 || to >= self.size() {
+        if to.is_multiple_of(self.epoch_leaves) || to >= self.size() {
             for (key, value) in maker.instance_rows() {
                 self.late.insert(key, Value::of(&value));
             }

@@ -126,8 +126,15 @@ fn check_checkpoint(level: Level) -> Result<Followed, OpenError> {
 
 /// A record that is not in the index yet.
 enum Pending {
-    Entry { at: Position, leaf: Leaf, record: EntryRecord, link: Option<DeviceLink> },
+    Entry(Box<PendingEntry>),
     Checkpoint(CheckpointRow),
+}
+
+struct PendingEntry {
+    at: Position,
+    leaf: Leaf,
+    record: EntryRecord,
+    link: Option<DeviceLink>,
 }
 
 /// Applies journal records: to what the next entry builds on, and, as whole bundles, to the index.
@@ -194,7 +201,7 @@ impl Follower {
                 let added = self.index.add(&leaf, record.leaf.clone(), link);
                 added.map_err(|EntryError(what)| damaged(what))?;
                 self.positions.push(at);
-                self.pending.push_back(Pending::Entry { at, leaf, record, link });
+                self.pending.push_back(Pending::Entry(Box::new(PendingEntry { at, leaf, record, link })));
                 self.waiting += 1;
                 self.indexed_entries += 1;
             }
@@ -242,7 +249,7 @@ impl Follower {
             }
             self.feed(to)?;
             let next = self.pending.iter().find_map(|pending| match pending {
-                Pending::Entry { at, .. } => Some(*at),
+                Pending::Entry(entry) => Some(entry.at),
                 Pending::Checkpoint(_) => None,
             });
             self.write(next.unwrap_or(end))?;
@@ -255,11 +262,12 @@ impl Follower {
         let load = |instance: &_| epochs.instance(instance);
         while let Some(next) = pending.pop_front() {
             match next {
-                Pending::Entry { .. } if maker.index().size() >= to => {
+                Pending::Entry(_) if maker.index().size() >= to => {
                     pending.push_front(next);
                     break;
                 }
-                Pending::Entry { at, leaf, record, link } => {
+                Pending::Entry(entry) => {
+                    let PendingEntry { at, leaf, record, link } = *entry;
                     let payload = (record.codec, record.stored.as_slice());
                     let made = maker.add(&leaf, record.leaf, payload, link, &load);
                     made.map_err(|error| make_error(error, at))?;
@@ -339,7 +347,10 @@ impl Follower {
             drop(self.index.take_changes());
             self.sealed_size = self.index.size();
             let size = self.sealed_size;
-            if size % STEP_ENTRIES_MAX == 0 || size % self.epochs.leaves() == 0 || size >= journal_from {
+            if size.is_multiple_of(STEP_ENTRIES_MAX)
+                || size.is_multiple_of(self.epochs.leaves())
+                || size >= journal_from
+            {
                 self.write(first)?;
             }
             self.tail = RwLock::new(Tail::new(size));

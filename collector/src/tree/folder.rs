@@ -23,8 +23,8 @@ const UNFINISHED: &str = ".new";
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    folder_mode: u32,
-    file_mode: u32,
+    /// Modes of folders and of files.
+    modes: (u32, u32),
     /// Written, not synced, not in place: the open file, where it lies, where it belongs.
     pending: Vec<(File, PathBuf, PathBuf)>,
     /// Folders that something was renamed into since the last sync.
@@ -42,9 +42,9 @@ impl Folder {
         Self::with_modes(root, PRIVATE_MODES)
     }
 
-    fn with_modes(root: &Path, (folder_mode, file_mode): (u32, u32)) -> Self {
+    fn with_modes(root: &Path, modes: (u32, u32)) -> Self {
         let (pending, dirty) = (Vec::new(), BTreeSet::new());
-        Self { root: root.to_owned(), folder_mode, file_mode, pending, dirty }
+        Self { root: root.to_owned(), modes, pending, dirty }
     }
 
     /// Where it lies.
@@ -55,12 +55,12 @@ impl Folder {
     /// Makes the folders, and removes what an interrupted run left half written.
     pub fn prepare(&mut self) -> io::Result<()> {
         self.pending.clear();
-        make_folders(&self.root, &self.root, self.folder_mode, &mut self.dirty)?;
+        make_folders(&self.root, &self.root, self.modes.0, &mut self.dirty)?;
         match fs::remove_dir_all(self.root.join(UNFINISHED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        DirBuilder::new().mode(self.folder_mode).create(self.root.join(UNFINISHED))
+        DirBuilder::new().mode(self.modes.0).create(self.root.join(UNFINISHED))
     }
 
     /// The bytes of exactly this tile; none if there is no such file.
@@ -131,12 +131,12 @@ impl Folder {
 
     fn write(&mut self, path: PathBuf, bytes: &[u8]) -> io::Result<()> {
         if let Some(folder) = path.parent() {
-            make_folders(&self.root, folder, self.folder_mode, &mut self.dirty)?;
+            make_folders(&self.root, folder, self.modes.0, &mut self.dirty)?;
         }
         let unfinished = self.root.join(UNFINISHED).join(self.pending.len().to_string());
         let mut options = OpenOptions::new();
         let mut file =
-            options.write(true).create(true).truncate(true).mode(self.file_mode).open(&unfinished)?;
+            options.write(true).create(true).truncate(true).mode(self.modes.1).open(&unfinished)?;
         file.write_all(bytes)?;
         self.pending.push((file, unfinished, path));
         Ok(())
