@@ -182,6 +182,14 @@ impl Epochs {
         Ok(store)
     }
 
+    /// Closes the sealed epochs that are open: each holds memory.
+    pub fn close_sealed(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = open.newest;
+        open.stores.retain(|epoch, _| *epoch == newest);
+        open.order.clear();
+    }
+
     /// The store that holds the leaf at `index`.
     pub fn of_leaf(&self, index: u64) -> Result<Arc<dyn Store>, StoreError> {
         self.epoch(index / self.leaves)

@@ -13,6 +13,8 @@
 //!
 //! So sled ≤ journal at any moment, and an entry is always in the journal or in both sled and bundles.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ mod tests;
 pub(crate) const STEP_ENTRIES_MAX: u64 = 16_384;
 /// Time between steps at least: larger steps write each device's row less often.
 const STEP_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between two looks without a step: the public tree may have grown, so that segments can go.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 /// Entries that may wait for the indexer before the sequencer waits for it: bounds memory (300 bytes each) and what a
 /// start after a kill reads again.
 pub(crate) const TAIL_ENTRIES_MAX: u64 = 131_072;
@@ -70,8 +74,10 @@ pub(crate) struct Indexer {
     ledger: Ledger,
     maker: RowMaker,
     bundles: PayloadBundles,
-    /// Newest checkpoint taken in.
+    /// Segment of the newest checkpoint taken in.
     checkpoint_segment: u64,
+    /// Journal segments whose entries are all indexed, or the one being read, with the entries up to their end.
+    segments: BTreeMap<u64, u64>,
     segments_kept: u64,
 }
 
@@ -88,8 +94,11 @@ impl Indexer {
             None => Index::new(),
         };
         let checkpoint_segment = epochs.checkpoint()?.map_or(0, |row| row.at.segment);
+        // Which entries the older segments end with is not known: none beyond what is indexed.
+        let newest = epochs.head()?.map_or(0, |head| head.next.segment);
+        let segments = (0..newest).map(|segment| (segment, index.size())).next_back().into_iter().collect();
         let maker = RowMaker::new(index);
-        Ok(Self { ledger, maker, bundles, checkpoint_segment, segments_kept })
+        Ok(Self { ledger, maker, bundles, checkpoint_segment, segments, segments_kept })
     }
 
     /// One step over the whole bundles that wait, if there are any. Gives how many entries it took.
@@ -143,7 +152,7 @@ impl Indexer {
 
     /// Reads the records of `entries` back and gives them to the maker.
     fn read(&mut self, start: Position, next: Position, entries: Vec<TailEntry>) -> Result<(), StepError> {
-        let Self { ledger, maker, checkpoint_segment, .. } = self;
+        let Self { ledger, maker, checkpoint_segment, segments, .. } = self;
         let load = |instance: &_| ledger.shared.epochs.instance(instance);
         let mut entries = entries.into_iter();
         ledger.shared.journal.replay(start, next, |at, record| match record {
@@ -156,7 +165,10 @@ impl Indexer {
                 let leaf = Leaf::parse(&record.leaf).map_err(|_| differs("a leaf has an unknown form"))?;
                 let payload = (record.codec, record.stored.as_slice());
                 match maker.add(&leaf, record.leaf, payload, expected.added.link, &load) {
-                    Ok(_) => Ok(()),
+                    Ok(index) => {
+                        segments.insert(at.segment, index.saturating_add(1));
+                        Ok(())
+                    }
                     Err(MakeError::Store(error)) => Err(error.into()),
                     Err(MakeError::Entry(EntryError(what))) => Err(differs(what)),
                 }
@@ -176,20 +188,21 @@ impl Indexer {
     }
 
     /// Removes journal segments that nothing needs. The newest are kept for people who look for what happened.
-    fn drop_segments(&self) -> Result<(), StepError> {
+    fn drop_segments(&mut self) -> Result<(), StepError> {
         let shared = &self.ledger.shared;
         let tail = shared.tail.read().unwrap_or_else(PoisonError::into_inner);
-        let (size, next) = (tail.first(), tail.entry(tail.first()).map(|entry| entry.position));
+        let next = tail.entry(tail.first()).map(|entry| entry.position);
         drop(tail);
         let end = *shared.journal_end.read().unwrap_or_else(PoisonError::into_inner);
-        let in_tree = shared.tree_size.load(std::sync::atomic::Ordering::Acquire);
-        // What the tree does not hold yet is not told by segment, so the tree must hold all that sled does.
-        if in_tree / BUNDLE_LEAVES * BUNDLE_LEAVES < size {
-            return Ok(());
-        }
+        let in_tree = shared.tree_size.load(Ordering::Acquire) / BUNDLE_LEAVES * BUNDLE_LEAVES;
+        // Indexed, in payload bundles, and before a signed checkpoint.
         let needed = next.unwrap_or(end).segment.min(self.checkpoint_segment);
-        let kept = end.segment.saturating_sub(self.segments_kept);
-        Ok(shared.journal.drop_below(needed.min(kept))?)
+        let below = needed.min(end.segment.saturating_sub(self.segments_kept));
+        let held = self.segments.range(..below).filter(|(_, entries)| **entries <= in_tree);
+        let Some(last) = held.map(|(segment, _)| *segment).next_back() else { return Ok(()) };
+        shared.journal.drop_below(last.saturating_add(1))?;
+        self.segments = self.segments.split_off(&last.saturating_add(1));
+        Ok(())
     }
 }
 
@@ -290,12 +303,12 @@ impl Indexer {
             }
             // The sequencer may have committed since: a missed call costs one interval.
             while !signal.stop {
-                let left = STEP_INTERVAL.saturating_sub(begun.elapsed());
-                if left.is_zero() && self.is_due() {
+                let interval = if self.is_due() { STEP_INTERVAL } else { IDLE_INTERVAL };
+                let left = interval.saturating_sub(begun.elapsed());
+                if left.is_zero() {
                     break;
                 }
-                let wait = if left.is_zero() { STEP_INTERVAL } else { left };
-                (signal, _) = changed.wait_timeout(signal, wait).unwrap_or_else(PoisonError::into_inner);
+                (signal, _) = changed.wait_timeout(signal, left).unwrap_or_else(PoisonError::into_inner);
             }
             if signal.stop && !self.is_due() {
                 return Ok(());

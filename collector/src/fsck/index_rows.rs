@@ -147,6 +147,9 @@ impl IndexWalk {
             let outcome = self.compare_late(epoch);
             self.failed(outcome);
             self.late.clear();
+            if let Some(epochs) = &self.epochs {
+                epochs.close_sealed();
+            }
         }
     }
 
