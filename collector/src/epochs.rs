@@ -42,12 +42,18 @@ pub trait StoreMaker: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct SledEpochs {
     folder: PathBuf,
+    inspected: bool,
 }
 
 impl SledEpochs {
     /// The epochs in `folder`.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), inspected: false }
+    }
+
+    /// The same, for somebody who removes nothing.
+    pub fn inspected(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), inspected: true }
     }
 
     /// Where an epoch lies.
@@ -78,6 +84,9 @@ impl StoreMaker for SledEpochs {
     }
 
     fn discard(&self, epoch: u64) -> Result<(), StoreError> {
+        if self.inspected {
+            return Ok(());
+        }
         let path = self.path(epoch);
         std::fs::remove_dir_all(&path)
             .and_then(|()| std::fs::File::open(&self.folder)?.sync_all())

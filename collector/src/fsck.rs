@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use evidence::ids::{Digest, InstanceId};
-use evidence::leaf::{Kind, Leaf};
+use evidence::leaf::Kind;
 use evidence::merkle::empty_root;
 use evidence::note::{Checkpoint, Note, VerifierKey};
 use evidence::tiles::{Content, TILE_WIDTH, Tile};
@@ -22,17 +22,18 @@ use crate::journal::{
 };
 use crate::log::BUNDLE_LEAVES;
 use crate::payload_bundles::{self, PayloadBundles};
-use crate::payload_codec::{self, Opened, Stored};
 use crate::row_maker::{MakeError, RowMaker};
 use crate::sequencer::high_water;
 use crate::tree::Folder;
 
+mod decode;
 mod fault;
 mod index_rows;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use decode::{Decoded, decode_all};
 pub use fault::{Fault, Part};
 use index_rows::IndexWalk;
 use tree::TreeWalk;
@@ -138,6 +139,8 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
     Ok(walk.report(numbers.len() as u64))
 }
 
+/// Records walked at once: enough for every processor, a few megabytes.
+const QUEUE_RECORDS: usize = 8192;
 /// Entries between two calls of the progress function.
 const PROGRESS_ENTRIES: u64 = 4096;
 
@@ -146,6 +149,8 @@ struct Walk<'a> {
     maker: RowMaker,
     /// None: there are none, or they cannot be read, and then nothing sealed is opened.
     keys: Option<DataKeys>,
+    /// Records of the journal that count and were not walked yet.
+    queue: Vec<(Position, Record)>,
     /// Instance to next sequence and hash of its newest statement.
     devices: HashMap<InstanceId, (u64, Digest)>,
     index: IndexWalk,
@@ -194,6 +199,7 @@ impl<'a> Walk<'a> {
             options,
             maker,
             keys: None,
+            queue: Vec::new(),
             devices: HashMap::new(),
             index: IndexWalk::new(dir, options.epoch_leaves),
             tree: TreeWalk::new(dir, |note| read_checkpoint(options, note)),
@@ -259,6 +265,7 @@ impl<'a> Walk<'a> {
                         break;
                     }
                     Ok(Tail::Torn { from, .. }) => {
+                        self.walk_queue();
                         let offset = usize::try_from(from).unwrap_or(at);
                         self.fault(
                             Part::Journal,
@@ -269,6 +276,7 @@ impl<'a> Walk<'a> {
                     }
                     Err((offset, what)) => {
                         self.records(&mut group);
+                        self.walk_queue();
                         self.whole = false;
                         let offset = usize::try_from(offset).unwrap_or(at);
                         self.fault(Part::Journal, Some(position(offset)), what.to_owned());
@@ -278,24 +286,39 @@ impl<'a> Walk<'a> {
                 },
             }
         }
+        self.walk_queue();
     }
 
     fn records(&mut self, group: &mut Vec<(Position, Record)>) {
-        for (at, record) in group.drain(..) {
-            self.record(at, record);
+        self.queue.append(group);
+        if self.queue.len() >= QUEUE_RECORDS {
+            self.walk_queue();
         }
     }
 
-    fn record(&mut self, at: Position, record: Record) {
+    /// Walks the records that wait: what is asked of each by itself on all processors, the rest in order.
+    fn walk_queue(&mut self) {
+        let queue = std::mem::take(&mut self.queue);
+        let entries = queue.iter().map(|(_, record)| match record {
+            Record::Entry(entry) if entry.index >= self.bundled => Some(entry),
+            _ => None,
+        });
+        let decoded = decode_all(self.keys.as_ref(), &entries.collect::<Vec<_>>());
+        for ((at, record), decoded) in queue.into_iter().zip(decoded) {
+            self.record(at, record, decoded);
+        }
+    }
+
+    fn record(&mut self, at: Position, record: Record, decoded: Option<Decoded>) {
         match record {
             Record::Entry(entry) => {
                 if std::mem::take(&mut self.before_journal) {
                     self.report.journal_from = entry.index;
                 }
-                if entry.index >= self.bundled {
+                if let Some(decoded) = decoded {
                     self.report.entries += 1;
                     self.index.position(entry.index, at);
-                    self.entry(Some(at), entry);
+                    self.entry(Some(at), entry, decoded);
                 }
             }
             Record::Commit { size, root } => {
@@ -310,39 +333,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn entry(&mut self, at: Option<Position>, entry: EntryRecord) {
+    fn entry(&mut self, at: Option<Position>, entry: EntryRecord, decoded: Decoded) {
         let EntryRecord { index, leaf: bytes, codec, stored } = entry;
         if index != self.maker.index().size() {
             self.whole = false;
             let what = format!("entry {index} lies where {} belongs", self.maker.index().size());
             self.fault(Part::Entry, at, what);
         }
-        let Ok(leaf) = Leaf::parse(&bytes) else {
-            self.whole = false;
-            return self.fault_of(Part::Entry, at, Some(index), "its leaf has an unknown form".to_owned());
-        };
-        let parsed = match Stored::parse(leaf.kind, codec, &stored) {
-            Ok(parsed) => parsed,
-            Err(error) => {
+        let (leaf, link, erased, unread) = match decoded {
+            Decoded::Entry { leaf, link, erased, unread } => (leaf, link, erased, unread),
+            Decoded::Form(what) => {
                 self.whole = false;
-                return self.fault_of(Part::Entry, at, Some(index), error.to_string());
+                return self.fault_of(Part::Entry, at, Some(index), what);
             }
         };
-        let read = payload_codec::read(self.keys.as_ref(), index, &leaf, &bytes, codec, &stored);
-        let mut erased = false;
-        let link = match &read {
-            // What is readable was compared with it.
-            Ok(Opened::Payload { payload, .. }) => DeviceLink::of_payload(leaf.kind, payload),
-            Ok(Opened::Erased { .. }) => {
-                self.report.erased += 1;
-                erased = true;
-                parsed.link(leaf.kind)
-            }
-            Err(error) => {
-                self.fault_of(Part::Entry, at, Some(index), error.to_string());
-                parsed.link(leaf.kind)
-            }
-        };
+        self.report.erased += u64::from(erased);
+        if let Some(what) = &unread {
+            self.fault_of(Part::Entry, at, Some(index), what.clone());
+        }
         if index == 0 && leaf.kind != Kind::GENESIS {
             self.fault_of(Part::Entry, at, Some(0), "the first entry is not the genesis".to_owned());
         }
@@ -354,7 +362,7 @@ impl<'a> Walk<'a> {
             }
         };
         if let Some(link) = link {
-            self.device(at, index, &link, erased || read.is_err());
+            self.device(at, index, &link, erased || unread.is_some());
         }
         if self.whole {
             self.tree.leaf(&bytes);
@@ -414,10 +422,19 @@ impl<'a> Walk<'a> {
             let Some(records) = payload_bundles::records(&payloads) else {
                 return self.lost(number, journal_from);
             };
-            for (leaf, (codec, stored)) in leaves.into_iter().zip(records) {
-                let index = self.maker.index().size();
+            let entries: Vec<EntryRecord> = (self.maker.index().size()..)
+                .zip(leaves.into_iter().zip(records))
+                .map(|(index, (leaf, (codec, stored)))| EntryRecord {
+                    index,
+                    leaf,
+                    codec,
+                    stored: stored.to_vec(),
+                })
+                .collect();
+            let decoded = decode_all(self.keys.as_ref(), &entries.iter().map(Some).collect::<Vec<_>>());
+            for (entry, decoded) in entries.into_iter().zip(decoded.into_iter().flatten()) {
                 self.report.entries += 1;
-                self.entry(None, EntryRecord { index, leaf, codec, stored: stored.to_vec() });
+                self.entry(None, entry, decoded);
             }
         }
         self.bundled = self.maker.index().size();

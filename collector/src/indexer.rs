@@ -74,7 +74,7 @@ pub(crate) struct Indexer {
     ledger: Ledger,
     maker: RowMaker,
     bundles: PayloadBundles,
-    /// Segment of the newest checkpoint taken in.
+    /// Segment of the newest checkpoint taken in, as the log signed it.
     checkpoint_segment: u64,
     /// Journal segments whose entries are all indexed, or the one being read, with the entries up to their end.
     segments: BTreeMap<u64, u64>,
@@ -175,7 +175,10 @@ impl Indexer {
             }
             Record::Checkpoint { note } => {
                 let row = checkpoint_row(at, note).map_err(StepError::Differs)?;
-                *checkpoint_segment = at.segment;
+                // The log's own line comes first, and reading back before the next one begins there.
+                if !row.is_cosigned() {
+                    *checkpoint_segment = at.segment;
+                }
                 maker.checkpoint(&row);
                 Ok(())
             }
@@ -267,7 +270,9 @@ impl IndexerThread {
     /// Why it ended, if it failed.
     pub(crate) fn failure(&self) -> Option<String> {
         let (signal, _) = &*self.ledger.shared.indexer;
-        signal.lock().unwrap_or_else(PoisonError::into_inner).failed.clone()
+        let signal = signal.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = !signal.stop && self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        signal.failed.clone().or_else(|| gone.then(|| "the indexer's thread has ended".to_owned()))
     }
 
     /// Wakes it if there is something to do, and waits while too much is.
@@ -279,10 +284,10 @@ impl IndexerThread {
         let (signal, changed) = &*self.ledger.shared.indexer;
         changed.notify_all();
         while waiting() >= TAIL_ENTRIES_MAX {
-            let signal = signal.lock().unwrap_or_else(PoisonError::into_inner);
-            if signal.failed.is_some() {
+            if self.failure().is_some() {
                 return;
             }
+            let signal = signal.lock().unwrap_or_else(PoisonError::into_inner);
             drop(changed.wait_timeout(signal, STEP_INTERVAL));
         }
     }

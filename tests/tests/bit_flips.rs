@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use collector::log::BUNDLE_LEAVES;
 use evidence::ids::Digest;
@@ -59,6 +60,9 @@ enum Fate {
     /// Nobody found it, and fsck compared everything: nothing is kept there.
     Harmless,
 }
+
+/// A process being started by one test holds, between fork and exec, the locks that another test has just let go.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn writer(words: &[&str]) -> Ran {
     run(env!("CARGO_BIN_EXE_ledger-writer"), words)
@@ -261,6 +265,7 @@ fn flip(original: &Original, folder: &Path, part: Part, seeded: &mut Seeded) -> 
 
 #[test]
 fn every_flipped_bit_is_found_or_harmless_and_none_is_signed_over() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let flips = if figures::long() { FLIPS_LONG } else { FLIPS };
     let folder = folder::in_memory();
     let original = Original::new(folder.path());
@@ -302,6 +307,7 @@ fn every_flipped_bit_is_found_or_harmless_and_none_is_signed_over() {
 /// An older copy of the whole ledger, under a mark that lies elsewhere and was not put back with it.
 #[test]
 fn an_older_copy_does_not_sign() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = folder::in_memory();
     let (live, older) = (folder.path().join("live"), folder.path().join("older"));
     ledger::create(&live, ledger::SEGMENT_BYTES).expect("a ledger");

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use tests::loop_disk::{Cut, Kind, LoopDisk};
 use tests::process::{run, wait_for};
 use tests::seeded::Seeded;
 use tests::{figures, folder, ledger};
+
+/// A process being started by one test holds, between fork and exec, the locks that another test has just let go.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Flipped bits of every day, and of the long form.
 const FLIPS: usize = 40;
@@ -81,6 +85,7 @@ fn repairs(out: &str) -> (u64, bool) {
 
 #[test]
 fn every_flipped_bit_of_the_tree_is_found_and_made_good() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let flips = if figures::long() { FLIPS_LONG } else { FLIPS };
     let folder = folder::in_memory();
     let data = folder.path().join("data");
@@ -197,6 +202,7 @@ fn cuts(kind: Kind, cuts: u64) -> (u64, u64, u64) {
 
 #[test]
 fn a_cut_leaves_no_tree_that_a_stranger_refuses() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let number = if figures::long() { CUTS_LONG } else { CUTS };
     for kind in [Kind::Ext4, Kind::Xfs] {
         let (cuts, shown, made_again) = cuts(kind, number);

@@ -71,7 +71,7 @@ impl IndexWalk {
             rows: 0,
             faults: Vec::new(),
         };
-        let sled = SledEpochs::new(&dir.indexes());
+        let sled = SledEpochs::inspected(&dir.indexes());
         if !sled.path(0).exists() {
             return walk;
         }

@@ -2,12 +2,12 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use evidence::leaf::{Stream, commitment};
+use evidence::leaf::{Leaf, Stream, commitment};
 
 use super::*;
 use crate::data_keys::Standing;
 use crate::ledger::tests::{Bench, In, ORIGIN, log_key};
-use crate::payload_codec::{Subject, seal};
+use crate::payload_codec::{self, Opened, Stored, Subject, seal};
 use crate::store::Store;
 use crate::store::rows;
 use crate::store::sled::SledStore;

@@ -159,6 +159,9 @@ fn a_begun_epoch_without_a_head_is_made_again() {
     let store = crate::store::sled::SledStore::open(&half_made, 1 << 20).unwrap();
     crate::store::Store::apply(&store, &[(b"d1".to_vec(), b"half".to_vec())]).unwrap();
     drop(store);
+    // Whoever only looks removes nothing.
+    let found = report(&bench);
+    assert!(found.sound && half_made.exists(), "{:?}", found.faults);
     let running = bench.open(In::Sled).unwrap();
     assert_eq!(running.report.rebuilt, None);
     running.fill_at_once(1, EPOCH_LEAVES - 1, 600, last);
