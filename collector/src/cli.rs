@@ -1,5 +1,5 @@
-//! The command line: init, serve, token, user, erase, hold, fsck. Works with the server up (through its socket) and down (through the
-//! data directory), with the same code.
+//! The command line: init, serve, token, user, erase, hold, fsck, rebuild. Works with the server up (through its socket)
+//! and down (through the data directory), with the same code.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -25,6 +25,7 @@ use crate::secrets;
 use crate::state::{Detail, random};
 
 mod erasing;
+mod rebuilding;
 
 /// Life of a token by default, hours.
 const TOKEN_HOURS_DEFAULT: u64 = 1;
@@ -33,7 +34,7 @@ const TOKEN_HOURS_MAX: u64 = 72;
 
 /// Takes in what devices say, keeps it in an append-only log, judges and samples it.
 ///
-/// Exit codes: 0 done; 1 the answer is no (fsck found damage); 2 wrong usage or it could not be done.
+/// Exit codes: 0 done; 1 the answer is no (fsck or rebuild found damage); 2 wrong usage or it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "tallystick-collector", version)]
 pub struct Arguments {
@@ -62,6 +63,11 @@ enum Command {
     Hold(erasing::HoldCommand),
     /// Recompute everything from the stored bytes and say what does not fit. The server must be down.
     Fsck(FsckArguments),
+    /// Make again what is missing or damaged of `payload/`, from journal or index, then check everything as `fsck` does. The
+    /// server must be down.
+    ///
+    /// Exit code 0: everything is sound now; 1: it is not, and what is left is listed; 2: it could not be done.
+    Rebuild(rebuilding::RebuildArguments),
 }
 
 #[derive(Debug, Args)]
@@ -243,6 +249,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Erase(arguments) => erasing::erase(arguments, out).await,
         Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
         Command::Fsck(arguments) => run_fsck(&arguments, out),
+        Command::Rebuild(arguments) => rebuilding::run(&arguments, out),
     }
 }
 

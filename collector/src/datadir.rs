@@ -23,6 +23,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const FOLDER_MODE: u32 = 0o700;
 /// Mode of files that are replaced whole.
 const FILE_MODE: u32 = 0o600;
+/// Indexes kept aside at most, so that names can be tried in order.
+const ASIDE_MAX: u32 = 1000;
 /// Permission bits that nobody else may have.
 const OTHERS: u32 = 0o077;
 
@@ -191,6 +193,33 @@ impl DataDir {
         self.path.join("sled")
     }
 
+    /// Moves the indexes aside, if there are any, and makes an empty folder in their place. Gives where they lie now.
+    pub fn move_indexes_aside(&self) -> Result<Option<PathBuf>, DataDirError> {
+        let indexes = self.indexes();
+        let mut aside = None;
+        if indexes.exists() {
+            let mut free = (0..ASIDE_MAX).map(|n| self.path.join(format!("sled.aside-{n}")));
+            let free = free.find(|path| !path.exists()).ok_or_else(|| {
+                failed("find a free name beside", &indexes, io::ErrorKind::AlreadyExists.into())
+            })?;
+            fs::rename(&indexes, &free).map_err(|source| failed("move aside", &indexes, source))?;
+            aside = Some(free);
+        }
+        make_folder(&indexes)?;
+        sync_folder(&self.path)?;
+        Ok(aside)
+    }
+
+    /// Undoes [`DataDir::move_indexes_aside`]: what was made since then is removed.
+    pub fn put_indexes_back(&self, aside: &Path) -> Result<(), DataDirError> {
+        let (indexes, unfinished) = (self.indexes(), self.path.join("sled.unfinished"));
+        remove_folder(&unfinished)?;
+        fs::rename(&indexes, &unfinished).map_err(|source| failed("move aside", &indexes, source))?;
+        fs::rename(aside, &indexes).map_err(|source| failed("put back", aside, source))?;
+        sync_folder(&self.path)?;
+        remove_folder(&unfinished)
+    }
+
     /// The payload bundles.
     pub fn payloads(&self) -> PathBuf {
         self.path.join("payload")
@@ -308,6 +337,13 @@ fn make_folder(path: &Path) -> Result<(), DataDirError> {
     let made = DirBuilder::new().mode(FOLDER_MODE).create(path);
     match made {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(failed("make", path, source)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<(), DataDirError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, source)),
         _ => Ok(()),
     }
 }

@@ -320,13 +320,19 @@ impl Epochs {
         Ok(leaves.into_iter().map(<[u8]>::to_vec).collect())
     }
 
+    /// The bytes of the 16 payload records of a chunk, as a payload bundle has them; empty if they are missing.
+    pub fn payloads_of(&self, chunk: u64) -> Result<Vec<u8>, StoreError> {
+        let (low, high) = (rows::payloads_key(chunk, 0), rows::payloads_key(chunk.saturating_add(1), 0));
+        let store = self.of_leaf(chunk.saturating_mul(CHUNK_LEAVES))?;
+        let parts = store.range(&low, &high, usize::from(u16::MAX))?;
+        Ok(parts.into_iter().flat_map(|(_, part)| part).collect())
+    }
+
     /// The payload record at `index`, as (codec, bytes).
     pub fn payload(&self, index: u64) -> Result<(u8, Vec<u8>), StoreError> {
         let form = || damaged("the payload records of a chunk are missing or have no form");
         let chunk = index / CHUNK_LEAVES;
-        let (low, high) = (rows::payloads_key(chunk, 0), rows::payloads_key(chunk.saturating_add(1), 0));
-        let parts = self.of_leaf(index)?.range(&low, &high, usize::from(u16::MAX))?;
-        let bytes: Vec<u8> = parts.into_iter().flat_map(|(_, part)| part).collect();
+        let bytes = self.payloads_of(chunk)?;
         let records = rows::parse_payloads(&bytes).ok_or_else(form)?;
         let place = usize::try_from(index % CHUNK_LEAVES).unwrap_or(usize::MAX);
         let (codec, stored) = records.get(place).ok_or_else(form)?;

@@ -568,7 +568,7 @@ impl<'a> Walk<'a> {
 }
 
 /// A checkpoint's note, signed by a log key if there is one, and of the origin if that is known.
-fn read_checkpoint(options: &Options<'_>, note: &[u8]) -> Result<Checkpoint, String> {
+pub(crate) fn read_checkpoint(options: &Options<'_>, note: &[u8]) -> Result<Checkpoint, String> {
     let checkpoint = if options.log_keys.is_empty() {
         crate::ledger::parse_note(note).map_err(|error| error.to_string())?
     } else {

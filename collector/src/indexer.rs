@@ -35,7 +35,7 @@ use crate::store::{Row, StoreError};
 use crate::tail::TailEntry;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Entries of one step at most: bounds its memory and the time readers wait for it.
 pub(crate) const STEP_ENTRIES_MAX: u64 = 16_384;

@@ -36,8 +36,8 @@ mod replay;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use opening::parse_note;
 pub use opening::{JOURNAL_SEGMENTS_KEPT_DEFAULT, LedgerOptions, OpenError, OpenReport, Unstarted};
+pub(crate) use opening::{level_index, parse_note};
 
 /// Rows given by one call at most: callers page.
 pub const PAGE_ROWS_MAX: usize = 10_000;

@@ -31,6 +31,7 @@ pub mod node;
 pub mod payload_bundles;
 pub mod payload_codec;
 pub mod posture;
+pub mod rebuild;
 pub mod rollback;
 pub mod row_maker;
 pub mod secrets;

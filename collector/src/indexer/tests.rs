@@ -12,9 +12,9 @@ use crate::ledger::{Ledger, LedgerOptions, OpenError};
 use crate::log::BUNDLE_LEAVES;
 use crate::tree::{Folder, PublicTree};
 
-const SEGMENTS_KEPT: u64 = 2;
+pub(crate) const SEGMENTS_KEPT: u64 = 2;
 
-fn open(bench: &Bench) -> Result<Running, OpenError> {
+pub(crate) fn open(bench: &Bench) -> Result<Running, OpenError> {
     let dir = Arc::new(DataDir::open(&bench.path()).unwrap());
     let options = LedgerOptions { journal_segments_kept: SEGMENTS_KEPT, ..bench.options() };
     let (ledger, unstarted) = Ledger::open(dir, &options)?;
@@ -52,7 +52,7 @@ fn first_segment(bench: &Bench) -> u64 {
 
 /// A log over three epochs whose journal has lost its first segments, closed. The hashes are those of the two
 /// instances' newest statements.
-fn long_log() -> (Bench, [Digest; 2]) {
+pub(crate) fn long_log() -> (Bench, [Digest; 2]) {
     let mut bench = Bench::new();
     let running = open(&bench).unwrap();
     let mut last = [Digest::ZERO; 2];
@@ -76,7 +76,7 @@ fn long_log() -> (Bench, [Digest; 2]) {
 }
 
 impl Running {
-    fn next_sequence(&self, number: u8) -> u64 {
+    pub(crate) fn next_sequence(&self, number: u8) -> u64 {
         self.ledger.instance(&crate::ledger::tests::instance(number)).unwrap().unwrap().next_sequence
     }
 }

@@ -9,13 +9,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use evidence::ids::Digest;
 use evidence::leaf::{CODEC_PLAIN, Kind};
 use evidence::merkle::empty_root;
 use evidence::note::{Checkpoint, NoteError};
 use tokio::sync::watch;
 
 use super::replay::{Followed, Level, follow};
-use super::{Ledger, Shared, Signing, Snapshot};
+use super::{Ledger, LedgerTiles, Shared, Signing, Snapshot};
 use crate::data_keys::{DataKeyError, DataKeys};
 use crate::datadir::DataDir;
 use crate::epochs::{EPOCH_LEAVES_DEFAULT, Epochs, MemoryEpochs, SledEpochs};
@@ -258,6 +259,28 @@ impl Ledger {
         };
         Ok((ledger, unstarted))
     }
+}
+
+/// An index that is level with the journal, for whoever needs neither the data keys nor a sequencer.
+pub(crate) struct LevelIndex(Level);
+
+impl LevelIndex {
+    /// Entries of the log.
+    pub(crate) fn size(&self) -> u64 {
+        self.0.index.size()
+    }
+
+    /// Root over the first `size` of them.
+    pub(crate) fn root_at(&self, size: u64) -> Result<Digest, StoreError> {
+        let tiles = LedgerTiles { epochs: &self.0.epochs, tail: &self.0.tail };
+        crate::log::root_at(&tiles, size).map_err(crate::index::tile_error)
+    }
+}
+
+/// Brings the index of a data directory level with its journal, or makes it.
+pub(crate) fn level_index(dir: &DataDir, options: &LedgerOptions) -> Result<LevelIndex, OpenError> {
+    let (journal, _) = Journal::open(&dir.journal(), options.segment_bytes, Arc::clone(&options.io))?;
+    Ok(LevelIndex(open_index(dir, &journal, options)?))
 }
 
 /// The data keys of a directory. A log from before there were any gets its first; one whose newest payload is sealed
