@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use certs::{PersonKey, PersonPublicKey, Pin, Token};
@@ -18,12 +17,12 @@ use evidence::time::{Clock as _, DAY_MS, DayLabel, Timestamp};
 use crate::admin_client::Admin;
 use crate::clock::SystemClock;
 use crate::config::{Config, Listen, Retention};
-use crate::datadir::{DataDir, check_socket_path};
-use crate::fsck;
+use crate::datadir::check_socket_path;
 use crate::init::{Init, SIMULATED_LABEL_END, init, profile, write_profile};
 use crate::secrets;
 use crate::state::{Detail, random};
 
+mod checking;
 mod erasing;
 mod rebuilding;
 
@@ -248,7 +247,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::User(UserCommand::Renew(arguments)) => renew(arguments, out).await.map(|()| true),
         Command::Erase(arguments) => erasing::erase(arguments, out).await,
         Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
-        Command::Fsck(arguments) => run_fsck(&arguments, out),
+        Command::Fsck(arguments) => checking::run(&arguments, out),
         Command::Rebuild(arguments) => rebuilding::run(&arguments, out),
     }
 }
@@ -469,47 +468,4 @@ fn admin_log_key(dir: &Path) -> anyhow::Result<evidence::note::VerifierKey> {
     let config = Config::read(&dir.join("collector.toml"))?;
     let key = secrets::signing_key(&dir.join("keys").join("log.key"))?;
     Ok(evidence::note::VerifierKey::new(&config.origin, *key.public())?)
-}
-
-fn run_fsck(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<bool> {
-    let dir = DataDir::open(&arguments.directory.dir)?;
-    let config = Config::read(&dir.configuration())?;
-    let log_keys = [admin_log_key(&arguments.directory.dir)?];
-    let high_water = crate::node::high_water(&dir, &config);
-    let bar =
-        indicatif::ProgressBar::new_spinner().with_message("recomputing every entry, proof and checkpoint");
-    bar.enable_steady_tick(Duration::from_millis(250));
-    let progress = |entries: u64| bar.set_message(format!("{entries} entries recomputed and compared"));
-    let options = fsck::Options {
-        log_keys: &log_keys,
-        origin: Some(&config.origin),
-        high_water: Some(&high_water),
-        progress: Some(&progress),
-        ..fsck::Options::default()
-    };
-    let report = fsck::check(&dir, &options)?;
-    bar.finish_and_clear();
-    if arguments.directory.json {
-        writeln!(out, "{}", serde_json::to_string(&report)?).context("cannot write the report")?;
-        return Ok(report.sound);
-    }
-    for fault in &report.faults {
-        writeln!(out, "{fault}").context("cannot write the report")?;
-    }
-    let verdict =
-        if report.sound { "sound" } else { "NOT sound: keep the disk as it is and restore from a copy" };
-    writeln!(
-        out,
-        "{} entries, {} commits, {} checkpoints, {} segments; index of {} entries, {} payload bundles, public tree of {}: \
-         {verdict}",
-        report.entries,
-        report.commits,
-        report.checkpoints,
-        report.segments,
-        report.index_size,
-        report.payload_bundles,
-        report.tree_size
-    )
-    .context("cannot write the report")?;
-    Ok(report.sound)
 }
