@@ -14,6 +14,7 @@ use crate::payload_codec::{self, Opened, Stored};
 const ENTRIES_A_THREAD_MIN: usize = 64;
 
 /// An entry as far as it can be judged alone.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub(super) enum Decoded {
     /// Its leaf and payload record have a form.
     Entry {

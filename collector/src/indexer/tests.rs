@@ -171,3 +171,37 @@ fn a_begun_epoch_without_a_head_is_made_again() {
     let found = report(&bench);
     assert!(found.sound && found.index_size > EPOCH_LEAVES, "{:?}", found.faults);
 }
+
+#[test]
+fn the_journal_keeps_what_the_public_tree_does_not_hold() {
+    let mut bench = Bench::new();
+    let running = open(&bench).unwrap();
+    let last = running.fill_at_once(1, 0, 300, Digest::ZERO);
+    publish(&bench, &running);
+    running.fill_at_once(1, 300, 700, last);
+    running.published();
+    running.stop();
+    // The tree has one full bundle, the index three more; every segment with an entry of those is there.
+    let found = report(&bench);
+    assert!(found.sound && found.journal_from <= 256, "{found:?}");
+    assert_eq!(found.index_size, 768);
+    let running = open(&bench).unwrap();
+    bench.check(&running);
+    running.stop();
+}
+
+#[test]
+fn a_start_makes_the_payload_bundles_of_what_it_indexes() {
+    let bench = Bench::new();
+    let running = bench.open(In::Sled).unwrap();
+    running.fill_at_once(1, 0, 600, Digest::ZERO);
+    running.published();
+    running.stop();
+    for lost in ["sled", "payload"] {
+        fs::remove_dir_all(bench.path().join(lost)).unwrap();
+    }
+    fs::create_dir(bench.path().join("sled")).unwrap();
+    bench.open(In::Sled).unwrap().stop();
+    let found = report(&bench);
+    assert!(found.sound && found.payload_bundles == 2, "{found:?}");
+}
