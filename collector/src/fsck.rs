@@ -9,26 +9,24 @@ use std::collections::HashMap;
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::Kind;
 use evidence::merkle::empty_root;
-use evidence::note::{Checkpoint, Note, VerifierKey};
-use evidence::tiles::{Content, TILE_WIDTH, Tile};
-use serde::Serialize;
+use evidence::note::{Checkpoint, Note};
 
 use crate::data_keys::DataKeys;
 use crate::datadir::DataDir;
 use crate::index::{DeviceLink, EntryError};
 use crate::journal::{
-    EntryRecord, JournalError, JournalReader, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes,
-    Tail, judge_tail, parse_record,
+    EntryRecord, JournalError, Parsed, Position, Record, SEGMENT_HEADER_BYTES, SegmentBytes, Tail,
+    judge_tail, parse_record,
 };
-use crate::log::BUNDLE_LEAVES;
-use crate::payload_bundles::{self, PayloadBundles};
+use crate::payload_bundles::PayloadBundles;
 use crate::row_maker::{MakeError, RowMaker};
 use crate::sequencer::high_water;
-use crate::tree::Folder;
 
+mod bundles;
 mod decode;
 mod fault;
 mod index_rows;
+mod report;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -36,67 +34,11 @@ mod tree;
 use decode::{Decoded, decode_all};
 pub use fault::{Fault, Part};
 use index_rows::IndexWalk;
+pub use report::{Options, Report};
 use tree::TreeWalk;
 
 /// Faults listed at most; a damaged disk can have one per record.
 const FAULTS_MAX: usize = 1000;
-
-/// What was checked and what is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// True if nothing is wrong.
-    pub sound: bool,
-    /// Entries that are sealed.
-    pub size: u64,
-    /// Root over them, hex.
-    pub root: String,
-    /// Journal segments.
-    pub segments: u64,
-    /// Entry records that were intact.
-    pub entries: u64,
-    /// Entries whose payload was erased; no fault.
-    pub erased: u64,
-    /// Commit records.
-    pub commits: u64,
-    /// Signed checkpoints.
-    pub checkpoints: u64,
-    /// Whether the signatures of the checkpoints were checked: a key must be given for that.
-    pub signatures_checked: bool,
-    /// Bytes of an unacknowledged group at the end; no fault.
-    pub torn_bytes: u64,
-    /// First entry that the journal holds; the ones before it lie in index, tree and payload bundles.
-    pub journal_from: u64,
-    /// Index rows compared.
-    pub index_rows: u64,
-    /// Entries that the index holds. Behind the journal is no fault: it follows in whole bundles, and the next start
-    /// brings it level.
-    pub index_size: u64,
-    /// Payload bundles compared.
-    pub payload_bundles: u64,
-    /// Entries of the public tree's own checkpoint; 0 if there is none. Behind the journal is no fault.
-    pub tree_size: u64,
-    /// Files of the public tree compared.
-    pub tree_files: u64,
-    /// What is wrong, in the order of the journal.
-    pub faults: Vec<Fault>,
-    /// Faults that were not listed, because there were too many.
-    pub faults_not_listed: u64,
-}
-
-/// What `check` compares with.
-#[derive(Default)]
-pub struct Options<'a> {
-    /// Log keys; without any, signatures of checkpoints are not checked.
-    pub log_keys: &'a [VerifierKey],
-    /// Origin of the log, if it is known.
-    pub origin: Option<&'a str>,
-    /// File of the high-water mark, if it is to be compared.
-    pub high_water: Option<&'a std::path::Path>,
-    /// Leaves of an epoch of the index; 0: the default.
-    pub epoch_leaves: u64,
-    /// Told how many entries were checked, now and then.
-    pub progress: Option<&'a dyn Fn(u64)>,
-}
 
 /// Checks everything in a data directory. Fails only if the journal's folder cannot be read at all.
 pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalError> {
@@ -380,73 +322,6 @@ impl<'a> Walk<'a> {
         if self.whole && self.index.is_boundary(size) {
             self.step();
         }
-    }
-
-    /// Compares the rows and bundles made since the last call with those that are stored.
-    fn step(&mut self) {
-        let step = self.maker.take_step(self.end);
-        for bundle in &step.bundles {
-            self.report.payload_bundles += 1;
-            let what = match self.payloads.bytes(bundle.number) {
-                Ok(Some(bytes)) if bytes == bundle.bytes => continue,
-                Ok(Some(_)) => format!("payload bundle {} holds other bytes", bundle.number),
-                // It is written before the rows of its entries count.
-                Ok(None) if (bundle.number + 1) * BUNDLE_LEAVES > self.index.size() => {
-                    self.report.payload_bundles -= 1;
-                    continue;
-                }
-                Ok(None) => format!("payload bundle {} is missing", bundle.number),
-                Err(error) => format!("payload bundle {} could not be read: {error}", bundle.number),
-            };
-            self.fault_of(Part::Payloads, None, None, what);
-        }
-        self.index.step(step, &self.maker);
-    }
-
-    /// Walks the entries before the first segment of the journal, which lie in the bundles.
-    fn bundles(&mut self, dir: &DataDir, first_segment: u64) {
-        let first = Position { segment: first_segment, offset: SEGMENT_HEADER_BYTES };
-        let journal_from = JournalReader::new(&dir.journal()).first_index(first);
-        let journal_from = journal_from.ok().flatten().unwrap_or(u64::MAX);
-        let tree = Folder::new(&dir.tree());
-        while self.maker.index().size() < journal_from {
-            let number = self.maker.index().size() / BUNDLE_LEAVES;
-            let read = Tile::new(Content::Entries, number, TILE_WIDTH).and_then(|tile| {
-                let leaves = tree.tile(&tile).ok()??;
-                let leaves = tile.parse_entries(&leaves).ok()?.into_iter().map(<[u8]>::to_vec).collect();
-                Some((leaves, self.payloads.bytes(number).ok()??))
-            });
-            let Some((leaves, payloads)): Option<(Vec<Vec<u8>>, Vec<u8>)> = read else {
-                return self.lost(number, journal_from);
-            };
-            let Some(records) = payload_bundles::records(&payloads) else {
-                return self.lost(number, journal_from);
-            };
-            let entries: Vec<EntryRecord> = (self.maker.index().size()..)
-                .zip(leaves.into_iter().zip(records))
-                .map(|(index, (leaf, (codec, stored)))| EntryRecord {
-                    index,
-                    leaf,
-                    codec,
-                    stored: stored.to_vec(),
-                })
-                .collect();
-            let decoded = decode_all(self.keys.as_ref(), &entries.iter().map(Some).collect::<Vec<_>>());
-            for (entry, decoded) in entries.into_iter().zip(decoded.into_iter().flatten()) {
-                self.report.entries += 1;
-                self.entry(None, entry, decoded);
-            }
-        }
-        self.bundled = self.maker.index().size();
-        (self.sealed_size, self.sealed_root) = (self.bundled, self.maker.index().root());
-    }
-
-    fn lost(&mut self, number: u64, journal_from: u64) {
-        self.whole = false;
-        let what = format!(
-            "bundle {number} of `tree` or `payload` is missing or has no form, and the journal begins at entry {journal_from}"
-        );
-        self.fault(Part::Payloads, None, what);
     }
 
     /// `unread`: its payload is gone, and with it what it said about the statement before it.

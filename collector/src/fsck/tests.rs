@@ -3,6 +3,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use evidence::leaf::{Leaf, Stream, commitment};
+use evidence::note::VerifierKey;
 
 use super::*;
 use crate::data_keys::Standing;

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evidence::envelope::Envelope;
+use evidence::ids::InstanceId;
 use evidence::keys::SecretKey;
-use evidence::leaf::{Chain, Kind};
+use evidence::leaf::{Chain, Kind, Stream};
 use evidence::merkle::{node_hash, verify_consistency, verify_inclusion};
 use evidence::note::{Note, VerifierKey};
 use evidence::statement::{Anchor, Body, Gap, Statement};
