@@ -20,7 +20,7 @@ mod housekeeping;
 pub mod http2;
 pub mod identity;
 pub mod index;
-mod indexer;
+pub mod indexer;
 pub mod init;
 pub mod journal;
 pub mod judging;

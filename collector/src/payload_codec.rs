@@ -114,7 +114,7 @@ pub enum Subject {
         sequence: u64,
         /// Size of its anchor; 0 without one.
         anchor_size: u64,
-        /// When it was observed, by the device's clock, in minutes; none for a gap. Beyond [`MINUTE_MAX`] it is that.
+        /// When it was observed, by the device's clock, in minutes; none for a gap. What 32 bits cannot say is cut to what they can.
         observed_minute: Option<u64>,
         /// SHA-256 of its envelope.
         hash: Digest,
