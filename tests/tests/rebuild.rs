@@ -1,7 +1,5 @@
 //! `rebuild` with the real program: a lost payload bundle and a new index, exit codes, and the same answers afterwards.
 
-#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
-
 use std::fs;
 
 use tests::device::Device;
