@@ -74,6 +74,8 @@ pub(crate) struct Indexer {
     ledger: Ledger,
     maker: RowMaker,
     bundles: PayloadBundles,
+    /// Where the journal goes on after what is indexed: a checkpoint may lie before the next entry.
+    next: Position,
     /// Segment of the newest checkpoint taken in, as the log signed it.
     checkpoint_segment: u64,
     /// Journal segments whose entries are all indexed, or the one being read, with the entries up to their end.
@@ -95,20 +97,25 @@ impl Indexer {
         };
         let checkpoint_segment = epochs.checkpoint()?.map_or(0, |row| row.at.segment);
         // Which entries the older segments end with is not known: none beyond what is indexed.
-        let newest = epochs.head()?.map_or(0, |head| head.next.segment);
-        let segments = (0..newest).map(|segment| (segment, index.size())).next_back().into_iter().collect();
+        let start = ledger.shared.tail.read().unwrap_or_else(PoisonError::into_inner).end();
+        let next = epochs.head()?.map_or(start, |head| head.next);
+        let segments =
+            (0..next.segment).map(|segment| (segment, index.size())).next_back().into_iter().collect();
         let maker = RowMaker::new(index);
-        Ok(Self { ledger, maker, bundles, checkpoint_segment, segments, segments_kept })
+        Ok(Self { ledger, maker, bundles, next, checkpoint_segment, segments, segments_kept })
     }
 
     /// One step over the whole bundles that wait, if there are any. Gives how many entries it took.
     pub(crate) fn step(&mut self) -> Result<u64, StepError> {
         let from = self.maker.index().size();
         let (entries, next) = self.waiting(from);
-        let Some(first) = entries.first() else { return Ok(0) };
-        let (start, taken) = (first.position, entries.len() as u64);
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let taken = entries.len() as u64;
         self.begin_epoch(from)?;
-        self.read(start, next, entries)?;
+        self.read(next, entries)?;
+        self.next = next;
         let step = self.maker.take_step(next);
         for bundle in &step.bundles {
             self.bundles.put(bundle.number, &bundle.bytes).map_err(StepError::Bundles)?;
@@ -136,8 +143,7 @@ impl Indexer {
         let to = whole.min(epoch_end).min(from.saturating_add(STEP_ENTRIES_MAX));
         let entries: Vec<TailEntry> = (from..to).map_while(|index| tail.entry(index).cloned()).collect();
         let after = tail.entry(to).map(|entry| entry.position);
-        let end = *self.ledger.shared.journal_end.read().unwrap_or_else(PoisonError::into_inner);
-        (entries, after.unwrap_or(end))
+        (entries, after.unwrap_or(tail.end()))
     }
 
     fn begin_epoch(&self, from: u64) -> Result<(), StepError> {
@@ -151,11 +157,11 @@ impl Indexer {
     }
 
     /// Reads the records of `entries` back and gives them to the maker.
-    fn read(&mut self, start: Position, next: Position, entries: Vec<TailEntry>) -> Result<(), StepError> {
+    fn read(&mut self, next: Position, entries: Vec<TailEntry>) -> Result<(), StepError> {
         let Self { ledger, maker, checkpoint_segment, segments, .. } = self;
         let load = |instance: &_| ledger.shared.epochs.instance(instance);
         let mut entries = entries.into_iter();
-        ledger.shared.journal.replay(start, next, |at, record| match record {
+        ledger.shared.journal.replay(self.next, next, |at, record| match record {
             Record::Entry(record) => {
                 let differs = StepError::Differs;
                 let expected = entries.next().ok_or(differs("there are more entries"))?;
@@ -193,13 +199,10 @@ impl Indexer {
     /// Removes journal segments that nothing needs. The newest are kept for people who look for what happened.
     fn drop_segments(&mut self) -> Result<(), StepError> {
         let shared = &self.ledger.shared;
-        let tail = shared.tail.read().unwrap_or_else(PoisonError::into_inner);
-        let next = tail.entry(tail.first()).map(|entry| entry.position);
-        drop(tail);
-        let end = *shared.journal_end.read().unwrap_or_else(PoisonError::into_inner);
+        let end = shared.tail.read().unwrap_or_else(PoisonError::into_inner).end();
         let in_tree = shared.tree_size.load(Ordering::Acquire) / BUNDLE_LEAVES * BUNDLE_LEAVES;
-        // Indexed, in payload bundles, and before a signed checkpoint.
-        let needed = next.unwrap_or(end).segment.min(self.checkpoint_segment);
+        // Read to their end, in index and payload bundles, and before a signed checkpoint.
+        let needed = self.next.segment.min(self.checkpoint_segment);
         let below = needed.min(end.segment.saturating_sub(self.segments_kept));
         let held = self.segments.range(..below).filter(|(_, entries)| **entries <= in_tree);
         let Some(last) = held.map(|(segment, _)| *segment).next_back() else { return Ok(()) };

@@ -23,7 +23,7 @@ use crate::data_keys::{DataKeyError, DataKeys};
 use crate::datadir::DataDir;
 use crate::epochs::{EpochTiles, Epochs};
 use crate::indexer::Signal;
-use crate::journal::{JournalError, JournalReader, Position, Record};
+use crate::journal::{JournalError, JournalReader, Record};
 use crate::log::{self, Tiles};
 use crate::payload_codec::{self, Opened, PayloadError, ReadPayloadError, Subject};
 use crate::store::StoreError;
@@ -55,8 +55,6 @@ pub(crate) struct Shared {
     pub(crate) tail: RwLock<Tail>,
     pub(crate) journal: JournalReader,
     pub(crate) keys: Arc<DataKeys>,
-    /// Where the journal's next group begins.
-    pub(crate) journal_end: RwLock<Position>,
     /// Leaves that the public tree holds durably; 0 while nobody keeps one.
     pub(crate) tree_size: AtomicU64,
     pub(crate) indexer: Arc<(Mutex<Signal>, Condvar)>,

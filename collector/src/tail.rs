@@ -22,10 +22,12 @@ pub(crate) struct TailEntry {
 }
 
 /// What is committed and not indexed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tail {
     /// Entries indexed: index of the first entry here.
     first: u64,
+    /// Where the journal goes on after the entries here. It moves with them, in one step for whoever looks.
+    end: Position,
     entries: VecDeque<TailEntry>,
     tiles: ChangedTiles,
     stream_entries: BTreeMap<(u8, u64), u64>,
@@ -34,9 +36,27 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Nothing, after `first` indexed entries.
-    pub(crate) fn new(first: u64) -> Self {
-        Self { first, ..Self::default() }
+    /// Nothing, after `first` indexed entries and before `end` of the journal.
+    pub(crate) fn new(first: u64, end: Position) -> Self {
+        Self {
+            first,
+            end,
+            entries: VecDeque::new(),
+            tiles: ChangedTiles::new(),
+            stream_entries: BTreeMap::new(),
+            instances: HashMap::new(),
+            statements: BTreeMap::new(),
+        }
+    }
+
+    /// Where the journal goes on after the entries here.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Says that the journal has grown by records that are no entries.
+    pub(crate) fn set_end(&mut self, end: Position) {
+        self.end = end;
     }
 
     /// Entries indexed.
@@ -49,8 +69,10 @@ impl Tail {
         self.entries.len() as u64
     }
 
-    /// Adds what was committed. `positions` are those of the entries' records, in order.
-    pub(crate) fn push(&mut self, changes: Changes, positions: &[Position]) {
+    /// Adds what was committed. `positions` are those of the entries' records, in order, and `end` is where the journal goes
+    /// on after them.
+    pub(crate) fn push(&mut self, changes: Changes, positions: &[Position], end: Position) {
+        self.end = end;
         let Changes { entries, tiles, stream_entries, instances } = changes;
         for (added, position) in entries.into_iter().zip(positions) {
             let index = self.first.saturating_add(self.len());

@@ -205,3 +205,44 @@ fn a_start_makes_the_payload_bundles_of_what_it_indexes() {
     let found = report(&bench);
     assert!(found.sound && found.payload_bundles == 2, "{found:?}");
 }
+
+/// Steps that end where the journal does, and checkpoints that lie between two steps.
+#[test]
+fn a_step_may_end_with_the_journal_and_begin_after_a_checkpoint() {
+    let mut bench = Bench::new();
+    let running = open(&bench).unwrap();
+    let mut last = running.fill_at_once(1, 0, BUNDLE_LEAVES - 1, Digest::ZERO);
+    let mut next = BUNDLE_LEAVES - 1;
+    for _ in 0..4 {
+        running.published();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while running.ledger.shared.tail.read().unwrap().len() > 0 {
+            assert!(std::time::Instant::now() < deadline, "a whole bundle waits");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        last = running.fill_at_once(1, next, BUNDLE_LEAVES, last);
+        next += BUNDLE_LEAVES;
+    }
+    running.published();
+    bench.check(&running);
+    running.stop();
+    let found = report(&bench);
+    assert!(found.sound && found.index_size == 5 * BUNDLE_LEAVES, "{found:?}");
+}
+
+/// The indexer looks while entries come: it must never see them without the place where they end.
+#[test]
+fn groups_that_fill_bundles_exactly_are_indexed_while_more_come() {
+    let mut bench = Bench::new();
+    let running = open(&bench).unwrap();
+    let mut last = running.fill_at_once(1, 0, BUNDLE_LEAVES - 1, Digest::ZERO);
+    let mut next = BUNDLE_LEAVES - 1;
+    for _ in 0..24 {
+        last = running.fill_at_once(1, next, BUNDLE_LEAVES / 2, last);
+        next += BUNDLE_LEAVES / 2;
+    }
+    running.published();
+    bench.check(&running);
+    running.stop();
+    assert!(report(&bench).sound);
+}

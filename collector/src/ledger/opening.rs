@@ -231,7 +231,6 @@ impl Ledger {
             tail,
             journal: journal.reader(),
             keys,
-            journal_end: RwLock::new(journal.end()),
             tree_size: std::sync::atomic::AtomicU64::new(0),
             indexer: Arc::default(),
             snapshot: RwLock::new(snapshot),

@@ -65,7 +65,7 @@ pub(super) fn follow(epochs: Epochs, journal: &Journal, dir: &DataDir) -> Result
         Err(error) => return Err(error.into()),
     };
     let first = reader.first()?;
-    let mut follower = Follower::new(epochs, dir, index, checkpoints);
+    let mut follower = Follower::new(epochs, dir, (index, head.next), checkpoints);
     let mut from = head.next;
     if head.next <= first {
         // What the journal does not reach back to comes from the bundles, and may overlap with its first entries.
@@ -163,12 +163,12 @@ impl Follower {
     fn new(
         epochs: Epochs,
         dir: &DataDir,
-        index: Index,
+        (index, next): (Index, Position),
         [checkpoint, cosigned]: [Option<CheckpointRow>; 2],
     ) -> Self {
         let sealed_size = index.size();
         let (positions, pending) = (Vec::new(), VecDeque::new());
-        let (tail, maker) = (RwLock::new(Tail::new(sealed_size)), RowMaker::new(index.clone()));
+        let (tail, maker) = (RwLock::new(Tail::new(sealed_size, next)), RowMaker::new(index.clone()));
         let (bundled, waiting, indexed_entries) = (0, 0, 0);
         Self {
             epochs,
@@ -228,7 +228,7 @@ impl Follower {
     fn seal(&mut self, commit: Position) -> Result<(), OpenError> {
         let positions = std::mem::take(&mut self.positions);
         let changes = self.index.take_changes();
-        self.tail.write().unwrap_or_else(PoisonError::into_inner).push(changes, &positions);
+        self.tail.write().unwrap_or_else(PoisonError::into_inner).push(changes, &positions, commit);
         self.sealed_size = self.index.size();
         if self.waiting >= STEP_ENTRIES_MAX { self.step(commit) } else { Ok(()) }
     }
@@ -353,7 +353,7 @@ impl Follower {
             {
                 self.write(first)?;
             }
-            self.tail = RwLock::new(Tail::new(size));
+            self.tail = RwLock::new(Tail::new(size, first));
         }
         self.bundled = self.index.size();
         Ok(())
@@ -366,6 +366,7 @@ impl Follower {
             return Err(OpenError::Damaged { segment: end.segment, offset: end.offset, what });
         }
         self.step(end)?;
+        self.tail.write().unwrap_or_else(PoisonError::into_inner).set_end(end);
         let Self { epochs, tail, index, checkpoint, cosigned, indexed_entries, .. } = self;
         Ok(Level { epochs, tail, index, checkpoint, cosigned, indexed_entries, rebuilt: None })
     }

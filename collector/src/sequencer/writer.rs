@@ -162,7 +162,9 @@ impl Writer {
         failpoints::reach("journal-synced");
         let changes = pool.index.take_changes();
         self.index = pool.index.clone();
-        self.ledger.shared.tail.write().unwrap_or_else(PoisonError::into_inner).push(changes, &positions);
+        let mut tail = self.ledger.shared.tail.write().unwrap_or_else(PoisonError::into_inner);
+        tail.push(changes, &positions, self.journal.end());
+        drop(tail);
         self.show();
         for entry in &pool.entries {
             (self.options.observer)(entry);
@@ -181,13 +183,13 @@ impl Writer {
             received: self.index.received(),
             streams: self.index.streams(),
         };
-        self.moved();
         *self.ledger.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
-    /// Tells the indexer where the journal ends.
+    /// Tells the indexer where the journal ends after records that are no entries.
     fn moved(&self) {
-        *self.ledger.shared.journal_end.write().unwrap_or_else(PoisonError::into_inner) = self.journal.end();
+        let mut tail = self.ledger.shared.tail.write().unwrap_or_else(PoisonError::into_inner);
+        tail.set_end(self.journal.end());
     }
 
     /// Refuses while the disk is nearly full: sled would otherwise become unopenable.
