@@ -248,6 +248,10 @@ impl Epochs {
 
     /// The closed run that may hold a statement: the last that begins at or before `sequence`.
     pub fn run(&self, instance: &InstanceId, sequence: u64) -> Result<Option<Run>, StoreError> {
+        Ok(self.run_and_epoch(instance, sequence)?.map(|(_, run)| run))
+    }
+
+    fn run_and_epoch(&self, instance: &InstanceId, sequence: u64) -> Result<Option<(u64, Run)>, StoreError> {
         let low = rows::run_key(instance, 0);
         // The key after that of `sequence`.
         let mut high = rows::run_key(instance, sequence);
@@ -255,7 +259,8 @@ impl Epochs {
         let (newest, _) = self.newest()?;
         for epoch in (0..=newest).rev() {
             if let Some((_, value)) = self.epoch(epoch)?.last(&low, &high)? {
-                return Ok(Some(Run::parse(&value).ok_or_else(|| damaged("a run has no form"))?));
+                let run = Run::parse(&value).ok_or_else(|| damaged("a run has no form"))?;
+                return Ok(Some((epoch, run)));
             }
         }
         Ok(None)
@@ -268,13 +273,15 @@ impl Epochs {
         sequence: u64,
         limit: usize,
     ) -> Result<Vec<RunStatement>, StoreError> {
-        let first = self.run(instance, sequence)?;
-        let first = first.and_then(|run| run.statements().first().map(|first| first.sequence)).unwrap_or(0);
+        // The epochs before the one with the first run need not be opened.
+        let first = self.run_and_epoch(instance, sequence)?;
+        let first = first.and_then(|(epoch, run)| Some((epoch, run.statements().first()?.sequence)));
+        let (oldest, first) = first.unwrap_or((0, 0));
         let (low, mut high) = (rows::run_key(instance, first), rows::run_key(instance, u64::MAX));
         high.push(0);
         let (newest, _) = self.newest()?;
         let mut found = Vec::new();
-        for epoch in 0..=newest {
+        for epoch in oldest..=newest {
             let left = limit.saturating_sub(found.len()).div_ceil(super::store::runs::RUN_STATEMENTS);
             for (_, value) in self.epoch(epoch)?.range(&low, &high, left)? {
                 let run = Run::parse(&value).ok_or_else(|| damaged("a run has no form"))?;

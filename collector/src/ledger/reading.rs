@@ -37,8 +37,26 @@ impl Ledger {
 
     /// A sequence of a device instance such that whatever it submitted at or after `received` is not below it.
     pub fn sequence_received_at(&self, instance: &InstanceId, received: Timestamp) -> Result<u64, ReadError> {
-        let (mut low, mut high) = (0, self.instance(instance)?.map_or(0, |state| state.next_sequence));
-        while high - low > RUN_STATEMENTS as u64 {
+        // What is in memory comes after all of it.
+        let Some(row) = self.shared.epochs.instance(instance)? else { return Ok(0) };
+        let open = row.run.statements().first();
+        if let Some(first) = open.filter(|first| first.received < received) {
+            return Ok(first.sequence);
+        }
+        let mut high = open.map_or(row.state.next_sequence, |first| first.sequence);
+        // Backwards in steps that double: what was received lately lies in the newest epochs, and the others stay closed.
+        let (mut low, mut step) = (0, RUN_STATEMENTS as u64);
+        while high > 0 {
+            let run = self.shared.epochs.run(instance, high.saturating_sub(step))?;
+            let Some(first) = run.and_then(|run| run.statements().first().copied()) else { break };
+            if first.received < received {
+                low = first.sequence;
+                break;
+            }
+            high = first.sequence.min(high.saturating_sub(1));
+            step = step.saturating_mul(2);
+        }
+        while high.saturating_sub(low) > RUN_STATEMENTS as u64 {
             let middle = low + (high - low) / 2;
             let run = self.shared.epochs.run(instance, middle)?;
             let first = run.and_then(|run| run.statements().first().copied());
@@ -57,7 +75,12 @@ impl Ledger {
         // The newest first: what is indexed in between is then found twice rather than not at all.
         let newest: Vec<RunStatement> = self.tail().statements(instance, from).collect();
         let row = self.shared.epochs.instance(instance)?;
-        let mut found = self.shared.epochs.runs(instance, from, PAGE_ROWS_MAX)?;
+        let open = row.as_ref().and_then(|row| row.run.statements().first());
+        let mut found = if open.is_some_and(|first| first.sequence <= from) {
+            Vec::new()
+        } else {
+            self.shared.epochs.runs(instance, from, PAGE_ROWS_MAX)?
+        };
         if found.len() < PAGE_ROWS_MAX {
             found.extend(row.iter().flat_map(|row| row.run.statements()).copied());
             found.extend(newest);
