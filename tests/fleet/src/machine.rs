@@ -1,7 +1,7 @@
 //! The machines of a fleet: what the real probes conclude from the recordings in `probes/recordings`.
 //!
 //! The probes run once per recording. What then changes from look to look on a real machine (times, versions, counts of
-//! pending packages) is [`crate::updates`]; everything else is as recorded.
+//! pending packages) is `updates.rs`; everything else is as recorded.
 
 use evidence::ids::Digest;
 use probes::{Recording, RecordingError};
