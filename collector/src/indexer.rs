@@ -22,6 +22,7 @@ use std::{io, thread};
 
 use evidence::leaf::Leaf;
 
+use crate::causes::chain;
 use crate::epochs::EpochTiles;
 use crate::failpoints;
 use crate::index::{EntryError, Index};
@@ -249,14 +250,7 @@ impl IndexerThread {
         let thread = thread::Builder::new().name("indexer".to_owned()).spawn(move || {
             let outcome = indexer.run();
             if let Err(error) = outcome {
-                let mut text = error.to_string();
-                let mut source = std::error::Error::source(&error);
-                while let Some(cause) = source {
-                    text.push_str(": ");
-                    text.push_str(&cause.to_string());
-                    source = cause.source();
-                }
-                indexer.ledger.shared.signal(|signal| signal.failed = Some(text));
+                indexer.ledger.shared.signal(|signal| signal.failed = Some(chain(&error)));
             }
         })?;
         Ok(Self { ledger, thread: Some(thread) })

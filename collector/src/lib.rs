@@ -6,6 +6,7 @@
 mod admin_client;
 pub mod admit;
 pub mod audit;
+mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -17,6 +17,7 @@ use evidence::tiles::{self, Content, Edge, TILE_WIDTH, Tile, TileError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::chain;
 use crate::failpoints;
 use crate::ledger::{Ledger, Published, ReadError};
 
@@ -383,16 +384,4 @@ fn open_patiently(
             }
         }
     }
-}
-
-/// An error with its causes, for a log line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

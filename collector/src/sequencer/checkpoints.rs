@@ -9,8 +9,8 @@ use evidence::merkle::{empty_root, leaf_hash, verify_consistency};
 use evidence::note::{Checkpoint, Note, VerifierKey};
 
 use super::witnessed::{Refusal, Witnessed, append};
-use super::writer::chain;
 use super::{CLOCK_STEP_BACK_MS_MAX, WriterOptions, high_water};
+use crate::causes::chain;
 use crate::failpoints;
 use crate::index::Index;
 use crate::journal::{Journal, JournalError, Position, Record, SEGMENT_HEADER_BYTES};

@@ -12,8 +12,8 @@ use evidence::note::{Checkpoint, Note, VerifierKey};
 use evidence::witness_policy::WitnessPolicy;
 
 use super::checkpoints::SignError;
-use super::writer::chain;
 use super::{CLOCK_APART_MS_MAX, WriterOptions};
+use crate::causes::chain;
 use crate::failpoints;
 use crate::index::Index;
 use crate::journal::{Group, Journal, Position};

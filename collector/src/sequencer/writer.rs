@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::checkpoints::{Checkpointer, SignError};
 use super::pool::Pool;
 use super::{Job, SubmitError, WriterOptions};
+use crate::causes::chain;
 use crate::failpoints;
 use crate::index::Index;
 use crate::indexer::IndexerThread;
@@ -226,16 +227,4 @@ impl Writer {
             Err(SignError::Fatal(reason)) => Err(End::Fatal(reason)),
         }
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
