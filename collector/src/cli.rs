@@ -1,7 +1,7 @@
 //! The command line: init, serve, token, user, erase, hold, fsck, rebuild. Works with the server up (through its socket)
 //! and down (through the data directory), with the same code.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +25,8 @@ use crate::state::{Detail, random};
 mod checking;
 mod erasing;
 mod rebuilding;
+#[cfg(test)]
+mod tests;
 
 /// Life of a token by default, hours.
 const TOKEN_HOURS_DEFAULT: u64 = 1;
@@ -233,8 +235,21 @@ fn init_tracing() {
 
 fn trouble(error: &anyhow::Error) -> ExitCode {
     // Standard error may be closed; there is nobody left to tell.
-    let _unheard = writeln!(std::io::stderr(), "tallystick-collector: {error:#}");
+    let _unheard = writeln!(std::io::stderr(), "tallystick-collector: {}", with_remedy(error));
     ExitCode::from(2)
+}
+
+/// The error and, where the disk is full, what to do: whatever found it full first.
+fn with_remedy(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let no_room = |cause: &std::io::Error| {
+        matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    };
+    let full = error.chain().filter_map(|cause| cause.downcast_ref()).any(no_room);
+    if full && !text.contains("`ballast`") {
+        return format!("{text}; delete the file `ballast` in the data directory, start again, then make room");
+    }
+    text
 }
 
 /// Runs a command, writing its answer to `out`; whether the answer is yes.
