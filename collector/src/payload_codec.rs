@@ -30,7 +30,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use reading::{Opened, ReadPayloadError, read};
+pub use reading::{Opened, ReadPayloadError, fits, read};
 
 /// Sealed under a data key.
 pub const CODEC_SEALED: u8 = 1;
