@@ -248,6 +248,9 @@ fn with_remedy(error: &anyhow::Error) -> String {
     let no_room =
         |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let full = error.chain().filter_map(|cause| cause.downcast_ref()).any(no_room);
+    if full && backing_up::is_of_these(error) {
+        return format!("{text}; make room there, and run it again");
+    }
     if full && !text.contains("`ballast`") {
         return format!(
             "{text}; delete the file `ballast` in the data directory, start again, then make room"

@@ -223,6 +223,36 @@ fn folders_that_are_none_of_its_own_are_refused() {
     assert!(refused.to_string().contains("is a backup and no data directory"), "{refused}");
 }
 
+#[test]
+fn an_erasure_takes_the_key_from_the_kept_keys_too() {
+    let (bench, to, _) = shippable();
+    ship(&bench).unwrap();
+    let kept = bench.parent.path().join("kept-keys/data-keys/keys");
+    let before = fs::read(&kept).unwrap();
+    // What lies in its blocks is still to be seen through a second name.
+    let blocks = bench.parent.path().join("blocks");
+    fs::hard_link(&kept, &blocks).unwrap();
+    let io = std::sync::Arc::new(crate::journal::SystemIo);
+    let keys = DataKeys::open(&bench.path().join("keys"), &bench.path().join("data-keys"), io).unwrap();
+    let scope = keys
+        .scopes()
+        .into_iter()
+        .map(|(scope, _)| scope)
+        .find(evidence::erasure::Scope::is_erasable)
+        .unwrap();
+    keys.erase(&[scope], 9).unwrap();
+    drop(keys);
+    let shipped = ship(&bench).unwrap();
+    assert_eq!((shipped.run, shipped.new_files), (1, 0), "keys are no part of it");
+    let after = fs::read(&kept).unwrap();
+    assert_eq!(after, fs::read(bench.path().join("data-keys/keys")).unwrap());
+    assert_ne!(after, before);
+    assert_eq!(fs::read(blocks).unwrap(), vec![0; before.len()]);
+    // Restored, it is as erased as it was.
+    let report = restored(&bench, &to).check.unwrap();
+    assert!(report.sound && report.erased > 100, "{report:?}");
+}
+
 /// A run that fails at any write, before or after it was done, leaves the shipment before it, and the next run brings
 /// everything.
 #[test]

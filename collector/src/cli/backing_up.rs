@@ -18,9 +18,9 @@ use crate::{backup, fsck, restore};
 /// Ship the log into a folder that only grows: what is new is copied, everything is checked. The server may run.
 ///
 /// Every entry is hashed again and must lead to the newest signed checkpoint, and what lies in the folder must be a
-/// beginning of this log; so each run reads the whole log (about 1.6 kB an attestation) and writes what is new. Beside a
-/// running server it ends at the newest checkpoint, without one at the last entry. An interrupted run leaves the earlier
-/// backup whole. No data directory: `restore` makes one of it.
+/// beginning of this log; so each run reads all of `tree/` and `payload/` (about 0.5 kB an attestation) and writes what is
+/// new. With the server down the backup ends at the last entry, beside a running one at the newest checkpoint. An
+/// interrupted run leaves the earlier backup whole. The folder is no data directory: `restore` makes one of it.
 ///
 /// Exit code 0: all of it lies there; 2: nothing new does, and the message says why.
 #[derive(Debug, Args)]
@@ -152,6 +152,11 @@ fn restore_text(report: &restore::Report, arguments: &RestoreArguments) -> Strin
         Some(_) => format!("{dir} is NOT sound: what is named above is not as it must be"),
     });
     lines.join("\n")
+}
+
+/// Whether an error is of one of these commands: a disk that it calls full is not the data directory's of a server.
+pub(super) fn is_of_these(error: &anyhow::Error) -> bool {
+    error.is::<backup::BackupError>() || error.is::<restore::RestoreError>()
 }
 
 fn bar(what: &'static str) -> ProgressBar {

@@ -186,6 +186,38 @@ fn entries_that_are_not_the_signed_ones_are_refused() {
     write(CHECKPOINT, &good.bytes(&from, CHECKPOINT).unwrap_or(note));
 }
 
+/// With witnesses there are two notes, and the older one is what was published.
+#[test]
+fn a_cosigned_checkpoint_comes_along_and_is_shipped_on() {
+    let (bench, from, last) = shipped();
+    let mut manifest = Manifest::read(&from).unwrap().unwrap();
+    let size = manifest.log.size;
+    let line = data_encoding::BASE64.encode(&[7; 4 + 8 + 64]);
+    let note = manifest.bytes(&from, CHECKPOINT).unwrap();
+    let cosigned = format!("{}\u{2014} witness.example.com/w1 {line}\n", String::from_utf8(note).unwrap());
+    let running = open(&bench).unwrap();
+    running.fill_at_once(1, running.next_sequence(1), 300, last[0]);
+    running.published();
+    running.stop();
+    ship(&bench).unwrap();
+    manifest = Manifest::read(&from).unwrap().unwrap();
+    fs::create_dir_all(from.join("00000002/notes")).unwrap();
+    fs::write(place(&from, 2, COSIGNED), &cosigned).unwrap();
+    manifest.files.insert(COSIGNED.to_owned(), crate::shipment::Shipped::new(cosigned.as_bytes(), 2));
+    fs::write(from.join(MANIFEST), manifest.encode().unwrap()).unwrap();
+    let running = restores(&bench, &from);
+    running.stop();
+    let dir = Arc::new(DataDir::open(&bench.path()).unwrap());
+    let (_, unstarted) = Ledger::open(dir, &bench.options()).unwrap();
+    let newest = |row: &Option<crate::store::rows::CheckpointRow>| row.as_ref().map(|row| row.size);
+    assert_eq!((newest(&unstarted.checkpoint), newest(&unstarted.cosigned)), (Some(size + 300), Some(size)));
+    drop(unstarted);
+    let again = bench.parent.path().join("again");
+    ship_to(&bench, &again, None).unwrap();
+    let shipped = Manifest::read(&again).unwrap().unwrap().bytes(&again, COSIGNED).unwrap();
+    assert_eq!(String::from_utf8(shipped).unwrap(), cosigned);
+}
+
 fn key_name() -> String {
     key().name().to_owned()
 }
