@@ -45,8 +45,8 @@ impl Decoded {
         let (link, erased, unread) = match read {
             // What is readable was compared with it.
             Ok(Opened::Payload { payload, .. }) => (DeviceLink::of_payload(leaf.kind, &payload), false, None),
-            Ok(Opened::Erased { .. }) => (parsed.link(leaf.kind), true, None),
-            Err(error) => (parsed.link(leaf.kind), false, Some(error.to_string())),
+            Ok(Opened::Erased { .. }) => (payload_codec::link_of(&parsed, leaf.kind), true, None),
+            Err(error) => (payload_codec::link_of(&parsed, leaf.kind), false, Some(error.to_string())),
         };
         Self::Entry { leaf, link, erased, unread }
     }

@@ -2,7 +2,7 @@
 
 use evidence::leaf::{Leaf, SALT_BYTES, commitment};
 
-use super::{PayloadError, Stored, Subject, subject_matches};
+use super::{PayloadError, Stored, Subject, open, subject_matches};
 use crate::data_keys::{DataKeyError, DataKeys, Standing};
 
 /// What a payload record holds.
@@ -45,7 +45,7 @@ pub fn read(
     codec: u8,
     stored: &[u8],
 ) -> Result<Opened, ReadPayloadError> {
-    let (salt, payload) = match Stored::parse(leaf.kind, codec, stored)? {
+    let (salt, payload) = match Stored::parse(leaf.kind, codec, stored).map_err(PayloadError::from)? {
         Stored::Plain { salt, payload } => (salt, payload.to_vec()),
         Stored::Erased { tombstone, subject } => return Ok(Opened::Erased { tombstone, subject }),
         Stored::Sealed(sealed) => {
@@ -58,7 +58,7 @@ pub fn read(
                 Standing::Erased { tombstone } => return Ok(Opened::Erased { tombstone, subject }),
                 Standing::Absent => return Err(DataKeyError::Unknown(scope).into()),
             };
-            let payload = sealed.open(&key, index, leaf_bytes)?;
+            let payload = open(&sealed, &key, index, leaf_bytes)?;
             if !subject_matches(&subject, &payload) {
                 let what = "what a payload record says in plain is not what its payload says";
                 return Err(PayloadError::Form(what).into());
