@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Kind, PAYLOAD_BYTES_MAX, SALT_BYTES, Stream};
-use evidence::payload_record::{DICTIONARY_FLEET, DICTIONARY_NONE, RecordError, STATEMENT_BYTES, TAG_BYTES};
+use evidence::payload_record::{DICTIONARY_FLEET, DICTIONARY_NONE, RecordError};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use zeroize::Zeroizing;
@@ -22,7 +22,9 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use evidence::payload_record::{CODEC_ERASED, CODEC_SEALED, Sealed, Stored, Subject, erased_record};
+pub use evidence::payload_record::{
+    CODEC_ERASED, CODEC_SEALED, OVERHEAD_BYTES_MAX, Sealed, Stored, Subject, erased_record,
+};
 pub use reading::{Opened, ReadPayloadError, read};
 
 /// Of [`DICTIONARY_FLEET`]: trained on simulated devices: dictionaries/README.md. Its bytes never change; another one gets another number.
@@ -33,10 +35,6 @@ pub const REWRITE_FIRST: u8 = 0;
 const COMPRESSION_LEVEL: i32 = 3;
 /// Bytes of a data key.
 pub const DATA_KEY_BYTES: usize = 32;
-/// Bytes of a zstd frame beside what it cannot compress: magic, header, one raw block; a test measures it.
-const FRAME_BYTES_MAX: usize = 64;
-/// Bytes of a payload record beside its payload at most.
-pub const OVERHEAD_BYTES_MAX: usize = 2 + STATEMENT_BYTES + FRAME_BYTES_MAX + TAG_BYTES;
 
 /// The key of one scope. Wiped when dropped.
 #[derive(Clone)]

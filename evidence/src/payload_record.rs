@@ -13,7 +13,7 @@
 use crate::envelope::Envelope;
 use crate::erasure::Scope;
 use crate::ids::{Digest, InstanceId};
-use crate::leaf::{CODEC_PLAIN, Kind, SALT_BYTES, Stream};
+use crate::leaf::{CODEC_PLAIN, Kind, PAYLOAD_BYTES_MAX, SALT_BYTES, Stream};
 use crate::statement::Statement;
 use crate::tiles::{Content, TILE_WIDTH, Tile};
 use crate::time::Timestamp;
@@ -30,9 +30,15 @@ pub const DICTIONARY_NONE: u8 = 0;
 /// Compressed with the dictionary trained on simulated fleets. Other numbers are reserved.
 pub const DICTIONARY_FLEET: u8 = 1;
 /// Bytes of the tag after a ciphertext.
-pub const TAG_BYTES: usize = 16;
+const TAG_BYTES: usize = 16;
 /// Subject of a statement: instance, sequence, anchor size, minute, hash.
-pub const STATEMENT_BYTES: usize = 16 + 8 + 8 + 4 + 32;
+const STATEMENT_BYTES: usize = 16 + 8 + 8 + 4 + 32;
+/// Bytes of a zstd frame beside what it cannot compress: magic, header, one raw block; a test of the collector measures it.
+const FRAME_BYTES_MAX: usize = 64;
+/// Bytes of a payload record beside its payload at most.
+pub const OVERHEAD_BYTES_MAX: usize = 2 + STATEMENT_BYTES + FRAME_BYTES_MAX + TAG_BYTES;
+/// Bytes of a bundle of records at most: 256 of the longest, each with its length and codec.
+pub const BUNDLE_BYTES_MAX: usize = 256 * (4 + 1 + PAYLOAD_BYTES_MAX + OVERHEAD_BYTES_MAX);
 /// Latest minute a subject can say, some 8,000 years from now: an honest clock says no later one.
 const MINUTE_MAX: u64 = u32::MAX as u64 - 1;
 
