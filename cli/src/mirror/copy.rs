@@ -1,7 +1,7 @@
 //! The folder a mirror fills: public tlog-tiles files, and payloads for their owner alone; each whole or not there.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,8 @@ impl Copy {
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
         let lock = File::open(root).with_context(|| format!("cannot open {}", root.display()))?;
-        if lock.try_lock().is_err() {
+        // A file system without locks has none to wait for.
+        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
             bail!("another run works on {}: wait until it is done", root.display());
         }
         // What a killed run left half written may be a payload that was erased since.

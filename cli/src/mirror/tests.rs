@@ -223,3 +223,15 @@ fn pins_and_keys_must_hold() {
     assert!(run(&from, &empty, &stranger).is_err());
     assert!(!empty.join("checkpoint").exists());
 }
+
+#[test]
+fn one_run_works_on_a_folder_and_clears_what_a_killed_one_left() {
+    let (_parent, from, to) = dirs();
+    publish(&from, 10, 0, u64::MAX);
+    let held = Copy::open(&to).unwrap();
+    assert!(Copy::open(&to).unwrap_err().to_string().contains("another run works on"));
+    drop(held);
+    fs::write(to.join(".new"), b"half a payload that was erased since").unwrap();
+    level(&from, &to);
+    assert!(!to.join(".new").exists());
+}
