@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-pub use evidence::payload_record::full_bundle_path as path;
+pub use evidence::payload_record::{bundle_path as part_path, full_bundle_path as path};
 
 use crate::log::BUNDLE_LEAVES;
 use crate::store::rows;
