@@ -30,6 +30,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use reading::read_written;
 pub use reading::{Opened, ReadPayloadError, read};
 
 /// Sealed under a data key.
