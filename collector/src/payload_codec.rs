@@ -14,7 +14,6 @@
 
 use std::cell::RefCell;
 
-use evidence::envelope::Envelope;
 use evidence::erasure::Scope;
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{CODEC_PLAIN, Kind, PAYLOAD_BYTES_MAX, SALT_BYTES, Stream};
@@ -30,8 +29,8 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reading::read_written;
 pub use reading::{Opened, ReadPayloadError, read};
+pub(crate) use reading::{check_subject, read_written};
 
 /// Sealed under a data key.
 pub const CODEC_SEALED: u8 = 1;
@@ -365,17 +364,6 @@ pub fn subject_of(kind: Kind, link: Option<&DeviceLink>, instance: Option<Instan
         (Stream::Device, Some(link), _) => Some(Subject::statement(link)),
         (Stream::Device, None, instance) => instance.map(Subject::Device),
         _ => Some(Subject::Stream),
-    }
-}
-
-/// Whether what is readable of a statement is what was signed.
-fn subject_matches(subject: &Subject, payload: &[u8]) -> bool {
-    match subject {
-        Subject::Stream | Subject::Device(_) => true,
-        Subject::Statement { .. } => Envelope::parse(payload)
-            .ok()
-            .and_then(|envelope| Some(DeviceLink::of(&envelope.claimed().ok()?, &envelope)))
-            .is_some_and(|link| Subject::statement(&link) == *subject),
     }
 }
 

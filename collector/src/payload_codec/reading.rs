@@ -2,8 +2,9 @@
 
 use evidence::leaf::{Leaf, SALT_BYTES, commitment};
 
-use super::{PayloadError, Stored, Subject, subject_matches};
+use super::{PayloadError, Sealed, Stored, Subject};
 use crate::data_keys::{DataKeyError, DataKeys, Standing};
+use crate::index::DeviceLink;
 
 /// What a payload record holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,18 +47,27 @@ pub fn read(
     stored: &[u8],
 ) -> Result<Opened, ReadPayloadError> {
     let opened = read_written(keys, index, leaf, leaf_bytes, codec, stored)?;
-    if let (Opened::Payload { payload, .. }, Stored::Sealed(sealed)) =
-        (&opened, Stored::parse(leaf.kind, codec, stored)?)
-        && !subject_matches(&sealed.subject, payload)
-    {
-        let what = "what a payload record says in plain is not what its payload says";
-        return Err(PayloadError::Form(what).into());
+    if let Opened::Payload { payload, .. } = &opened {
+        let link = DeviceLink::of_payload(leaf.kind, payload).ok().flatten();
+        check_subject(&Stored::parse(leaf.kind, codec, stored)?, link.as_ref())?;
     }
     Ok(opened)
 }
 
-/// As [`read`], for bytes this process has written itself a moment ago: that the subject is the payload's, which costs
-/// as much as all the rest, is taken for granted, since the tag binds the two.
+/// That what a sealed record says in plain of a statement is what its payload says, whose link this is.
+pub(crate) fn check_subject(stored: &Stored<'_>, link: Option<&DeviceLink>) -> Result<(), PayloadError> {
+    match stored {
+        Stored::Sealed(Sealed { subject: subject @ Subject::Statement { .. }, .. })
+            if link.map(Subject::statement) != Some(*subject) =>
+        {
+            Err(PayloadError::Form("what a payload record says in plain is not what its payload says"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As [`read`], without [`check_subject`], which costs as much as all the rest: for bytes this process has written itself
+/// a moment ago, and for callers that parse the payload themselves.
 pub(crate) fn read_written(
     keys: Option<&DataKeys>,
     index: u64,
