@@ -148,12 +148,13 @@ impl BundleReader {
         let leaves = tile.parse_entries(&leaves).ok()?;
         let payloads = self.payloads.bytes(number).ok()??;
         let records = payload_bundles::records(&payloads)?;
-        let entry = |(index, (leaf, (codec, stored))): (u64, (&[u8], (u8, &[u8])))| EntryRecord {
+        let indexes = number * BUNDLE_LEAVES..;
+        let entries = indexes.zip(leaves).zip(records).map(|((index, leaf), (codec, stored))| EntryRecord {
             index,
             leaf: leaf.to_vec(),
             codec,
             stored: stored.to_vec(),
-        };
-        Some((number * BUNDLE_LEAVES..).zip(leaves.into_iter().zip(records)).map(entry).collect())
+        });
+        Some(entries.collect())
     }
 }
