@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 
-use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Kind, PAYLOAD_BYTES_MAX, SALT_BYTES, Stream};
 use evidence::payload_record::{DICTIONARY_FLEET, DICTIONARY_NONE, RecordError};
@@ -26,6 +25,7 @@ pub use evidence::payload_record::{
     CODEC_ERASED, CODEC_SEALED, OVERHEAD_BYTES_MAX, Sealed, Stored, Subject, erased_record,
 };
 pub use reading::{Opened, ReadPayloadError, read};
+pub(crate) use reading::{check_subject, read_written};
 
 /// Of [`DICTIONARY_FLEET`]: trained on simulated devices: dictionaries/README.md. Its bytes never change; another one gets another number.
 const DICTIONARY: &[u8] = include_bytes!("../dictionaries/1.zdict");
@@ -195,17 +195,6 @@ pub fn subject_of(kind: Kind, link: Option<&DeviceLink>, instance: Option<Instan
         (Stream::Device, Some(link), _) => Some(statement_subject(link)),
         (Stream::Device, None, instance) => instance.map(Subject::Device),
         _ => Some(Subject::Stream),
-    }
-}
-
-/// Whether what is readable of a statement is what was signed.
-fn subject_matches(subject: &Subject, payload: &[u8]) -> bool {
-    match subject {
-        Subject::Stream | Subject::Device(_) => true,
-        Subject::Statement { .. } => Envelope::parse(payload)
-            .ok()
-            .and_then(|envelope| Some(Subject::of(&envelope.claimed().ok()?, &envelope)))
-            .is_some_and(|said| said == *subject),
     }
 }
 

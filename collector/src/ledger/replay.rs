@@ -107,7 +107,7 @@ pub(super) fn committed_size(reader: &JournalReader, from: Position, to: Positio
 fn check_checkpoint(level: Level) -> Result<Followed, OpenError> {
     let Some(row) = &level.checkpoint else { return Ok(Followed::Level(Box::new(level))) };
     let root = if row.size <= level.index.size() {
-        let tiles = LedgerTiles { epochs: &level.epochs, tail: &level.tail };
+        let tiles = LedgerTiles { epochs: &level.epochs, tail: &level.tail, memo: None };
         log::root_at(&tiles, row.size).map_err(crate::index::tile_error)
     } else {
         Ok(Digest::ZERO)
