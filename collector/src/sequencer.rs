@@ -380,8 +380,12 @@ impl Unstarted {
     /// Compares the journal's newest checkpoint with the high-water mark: why this copy of the log must not go on, if it
     /// must not. [`Unstarted::start`] asks the same, and then signs nothing.
     pub fn check_high_water(&self, options: &WriterOptions) -> Result<(), String> {
-        let size = self.checkpoint.as_ref().map_or(0, |row| row.size);
-        checkpoints::check_high_water(&self.ledger, options, size)
+        checkpoints::check_high_water(&self.ledger, options, self.checkpoint_size())
+    }
+
+    /// Entries of the newest checkpoint here; 0 without one.
+    pub fn checkpoint_size(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |row| row.size)
     }
 
     /// Starts the sequencer. The newest checkpoint of the journal is published first, if signing is allowed.

@@ -48,11 +48,13 @@ impl Decoded {
                 // Parsed once for both.
                 match payload_codec::check_subject(&parsed, link.as_ref().ok().and_then(Option::as_ref)) {
                     Ok(()) => (link, false, None),
-                    Err(error) => (parsed.link(leaf.kind), false, Some(error.to_string())),
+                    Err(error) => {
+                        (payload_codec::link_of(&parsed, leaf.kind), false, Some(error.to_string()))
+                    }
                 }
             }
-            Ok(Opened::Erased { .. }) => (parsed.link(leaf.kind), true, None),
-            Err(error) => (parsed.link(leaf.kind), false, Some(error.to_string())),
+            Ok(Opened::Erased { .. }) => (payload_codec::link_of(&parsed, leaf.kind), true, None),
+            Err(error) => (payload_codec::link_of(&parsed, leaf.kind), false, Some(error.to_string())),
         };
         Self::Entry { leaf, link, erased, unread }
     }

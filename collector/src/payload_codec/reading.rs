@@ -2,7 +2,7 @@
 
 use evidence::leaf::{Leaf, SALT_BYTES, commitment};
 
-use super::{PayloadError, Sealed, Stored, Subject};
+use super::{PayloadError, Sealed, Stored, Subject, open, statement_subject};
 use crate::data_keys::{DataKeyError, DataKeys, Standing};
 use crate::index::DeviceLink;
 
@@ -49,7 +49,8 @@ pub fn read(
     let opened = read_written(keys, index, leaf, leaf_bytes, codec, stored)?;
     if let Opened::Payload { payload, .. } = &opened {
         let link = DeviceLink::of_payload(leaf.kind, payload).ok().flatten();
-        check_subject(&Stored::parse(leaf.kind, codec, stored)?, link.as_ref())?;
+        let parsed = Stored::parse(leaf.kind, codec, stored).map_err(PayloadError::from)?;
+        check_subject(&parsed, link.as_ref())?;
     }
     Ok(opened)
 }
@@ -58,7 +59,7 @@ pub fn read(
 pub(crate) fn check_subject(stored: &Stored<'_>, link: Option<&DeviceLink>) -> Result<(), PayloadError> {
     match stored {
         Stored::Sealed(Sealed { subject: subject @ Subject::Statement { .. }, .. })
-            if link.map(Subject::statement) != Some(*subject) =>
+            if link.map(statement_subject) != Some(*subject) =>
         {
             Err(PayloadError::Form("what a payload record says in plain is not what its payload says"))
         }
@@ -76,7 +77,7 @@ pub(crate) fn read_written(
     codec: u8,
     stored: &[u8],
 ) -> Result<Opened, ReadPayloadError> {
-    let (salt, payload) = match Stored::parse(leaf.kind, codec, stored)? {
+    let (salt, payload) = match Stored::parse(leaf.kind, codec, stored).map_err(PayloadError::from)? {
         Stored::Plain { salt, payload } => (salt, payload.to_vec()),
         Stored::Erased { tombstone, subject } => return Ok(Opened::Erased { tombstone, subject }),
         Stored::Sealed(sealed) => {
@@ -89,7 +90,7 @@ pub(crate) fn read_written(
                 Standing::Erased { tombstone } => return Ok(Opened::Erased { tombstone, subject }),
                 Standing::Absent => return Err(DataKeyError::Unknown(scope).into()),
             };
-            let payload = sealed.open(&key, index, leaf_bytes)?;
+            let payload = open(&sealed, &key, index, leaf_bytes)?;
             (key.salt(index), payload)
         }
     };
