@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
-use crate::rollback::{Memory, RollbackError, require_memory};
+use crate::rollback::{Memory, RollbackError, mirror, require_memory};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::{SequencerThread, WitnessOptions, WriterOptions};
 use crate::state::{Book, ReplayError, State};
@@ -108,7 +108,7 @@ impl Node {
     fn open_by(path: &Path, time: Time, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
-        let memory = require_memory(dir.path(), &config)?;
+        let mut memory = require_memory(dir.path(), &config)?;
         let trust_domain: TrustDomain = config
             .trust_domain
             .parse()
@@ -161,7 +161,10 @@ impl Node {
         let policy_text = settings.as_ref().map(|settings| settings.text.clone());
         let settings = settings.filter(|settings| settings.policy.has_quorum());
         if memory == Memory::Witnesses && settings.is_none() {
-            return Err(RollbackError::NoQuorum.into());
+            if config.mirror.is_none() {
+                return Err(RollbackError::NoQuorum.into());
+            }
+            memory = Memory::Mirror;
         }
         let witnesses = settings.map(|settings| {
             let desk = Arc::new(Desk::new(settings.policy.clone()));
@@ -179,6 +182,10 @@ impl Node {
         writer.free_bytes_min = config.free_bytes_min;
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
         unstarted.check_high_water(&writer).map_err(RollbackError::OldCopy)?;
+        if let Some(folder) = &config.mirror {
+            let alone = memory == Memory::Mirror;
+            mirror::check(folder, &ledger, unstarted.checkpoint_size(), &verifier, alone)?;
+        }
         let kept = Arc::clone(&book);
         writer.observer = Box::new(move |committed| {
             let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use evidence::tiles::{Content, TILE_WIDTH, Tile};
+pub use evidence::payload_record::{bundle_path as part_path, full_bundle_path as path};
 
 use crate::log::BUNDLE_LEAVES;
 use crate::store::rows;
@@ -48,12 +48,6 @@ impl PayloadBundles {
     pub fn paths(&self) -> io::Result<Vec<String>> {
         self.folder.paths()
     }
-}
-
-/// Where a bundle lies in its folder: the number in elements of three digits, all but the last with `x` in front.
-pub fn path(number: u64) -> String {
-    let path = Tile::new(Content::Entries, number, TILE_WIDTH).map(|tile| tile.path());
-    path.and_then(|path| path.strip_prefix("tile/entries/").map(str::to_owned)).unwrap_or_default()
 }
 
 /// The records of a full bundle, as (codec, bytes); none if it has another form.

@@ -5,7 +5,6 @@ use std::fs;
 use evidence::ids::Digest;
 
 use super::*;
-use crate::config::{Config, Listen, Retention};
 use crate::indexer::tests::{long_log, open};
 use crate::ledger::tests::{Bench, In, ORIGIN, SEGMENT_BYTES, log_key};
 use crate::restore::tests::{restored, restores};
@@ -17,25 +16,12 @@ pub(crate) fn key() -> VerifierKey {
 
 /// What a data directory has beside its ledger.
 pub(crate) fn furnish(bench: &Bench) {
-    let address = "127.0.0.1:0".parse().unwrap();
-    let config = Config {
-        origin: ORIGIN.into(),
-        trust_domain: "example.org".into(),
-        server_names: vec!["127.0.0.1".into()],
-        listen: Listen { enrol: address, agents: address, people: address, tiles: None },
-        high_water: None,
-        accept_rollback_blindness: true,
-        witness_policy: Some("witnesses.policy".into()),
-        witness_roots: None,
-        witness_recosign_seconds: 600,
-        segment_bytes: SEGMENT_BYTES,
-        journal_segments_kept: 2,
-        checkpoint_interval_ms: 1_000,
-        free_bytes_min: 0,
-        ballast_bytes: 0,
-        retention: Retention::default(),
-    };
-    fs::write(bench.path().join(CONFIGURATION), config.text().unwrap()).unwrap();
+    let config = format!(
+        "origin = {ORIGIN:?}\ntrust_domain = \"example.org\"\nserver_names = [\"127.0.0.1\"]\n\
+         witness_policy = \"witnesses.policy\"\nsegment_bytes = {SEGMENT_BYTES}\naccept_rollback_blindness = true\n\
+         [listen]\nenrol = \"127.0.0.1:0\"\nagents = \"127.0.0.1:0\"\npeople = \"127.0.0.1:0\"\n"
+    );
+    fs::write(bench.path().join(CONFIGURATION), config).unwrap();
     fs::write(bench.path().join("witnesses.policy"), "a policy").unwrap();
     fs::write(bench.path().join("certs/root.pem"), "a root").unwrap();
     fs::create_dir_all(bench.path().join("certs/issued")).unwrap();
