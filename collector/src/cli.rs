@@ -1,4 +1,4 @@
-//! The command line: init, serve, token, user, erase, hold, fsck, rebuild. Works with the server up (through its socket)
+//! The command line: init, serve, token, user, erase, hold, fsck, rebuild, recover. Works with the server up (through its socket)
 //! and down (through the data directory), with the same code.
 
 use std::io::{ErrorKind, Write};
@@ -25,6 +25,7 @@ use crate::state::{Detail, random};
 mod checking;
 mod erasing;
 mod rebuilding;
+mod recovering;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ const TOKEN_HOURS_MAX: u64 = 72;
 
 /// Takes in what devices say, keeps it in an append-only log, judges and samples it.
 ///
-/// Exit codes: 0 done; 1 the answer is no (fsck or rebuild found damage); 2 wrong usage or it could not be done.
+/// Exit codes: 0 done; 1 the answer is no (fsck or rebuild found damage, recover did not find everything); 2 wrong usage or it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "tallystick-collector", version)]
 pub struct Arguments {
@@ -69,6 +70,12 @@ enum Command {
     ///
     /// Exit code 0: everything is sound now; 1: it is not, and what is left is listed; 2: it could not be done.
     Rebuild(rebuilding::RebuildArguments),
+    /// Bring a log that went back (an older copy was restored) level with a mirror of it, byte for byte, then check everything
+    /// as `fsck` does. The server must be down.
+    ///
+    /// Exit code 0: it has everything, is sound, and the server will start; 1: it has not, and the answer says why; 2: it could
+    /// not be done.
+    Recover(recovering::RecoverArguments),
 }
 
 #[derive(Debug, Args)]
@@ -242,12 +249,13 @@ fn trouble(error: &anyhow::Error) -> ExitCode {
 /// The error and, where the disk is full, what to do: whatever found it full first.
 fn with_remedy(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    let no_room = |cause: &std::io::Error| {
-        matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-    };
+    let no_room =
+        |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let full = error.chain().filter_map(|cause| cause.downcast_ref()).any(no_room);
     if full && !text.contains("`ballast`") {
-        return format!("{text}; delete the file `ballast` in the data directory, start again, then make room");
+        return format!(
+            "{text}; delete the file `ballast` in the data directory, start again, then make room"
+        );
     }
     text
 }
@@ -264,6 +272,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
         Command::Fsck(arguments) => checking::run(&arguments, out),
         Command::Rebuild(arguments) => rebuilding::run(&arguments, out),
+        Command::Recover(arguments) => recovering::run(&arguments, out),
     }
 }
 

@@ -245,6 +245,16 @@ impl DataDir {
         self.path.join("witnesses")
     }
 
+    /// Checkpoints of a recovery's source that contradict this log; there is no folder before there is one.
+    pub fn forks(&self) -> PathBuf {
+        self.path.join("forks")
+    }
+
+    /// The checkpoint that a recovery which has begun must reach before anything is signed.
+    pub fn recovering(&self) -> PathBuf {
+        self.path.join("recovering")
+    }
+
     /// Socket of the running server.
     pub fn admin_socket(&self) -> PathBuf {
         admin_socket(&self.path)
@@ -333,7 +343,8 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn make_folder(path: &Path) -> Result<(), DataDirError> {
+/// Makes a folder that is its owner's alone, unless it is there.
+pub(crate) fn make_folder(path: &Path) -> Result<(), DataDirError> {
     let made = DirBuilder::new().mode(FOLDER_MODE).create(path);
     match made {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(failed("make", path, source)),

@@ -33,6 +33,7 @@ pub mod payload_bundles;
 pub mod payload_codec;
 pub mod posture;
 pub mod rebuild;
+pub mod recover;
 pub mod rollback;
 pub mod row_maker;
 pub mod secrets;

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use evidence::acts::Genesis;
+use evidence::keys::SecretKey;
 use evidence::note::VerifierKey;
 use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
@@ -16,6 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
+use crate::recover;
 use crate::rollback::{Memory, RollbackError, require_memory};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::{SequencerThread, WitnessOptions, WriterOptions};
@@ -167,18 +169,10 @@ impl Node {
             let desk = Arc::new(Desk::new(settings.policy.clone()));
             (settings, desk)
         });
-        let mut writer =
-            WriterOptions::new(&config.origin, log_key, clock.clone(), high_water(&dir, &config));
-        writer.accept_rollback_blindness = config.accept_rollback_blindness;
-        writer.witnesses = witnesses.as_ref().map(|(settings, desk)| WitnessOptions {
-            desk: Arc::clone(desk),
-            mark_suffices: memory != Memory::Witnesses,
-            recosign_interval: settings.recosign_interval,
-        });
-        writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
-        writer.free_bytes_min = config.free_bytes_min;
+        let witnessed = witnesses.as_ref().map(|(settings, desk)| (settings, desk, memory));
+        let mut writer = writer_options(&dir, &config, log_key, clock.clone(), witnessed);
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
-        unstarted.check_high_water(&writer).map_err(RollbackError::OldCopy)?;
+        recover::gate(&dir, &unstarted, &writer).map_err(RollbackError::OldCopy)?;
         let kept = Arc::clone(&book);
         writer.observer = Box::new(move |committed| {
             let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);
@@ -198,6 +192,26 @@ impl Node {
     pub fn close(self) {
         self.writer.stop();
     }
+}
+
+/// What collector.toml says to the writer. `witnesses`: where there is a quorum, with what else remembers the log.
+pub(crate) fn writer_options(
+    dir: &DataDir,
+    config: &Config,
+    log_key: SecretKey,
+    clock: Arc<dyn Clock>,
+    witnesses: Option<(&Settings, &Arc<Desk>, Memory)>,
+) -> WriterOptions {
+    let mut writer = WriterOptions::new(&config.origin, log_key, clock, high_water(dir, config));
+    writer.accept_rollback_blindness = config.accept_rollback_blindness;
+    writer.witnesses = witnesses.map(|(settings, desk, memory)| WitnessOptions {
+        desk: Arc::clone(desk),
+        mark_suffices: memory != Memory::Witnesses,
+        recosign_interval: settings.recosign_interval,
+    });
+    writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
+    writer.free_bytes_min = config.free_bytes_min;
+    writer
 }
 
 /// Where the high-water mark lies.

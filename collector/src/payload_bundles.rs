@@ -44,6 +44,12 @@ impl PayloadBundles {
         self.folder.path_bytes(&path(number))
     }
 
+    /// The bytes of a copy's last, unfinished bundle with `width` records; none if there is no such file. The data
+    /// directory has none: there they lie in the journal.
+    pub fn part_bytes(&self, number: u64, width: u16) -> io::Result<Option<Vec<u8>>> {
+        self.folder.path_bytes(&part_path(number, width))
+    }
+
     /// Every file below the folder, by its path in it.
     pub fn paths(&self) -> io::Result<Vec<String>> {
         self.folder.paths()
@@ -52,7 +58,12 @@ impl PayloadBundles {
 
 /// Where a bundle lies in its folder: the number in elements of three digits, all but the last with `x` in front.
 pub fn path(number: u64) -> String {
-    let path = Tile::new(Content::Entries, number, TILE_WIDTH).map(|tile| tile.path());
+    part_path(number, TILE_WIDTH)
+}
+
+/// Where a copy's last bundle lies while it has only `width` records: as a partial tile, `<N>.p/<W>`.
+pub fn part_path(number: u64, width: u16) -> String {
+    let path = Tile::new(Content::Entries, number, width).map(|tile| tile.path());
     path.and_then(|path| path.strip_prefix("tile/entries/").map(str::to_owned)).unwrap_or_default()
 }
 
