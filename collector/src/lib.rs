@@ -42,6 +42,7 @@ pub mod serve;
 pub mod service;
 pub mod state;
 pub mod store;
+pub mod succession;
 mod tail;
 pub mod tree;
 pub mod witnesses;

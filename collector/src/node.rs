@@ -22,6 +22,7 @@ use crate::rollback::{Memory, RollbackError, require_memory};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::{SequencerThread, WitnessOptions, WriterOptions};
 use crate::state::{Book, ReplayError, State};
+use crate::succession::SuccessionError;
 use crate::witnesses::{Desk, Settings, SettingsError};
 
 /// Why a collector could not be opened.
@@ -51,6 +52,9 @@ pub enum NodeError {
     /// What collector.toml says about witnesses.
     #[error(transparent)]
     Witnesses(#[from] SettingsError),
+    /// What the log follows.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
     /// Something set is wrong.
     #[error("{0}")]
     Setting(String),

@@ -7,9 +7,9 @@ use evidence::ids::Digest;
 use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use proto::{
-    DevicesReply, DevicesRequest, DrawReply, DrawnControl, LatestCheckpointReply, LatestCheckpointRequest,
-    PlanRef, PlanRow, PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest,
-    PutActReply, PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
+    DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    LatestCheckpointRequest, PlanRef, PlanRow, PlansReply, PlansRequest, PostureReply, PostureRequest,
+    ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +19,7 @@ use super::admin::reply;
 use super::status;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
+use crate::succession::first_entry;
 use crate::{audit, posture};
 
 /// Bytes of a file sent in one part of a set: well below the message limit of every gRPC library.
@@ -41,6 +42,8 @@ pub enum Call {
     LatestCheckpoint,
     /// Inclusion of an entry.
     Proof,
+    /// The first entry, with its payload.
+    Genesis,
     /// Plans and their stages.
     Plans,
     /// Freeze a frame.
@@ -52,7 +55,7 @@ pub enum Call {
 }
 
 /// Who may call what: the one table. Agents may call nothing here.
-pub const TABLE: [(Call, &[Role]); 10] = {
+pub const TABLE: [(Call, &[Role]); 11] = {
     const ALL: &[Role] = &[Role::Admin, Role::Analyst, Role::Auditor];
     const STAFF: &[Role] = &[Role::Admin, Role::Analyst];
     [
@@ -62,6 +65,7 @@ pub const TABLE: [(Call, &[Role]); 10] = {
         (Call::Devices, STAFF),
         (Call::LatestCheckpoint, ALL),
         (Call::Proof, ALL),
+        (Call::Genesis, ALL),
         (Call::Plans, ALL),
         (Call::Freeze, STAFF),
         (Call::Draw, STAFF),
@@ -226,6 +230,13 @@ impl People for PeopleService {
             .map_err(|_| Status::internal("the newest checkpoint cannot be read"))?;
         let proof = TlogProof { extra: None, index, hashes, note };
         Ok(Response::new(ProofReply { tlog_proof: proof.encode(), leaf: leaf.encode() }))
+    }
+
+    async fn genesis(&self, request: Request<GenesisRequest>) -> Result<Response<FirstEntry>, Status> {
+        self.caller(&request, Call::Genesis)?;
+        let published = self.state.wait_for_checkpoint(1).await.map_err(|error| status(&error))?;
+        let first = first_entry(&self.state.ledger, &published).map_err(|error| status(&error.into()))?;
+        Ok(Response::new(first))
     }
 
     async fn plans(&self, request: Request<PlansRequest>) -> Result<Response<PlansReply>, Status> {
