@@ -24,7 +24,7 @@ use crate::table::clean;
 use crate::trust::TRUST_BYTES_MAX;
 
 mod copy;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
