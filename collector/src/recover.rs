@@ -26,7 +26,7 @@ use evidence::leaf::{Leaf, Stream};
 use evidence::note::{Checkpoint, VerifierKey};
 use evidence::witness_policy::WitnessPolicy;
 
-use crate::data_keys::{DataKeyError, DataKeys, Standing};
+use crate::data_keys::{DataKeyError, DataKeys};
 use crate::datadir::{DataDir, make_folder, replace_file};
 use crate::failpoints;
 use crate::index::{EntryError, Index};
@@ -39,10 +39,12 @@ use crate::sequencer::{
     meets,
 };
 
+mod erased;
 mod mirror;
 #[cfg(test)]
 mod tests;
 
+use erased::Tombstones;
 use mirror::Mirror;
 pub use mirror::MirrorError;
 
@@ -248,6 +250,7 @@ impl Recovery<'_> {
         let theirs = self.mirror.checkpoint();
         let mut checked = Checked::default();
         let mut missing = BTreeMap::<Stream, u64>::new();
+        let mut tombstones = Tombstones::default();
         while index.size() < theirs.size {
             let bundle = self.mirror.bundle(index.size() / BUNDLE_LEAVES)?;
             checked.bundles.push(bundle.digest());
@@ -257,7 +260,9 @@ impl Recovery<'_> {
                 let leaf = Leaf::parse(leaf_bytes).map_err(|_| refused("its leaf has an unknown form"))?;
                 checked.counts.entries += 1;
                 let found = match record {
-                    Some((codec, stored)) => judge(keys, at, &leaf, leaf_bytes, *codec, stored)?,
+                    Some((codec, stored)) => {
+                        self.judge(keys, &mut tombstones, (at, &leaf, leaf_bytes), (*codec, stored))?
+                    }
                     None => Payload::Missing,
                 };
                 match found {
@@ -281,6 +286,26 @@ impl Recovery<'_> {
             return Err(MirrorError::Changed.into());
         }
         Ok(if missing.is_empty() { Ok(checked) } else { Err(missing) })
+    }
+
+    fn judge(
+        &self,
+        keys: &DataKeys,
+        tombstones: &mut Tombstones,
+        (index, leaf, leaf_bytes): (u64, &Leaf, &[u8]),
+        (codec, stored): (u8, &[u8]),
+    ) -> Result<Payload, RecoverError> {
+        if let Ok(Stored::Erased { tombstone, subject }) = Stored::parse(leaf.kind, codec, stored) {
+            let erased = tombstones.cover(self.mirror, keys, tombstone, leaf, &subject)?;
+            return Ok(if erased { Payload::Erased } else { Payload::Missing });
+        }
+        match payload_codec::read(Some(keys), index, leaf, leaf_bytes, codec, stored) {
+            Ok(Opened::Payload { .. }) => Ok(Payload::Checked),
+            Ok(Opened::Erased { .. }) => Ok(Payload::Erased),
+            Err(ReadPayloadError::Key(DataKeyError::Unknown(_))) => Ok(Payload::WithoutKey),
+            Err(ReadPayloadError::Key(error)) => Err(error.into()),
+            Err(ReadPayloadError::Payload(_)) => Ok(Payload::Missing),
+        }
     }
 
     /// Appends what was checked, then the mirror's note.
@@ -395,33 +420,10 @@ struct Checked {
 enum Payload {
     /// What its leaf commits to.
     Checked,
-    /// Erased, and this log's data keys say so too.
+    /// Erased, and not by the mirror's word alone.
     Erased,
     /// Sealed under a key that is not here.
     WithoutKey,
     /// Nothing, or not what its leaf commits to.
     Missing,
-}
-
-fn judge(
-    keys: &DataKeys,
-    index: u64,
-    leaf: &Leaf,
-    leaf_bytes: &[u8],
-    codec: u8,
-    stored: &[u8],
-) -> Result<Payload, RecoverError> {
-    // That a record is gone is believed of this log's own data keys, not of a mirror.
-    if let Ok(Stored::Erased { subject, .. }) = Stored::parse(leaf.kind, codec, stored) {
-        let Some(scope) = subject.scope(leaf.kind.stream, leaf.received) else { return Ok(Payload::Missing) };
-        let erased = matches!(keys.standing(&scope)?, Standing::Erased { .. });
-        return Ok(if erased { Payload::Erased } else { Payload::Missing });
-    }
-    match payload_codec::read(Some(keys), index, leaf, leaf_bytes, codec, stored) {
-        Ok(Opened::Payload { .. }) => Ok(Payload::Checked),
-        Ok(Opened::Erased { .. }) => Ok(Payload::Erased),
-        Err(ReadPayloadError::Key(DataKeyError::Unknown(_))) => Ok(Payload::WithoutKey),
-        Err(ReadPayloadError::Key(error)) => Err(error.into()),
-        Err(ReadPayloadError::Payload(_)) => Ok(Payload::Missing),
-    }
 }

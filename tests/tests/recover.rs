@@ -12,20 +12,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use collector::failpoints::RECOVER_POINTS;
-use collector::journal::{Parsed, Record, parse_record};
+use collector::journal::{EntryRecord, Parsed, Record, parse_record};
 use collector::payload_bundles;
 use collector::store::rows::push_payload;
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
+use evidence::leaf::{Kind, Leaf, Stream};
 use evidence::merkle::verify_consistency;
 use evidence::note::{Checkpoint, Note};
+use evidence::time::DAY_MS;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::device::{Device, Submit};
 use tests::journal_file::{Journal, segments};
 use tests::process::{Running, run, wait_for};
 use tests::programs;
-use tests::world::{ORIGIN, Settings, World};
+use tests::world::{ORIGIN, Settings, World, now};
 
 /// Statements after the copy: a full bundle, a part of the next, and several groups of each.
 const STATEMENTS: usize = 300;
@@ -67,6 +69,50 @@ async fn store(device: &mut Device, submit: &mut Submit, count: usize) -> Vec<En
         stored.push(envelope);
     }
     stored
+}
+
+fn recover(world: &World, mirror: &Path) -> (Option<i32>, Value) {
+    let ran = world.collector(&["recover", "--json", "--from", &text(mirror)]);
+    let answer = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    (ran.code, answer)
+}
+
+/// Writes the payload bundles of the first `size` entries of the journal in `data`, each record as `record` has it.
+fn add_payloads(data: &Path, mirror: &Path, size: u64, record: impl Fn(EntryRecord) -> (u8, Vec<u8>)) {
+    let (mut bundles, mut width) = (Vec::<Vec<u8>>::new(), 0_u16);
+    for path in segments(data) {
+        let bytes = fs::read(path).expect("a segment");
+        let mut at = 16;
+        while let Parsed::Record(found, length) = parse_record(&bytes[at..]) {
+            at += length;
+            let Record::Entry(entry) = found else { continue };
+            if entry.index >= size {
+                continue;
+            }
+            if entry.index % 256 == 0 {
+                bundles.push(Vec::new());
+                width = 0;
+            }
+            let (codec, stored) = record(entry);
+            push_payload(bundles.last_mut().expect("a bundle"), codec, &stored);
+            width += 1;
+        }
+    }
+    let last = bundles.len() as u64 - 1;
+    for (number, bytes) in (0..).zip(&bundles) {
+        let width = if number == last { width } else { 256 };
+        let path = mirror.join("payload").join(payload_bundles::part_path(number, width));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
+        fs::write(path, bytes).expect("a bundle");
+    }
+}
+
+/// A mirror of the public tree of a stopped collector; gives its entries.
+fn mirror_tree(world: &World, mirror: &Path) -> u64 {
+    let vkey = world.admin.profile().log_keys[0].vkey();
+    let (from, to) = (text(&world.data.join("tree")), text(mirror));
+    let line = ["log", "mirror", "--json", "--from", &from, "--dir", &to, "--vkey", &vkey];
+    world.cli(&world.admin, &line).json()["size"].as_u64().expect("a size")
 }
 
 fn tree_size(data: &Path) -> u64 {
@@ -122,10 +168,7 @@ impl WentBack {
         let held = store(&mut device, &mut submit, 2).await;
         running.kill();
         let mirror = world.file("mirror");
-        let vkey = world.admin.profile().log_keys[0].vkey();
-        let (from, to) = (text(&world.data.join("tree")), text(&mirror));
-        let line = ["log", "mirror", "--json", "--from", &from, "--dir", &to, "--vkey", &vkey];
-        assert_eq!(world.cli(&world.admin, &line).json()["size"], mirrored);
+        assert_eq!(mirror_tree(&world, &mirror), mirrored);
         let lost = world.file("lost");
         fs::rename(&world.data, &lost).expect("the newest is lost");
         fs::rename(&older, &world.data).expect("the older copy is restored");
@@ -134,44 +177,11 @@ impl WentBack {
 
     /// Puts the payloads beside the mirrored tree, as `log mirror --with-payloads` does.
     fn add_payloads(&self) {
-        let (mut bundles, mut width) = (Vec::<Vec<u8>>::new(), 0_u16);
-        for path in segments(&self.lost) {
-            let bytes = fs::read(path).expect("a segment");
-            let mut at = 16;
-            while let Parsed::Record(record, length) = parse_record(&bytes[at..]) {
-                at += length;
-                let Record::Entry(entry) = record else { continue };
-                if entry.index >= self.mirrored {
-                    continue;
-                }
-                if entry.index % 256 == 0 {
-                    (bundles, width) = ([bundles, vec![Vec::new()]].concat(), 0);
-                }
-                push_payload(bundles.last_mut().expect("a bundle"), entry.codec, &entry.stored);
-                width += 1;
-            }
-        }
-        for (number, bytes) in (0..).zip(&bundles) {
-            let is_last = number + 1 == bundles.len() as u64 && width < 256;
-            let path = if is_last {
-                payload_bundles::part_path(number, width)
-            } else {
-                payload_bundles::path(number)
-            };
-            let path = self.mirror.join("payload").join(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
-            fs::write(path, bytes).expect("a bundle");
-        }
+        add_payloads(&self.lost, &self.mirror, self.mirrored, |entry| (entry.codec, entry.stored));
     }
 
     fn recover(&self) -> (Option<i32>, Value) {
-        self.recover_from(&self.mirror)
-    }
-
-    fn recover_from(&self, mirror: &Path) -> (Option<i32>, Value) {
-        let ran = self.world.collector(&["recover", "--json", "--from", &text(mirror)]);
-        let answer = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
-        (ran.code, answer)
+        recover(&self.world, &self.mirror)
     }
 
     /// What the log has is what was lost, up to the mirror's checkpoint.
@@ -380,4 +390,61 @@ async fn payloads_under_keys_that_are_lost_come_back_as_bytes() {
     let (code, answer) = old.recover();
     assert_eq!((code, &answer["check"]["sound"]), (Some(0), &true.into()), "{answer}");
     old.assert_same();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_erased_since_stays_erased_and_only_a_tombstone_says_so() {
+    let world = World::new(programs!());
+    let running = world.serve();
+    let mut device = Device::enrol(&world, &world.token()).await;
+    let (mut submit, _) = device.greet().await;
+    store(&mut device, &mut submit, 1).await;
+    running.stop();
+    let older = world.file("older");
+    copy(&world.data, &older);
+    let running = world.serve();
+    let (mut submit, _) = device.greet().await;
+    store(&mut device, &mut submit, 3).await;
+    running.stop();
+    // A quarter later.
+    let later = (now().ms() + 200 * DAY_MS).to_string();
+    let eraser = [text(&world.data), device.id.to_string(), later];
+    let tombstone =
+        run(env!("CARGO_BIN_EXE_eraser"), eraser).json()["tombstones"][0].as_u64().expect("an index");
+    world.serve().stop();
+    let mirror = world.file("mirror");
+    let size = mirror_tree(&world, &mirror);
+    add_payloads(&world.data, &mirror, size, |entry| {
+        let leaf = Leaf::parse(&entry.leaf).expect("a leaf");
+        let subject = if leaf.kind == Kind::ATTESTATION { 68 } else { 16 };
+        let is_device = leaf.kind.stream == Stream::Device;
+        if !is_device || entry.stored[2..18] != *device.instance.as_bytes() {
+            return (entry.codec, entry.stored);
+        }
+        (255, [tombstone.to_be_bytes().as_slice(), &entry.stored[2..2 + subject]].concat())
+    });
+    let tombstone_entry =
+        Journal::read(&world.data).entries[usize::try_from(tombstone).expect("small")].clone();
+    let lost = world.file("lost");
+    fs::rename(&world.data, &lost).expect("the newest is lost");
+    fs::rename(&older, &world.data).expect("the older copy is restored");
+
+    // The copy has the device's key, and no word of an erasure but the mirror's.
+    let (code, answer) = recover(&world, &mirror);
+    assert_eq!((code, &answer["missing"][0]["entries"]), (Some(1), &3.into()), "{answer}");
+    fs::create_dir(mirror.join("tombstones")).expect("a folder");
+    let plain = mirror.join(format!("tombstones/{tombstone}"));
+    fs::write(&plain, [&[0; 32][..], &tombstone_entry.payload].concat())
+        .expect("a tombstone with another salt");
+    assert_eq!(recover(&world, &mirror).1["state"], "payloads-missing");
+    fs::write(&plain, [&tombstone_entry.salt[..], &tombstone_entry.payload].concat()).expect("a tombstone");
+    let (_, answer) = recover(&world, &mirror);
+    // The key of the tombstone's own year is younger than the copy.
+    assert_eq!((&answer["erased"], &answer["without_key"]), (&3.into(), &1.into()), "{answer}");
+    fs::copy(lost.join("data-keys/keys"), world.data.join("data-keys/keys")).expect("the keys");
+    let (code, answer) = recover(&world, &mirror);
+    assert_eq!((code, &answer["check"]["sound"]), (Some(0), &true.into()), "{answer}");
+    world.serve().stop();
+    let report = world.fsck();
+    assert_eq!((&report["sound"], &report["size"]), (&true.into(), &size.into()), "{report}");
 }

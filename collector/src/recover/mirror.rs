@@ -15,6 +15,8 @@ use crate::tree::Folder;
 
 /// The folder of payload bundles in a mirror, as in a data directory.
 const PAYLOADS: &str = "payload";
+/// The folder of tombstones in plain.
+const TOMBSTONES: &str = "tombstones";
 
 /// Why a mirror is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +128,11 @@ impl Mirror {
         let records = bytes.as_deref().and_then(rows::parse_payloads).unwrap_or_default();
         let records = records.into_iter().map(|(codec, stored)| (codec, stored.to_vec())).collect();
         Ok(Bundle { first: number * BUNDLE_LEAVES, leaves, records })
+    }
+
+    /// Salt and payload of the tombstone at `index`, which a mirror keeps in plain too; nothing of them is checked.
+    pub(super) fn tombstone(&self, index: u64) -> Result<Option<Vec<u8>>, MirrorError> {
+        self.tree.path_bytes(&format!("{TOMBSTONES}/{index}")).map_err(|source| self.failed(source))
     }
 
     fn leaves(&self, number: u64) -> Result<Vec<Vec<u8>>, MirrorError> {
