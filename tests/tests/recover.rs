@@ -27,6 +27,7 @@ use tests::device::{Device, Submit};
 use tests::journal_file::{Journal, segments};
 use tests::process::{Running, run, wait_for};
 use tests::programs;
+use tests::witness::{Witness, install, policy};
 use tests::world::{ORIGIN, Settings, World, now};
 
 /// Statements after the copy: a full bundle, a part of the next, and several groups of each.
@@ -122,11 +123,11 @@ fn tree_size(data: &Path) -> u64 {
 
 impl WentBack {
     async fn new() -> Self {
-        Self::with(None).await
+        Self::with(false).await
     }
 
-    /// `newcomer`: a device that enrols after the copy was made.
-    async fn with(newcomer: Option<()>) -> Self {
+    /// `newcomer`: another device enrols after the copy was made.
+    async fn with(newcomer: bool) -> Self {
         let elsewhere = tests::elsewhere::folder();
         let world = World::with(
             programs!(),
@@ -150,7 +151,7 @@ impl WentBack {
         let running = world.serve();
         let (mut submit, _) = device.greet().await;
         store(&mut device, &mut submit, STATEMENTS).await;
-        if newcomer.is_some() {
+        if newcomer {
             let mut newcomer = Device::enrol(&world, &world.token()).await;
             let (mut submit, _) = newcomer.greet().await;
             store(&mut newcomer, &mut submit, 2).await;
@@ -172,7 +173,7 @@ impl WentBack {
         let lost = world.file("lost");
         fs::rename(&world.data, &lost).expect("the newest is lost");
         fs::rename(&older, &world.data).expect("the older copy is restored");
-        Self { world, device, lost, mirror, mirrored, held, seen, elsewhere: elsewhere }
+        Self { world, device, lost, mirror, mirrored, held, seen, elsewhere }
     }
 
     /// Puts the payloads beside the mirrored tree, as `log mirror --with-payloads` does.
@@ -379,7 +380,7 @@ async fn what_an_old_copy_took_in_and_never_signed_is_no_fork() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_under_keys_that_are_lost_come_back_as_bytes() {
-    let old = WentBack::with(Some(())).await;
+    let old = WentBack::with(true).await;
     old.add_payloads();
     let (code, answer) = old.recover();
     assert_eq!((code, &answer["check"]["sound"]), (Some(1), &false.into()), "{answer}");
@@ -447,4 +448,43 @@ async fn what_was_erased_since_stays_erased_and_only_a_tombstone_says_so() {
     world.serve().stop();
     let report = world.fsck();
     assert_eq!((&report["sound"], &report["size"]), (&true.into(), &size.into()), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cosignatures_come_back_with_the_checkpoint() {
+    let world = World::new(programs!());
+    let witness = Witness::new(&world, "firm");
+    install(&world, &policy(&world, &[witness.line()], "all"));
+    let running = world.serve();
+    let mut device = Device::enrol(&world, &world.token()).await;
+    let (mut submit, _) = device.greet().await;
+    store(&mut device, &mut submit, 1).await;
+    running.stop();
+    let older = world.file("older");
+    copy(&world.data, &older);
+    let running = world.serve();
+    let (mut submit, _) = device.greet().await;
+    let stored = submit.store(&device.sign_next()).await;
+    wait_for("a cosigned checkpoint", || (tree_size(&world.data) > stored.index).then_some(()));
+    running.stop();
+    let mirror = world.file("mirror");
+    let size = mirror_tree(&world, &mirror);
+    add_payloads(&world.data, &mirror, size, |entry| (entry.codec, entry.stored));
+    // A line of a stranger is no line of the log's journal.
+    let note = mirror.join("checkpoint");
+    let cosigned = fs::read_to_string(&note).expect("a note");
+    assert_eq!(Note::parse(cosigned.as_bytes()).expect("a note").signatures(), 2, "{cosigned}");
+    fs::write(&note, format!("{cosigned}— stranger.example.com AAAAAAAA\n")).expect("a note");
+    fs::rename(&world.data, world.file("lost")).expect("the newest is lost");
+    fs::rename(&older, &world.data).expect("the older copy is restored");
+    let (code, answer) = recover(&world, &mirror);
+    assert_eq!((code, &answer["starts"]), (Some(0), &true.into()), "{answer}");
+    let notes = Journal::read(&world.data).notes;
+    let [.., signed, last] = notes.as_slice() else { panic!("{notes:?}") };
+    assert_eq!(*last, cosigned);
+    assert_eq!(Note::parse(signed.as_bytes()).expect("a note").signatures(), 1, "{signed}");
+    let running = world.serve();
+    assert_eq!(world.admin.connect().await.checkpoint(0).await.0.size, size);
+    running.stop();
+    assert_eq!(world.fsck()["sound"], true);
 }
