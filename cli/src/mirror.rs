@@ -2,7 +2,7 @@
 //!
 //! Nothing of the source is believed: the checkpoint must be signed by the log, extend the one the copy has, and agree
 //! with every checkpoint that the trust file pins; every bundle must lie under it before it is written. All hash tiles
-//! of the copy are computed here.
+//! of the copy are computed here. Payloads, where they are wanted, are [`payloads`]'s.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -24,11 +24,13 @@ use crate::table::clean;
 use crate::trust::TRUST_BYTES_MAX;
 
 mod copy;
+mod payloads;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
 use copy::Copy;
+use payloads::{PayloadSource, PayloadsDone};
 use source::{Proved, Source, read_if_there};
 
 /// Largest file of a root certificate, bytes.
@@ -54,6 +56,10 @@ pub(crate) struct MirrorArgs {
     /// Verifier key of the log, instead of a trust file
     #[arg(long, value_name = "VKEY")]
     vkey: Option<String>,
+    /// Keep the sealed payloads too, and erase in them what the log erased: of the collector of your profile, as an admin or
+    /// auditor, or of the folder that --from names
+    #[arg(long)]
+    with_payloads: bool,
 }
 
 /// Whose checkpoints count, and which are known already.
@@ -76,6 +82,7 @@ struct Done {
     bundles_fetched: u64,
     bundles_kept: u64,
     files_written: u64,
+    payloads: Option<PayloadsDone>,
 }
 
 impl MirrorArgs {
@@ -96,6 +103,23 @@ impl MirrorArgs {
         let tls = tls.map(|root| certs::public_client(&root, std::sync::Arc::new(certs::SystemClock(clock))));
         let source = Source::open(&self.from, tls.transpose()?).await?;
         let mut copy = Copy::open(&self.dir)?;
+        let payloads = match &source {
+            _ if !self.with_payloads => {
+                if copy.has(payloads::FOLDER) {
+                    bail!(
+                        "{} holds payloads: give --with-payloads, so that what the log erased is erased in them too, or \
+                         remove its folder {}",
+                        self.dir.display(),
+                        payloads::FOLDER
+                    );
+                }
+                None
+            }
+            Source::Folder(root) => Some(PayloadSource::Folder(root.clone())),
+            Source::Web { .. } => {
+                Some(PayloadSource::Collector { options: context.options, clock: context.clock.clone() })
+            }
+        };
         let bar = if context.options.json {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
         } else {
@@ -105,7 +129,7 @@ impl MirrorArgs {
         {
             bar.set_style(style);
         }
-        let (ours, result) = mirror(&source, &mut copy, &believed, &bar).await?;
+        let (ours, result) = mirror(&source, &mut copy, &believed, payloads.as_ref(), &bar).await?;
         bar.finish_and_clear();
         report(context, &self.dir, ours, result)
     }
@@ -140,6 +164,7 @@ async fn mirror(
     source: &Source,
     copy: &mut Copy,
     believed: &Believed,
+    payloads: Option<&PayloadSource<'_>>,
     bar: &ProgressBar,
 ) -> anyhow::Result<(u64, Ended)> {
     let note = read_if_there(&copy.root().join(CHECKPOINT_PATH), NOTE_BYTES_MAX)?;
@@ -190,7 +215,7 @@ async fn mirror(
             return Ok((size, fork(copy, pin.as_bytes(), theirs, why)?));
         }
     }
-    let done = fill(source, copy, &mut proved, &theirs, bar).await?;
+    let done = fill(source, copy, &mut proved, &theirs, payloads, bar).await?;
     Ok((size, Ended::Level(theirs, done)))
 }
 
@@ -217,6 +242,7 @@ async fn fill(
     copy: &mut Copy,
     proved: &mut Proved,
     theirs: &Signed,
+    payloads: Option<&PayloadSource<'_>>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Done> {
     let (size, root) = (theirs.checkpoint.size, theirs.checkpoint.root);
@@ -268,6 +294,9 @@ async fn fill(
     }
     for (tile, hashes) in edge.partial() {
         done.files_written += u64::from(copy.put(&tile, &tiles::encode_hashes(hashes))?);
+    }
+    if let Some(payloads) = payloads {
+        done.payloads = Some(payloads::level(copy, payloads, &theirs.checkpoint, bar).await?);
     }
     copy.put_checkpoint(&theirs.note)?;
     Ok(done)
@@ -343,6 +372,7 @@ fn report(
                 "bundles_fetched": done.bundles_fetched,
                 "bundles_kept": done.bundles_kept,
                 "files_written": done.files_written,
+                "payloads": done.payloads.map(PayloadsDone::json),
             }),
             Ended::Fork(_, why, folder) => json!({ "why": why, "evidence": folder.display().to_string() }),
             Ended::Behind(_) => json!({}),
@@ -356,15 +386,20 @@ fn report(
         writeln!(context.out, "{answer}")?;
     } else {
         match &ended {
-            Ended::Level(_, done) => writeln!(
-                context.out,
-                "{dir} holds {origin} up to {size} entries, every one checked (before: {before}).\n\
-                 {} bundles fetched, {} kept, {} files written. Root: {}",
-                done.bundles_fetched,
-                done.bundles_kept,
-                done.files_written,
-                root.hex()
-            )?,
+            Ended::Level(_, done) => {
+                writeln!(
+                    context.out,
+                    "{dir} holds {origin} up to {size} entries, every one checked (before: {before}).\n\
+                     {} bundles fetched, {} kept, {} files written. Root: {}",
+                    done.bundles_fetched,
+                    done.bundles_kept,
+                    done.files_written,
+                    root.hex()
+                )?;
+                if let Some(payloads) = &done.payloads {
+                    writeln!(context.out, "{payloads}")?;
+                }
+            }
             Ended::Behind(_) => writeln!(
                 context.out,
                 "The source shows {size} entries of {origin}, an older state of what {dir} holds ({before} entries). \

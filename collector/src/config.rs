@@ -43,6 +43,10 @@ pub struct Config {
     /// File of the high-water mark, an absolute path on another file system: it notices a restored backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high_water: Option<PathBuf>,
+    /// Folder of a mirror of this log, an absolute path on another file system, kept by `tallystick log mirror`: it notices a
+    /// restored backup that is older than the mirror's newest checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<PathBuf>,
     /// Run although nothing outside this file system remembers the log: only if the genesis says so too, from which
     /// every set prints it.
     #[serde(default)]

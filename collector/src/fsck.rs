@@ -4,7 +4,8 @@
 //!
 //! Works while no server runs: the caller holds the lock of the data directory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::Kind;
@@ -52,12 +53,12 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
     let mut walk = Walk::new(dir, options, numbers.first().copied().unwrap_or(0));
     if DataKeys::exist(&dir.data_keys()) {
         match DataKeys::inspect(&dir.keys(), &dir.data_keys()) {
-            Ok(keys) => walk.keys = Some(keys),
+            Ok(keys) => walk.keys = Some(Arc::new(keys)),
             Err(error) => walk.fault_of(Part::Keys, None, None, error.to_string()),
         }
     }
-    if let Some(first) = numbers.first().filter(|first| **first > 0) {
-        walk.bundles(dir, *first);
+    if numbers.first().is_some_and(|first| *first > 0) {
+        walk.bundles(dir, &numbers);
     }
     for number in &numbers {
         let path = crate::journal::segment_path(&dir.journal(), *number);
@@ -90,7 +91,7 @@ struct Walk<'a> {
     options: &'a Options<'a>,
     maker: RowMaker,
     /// None: there are none, or they cannot be read, and then nothing sealed is opened.
-    keys: Option<DataKeys>,
+    keys: Option<Arc<DataKeys>>,
     /// Records of the journal that count and were not walked yet.
     queue: Vec<(Position, Record)>,
     /// Instance to next sequence and hash of its newest statement.
@@ -100,6 +101,10 @@ struct Walk<'a> {
     payloads: PayloadBundles,
     /// Entries below this came from bundles and may be in the journal once more.
     bundled: u64,
+    /// Sizes whose roots are wanted when they are passed: checkpoints of the journal may be older than its first entry.
+    passing: BTreeSet<u64>,
+    /// Those roots.
+    passed: HashMap<u64, Digest>,
     /// False once an entry of the journal was met.
     before_journal: bool,
     sealed_size: u64,
@@ -147,6 +152,8 @@ impl<'a> Walk<'a> {
             tree: TreeWalk::new(dir, |note| read_checkpoint(options, note)),
             payloads: PayloadBundles::new(&dir.payloads()),
             bundled: 0,
+            passing: BTreeSet::new(),
+            passed: HashMap::new(),
             before_journal: true,
             sealed_size: 0,
             sealed_root: root,
@@ -245,7 +252,7 @@ impl<'a> Walk<'a> {
             Record::Entry(entry) if entry.index >= self.bundled => Some(entry),
             _ => None,
         });
-        let decoded = decode_all(self.keys.as_ref(), &entries.collect::<Vec<_>>());
+        let decoded = decode_all(self.keys.as_deref(), &entries.collect::<Vec<_>>());
         for ((at, record), decoded) in queue.into_iter().zip(decoded) {
             self.record(at, record, decoded);
         }
@@ -316,6 +323,9 @@ impl<'a> Walk<'a> {
             return self.fault_of(Part::Entry, at, Some(index), what.to_owned());
         }
         let size = self.maker.index().size();
+        if self.passing.remove(&size) {
+            self.passed.insert(size, self.maker.index().root());
+        }
         if let Some(progress) = self.options.progress.filter(|_| size.is_multiple_of(PROGRESS_ENTRIES)) {
             progress(size);
         }
@@ -373,7 +383,12 @@ impl<'a> Walk<'a> {
         }
         self.roots.insert(size, root);
         if size < self.bundled {
-            // Its root was that of a prefix when it was signed, and is compared with the high-water mark here.
+            if self.passed.get(&size).is_some_and(|passed| *passed != root) {
+                fault(
+                    self,
+                    format!("the checkpoint of {size} entries is not of the first entries of this log"),
+                );
+            }
             return;
         }
         if size != self.sealed_size || root != self.sealed_root {

@@ -17,7 +17,7 @@ use crate::datadir::{DataDir, replace_file};
 use crate::identity::{Identities, Issuer as _};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::node::{NodeError, high_water};
-use crate::rollback::require_memory;
+use crate::rollback::{mirror, require_memory};
 use crate::secrets;
 use crate::sequencer::{NewEntry, system_random};
 use crate::service::admin;
@@ -79,6 +79,9 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
             return Err(setting(format!("{} exists already; nothing was made", path.display())));
         }
     }
+    if let Some(mirror) = &config.mirror {
+        mirror::refuse_other(mirror)?;
+    }
     let trust_domain: TrustDomain = config
         .trust_domain
         .parse()
@@ -132,6 +135,9 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
         &mut system_random(),
         Box::new(move |_| Ok(vec![NewEntry::new(Kind::GENESIS, envelope)])),
     )?;
+    if let Some(folder) = &config.mirror {
+        mirror::begin(folder, &config.origin, &log_key)?;
+    }
     let chain =
         admin::person_chain(&identities, certs::Role::Admin, person, &admin.tls, now).map_err(setting)?;
     let profile = profile(&config, person, Role::Admin, chain, &trust_domain, verifier.clone())?;

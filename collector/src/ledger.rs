@@ -30,6 +30,7 @@ use crate::store::StoreError;
 use crate::store::rows::{CHUNK_LEAVES, StreamHead};
 use crate::tail::Tail;
 
+mod memo;
 mod opening;
 mod reading;
 mod replay;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) _dir: Arc<DataDir>,
     pub(crate) epochs: Epochs,
     pub(crate) tail: RwLock<Tail>,
+    pub(crate) memo: memo::Memo,
     pub(crate) journal: JournalReader,
     pub(crate) keys: Arc<DataKeys>,
     /// Leaves that the public tree holds durably; 0 while nobody keeps one.
@@ -353,11 +355,16 @@ impl Ledger {
     /// Root over the first `size` entries.
     pub fn root_at(&self, size: u64) -> Result<Digest, ReadError> {
         self.check_sizes(0, size)?;
-        Ok(log::root_at(&self.tiles(), size).map_err(crate::index::tile_error)?)
+        if let Some(root) = self.shared.memo.root(size) {
+            return Ok(root);
+        }
+        let root = log::root_at(&self.tiles(), size).map_err(crate::index::tile_error)?;
+        self.shared.memo.put_root(size, root);
+        Ok(root)
     }
 
     pub(crate) fn tiles(&self) -> LedgerTiles<'_> {
-        LedgerTiles { epochs: &self.shared.epochs, tail: &self.shared.tail }
+        LedgerTiles { epochs: &self.shared.epochs, tail: &self.shared.tail, memo: Some(&self.shared.memo) }
     }
 
     /// Says how many leaves the public tree holds durably: the journal is not needed for them.
@@ -398,6 +405,8 @@ impl Ledger {
 pub(crate) struct LedgerTiles<'a> {
     pub(crate) epochs: &'a Epochs,
     pub(crate) tail: &'a RwLock<Tail>,
+    /// Remembers complete tiles.
+    pub(crate) memo: Option<&'a memo::Memo>,
 }
 
 impl Tiles for LedgerTiles<'_> {
@@ -410,7 +419,14 @@ impl Tiles for LedgerTiles<'_> {
         }
         let size = tail.first();
         drop(tail);
-        EpochTiles { epochs: self.epochs, size }.tile(level, number)
+        if let Some(nodes) = self.memo.and_then(|memo| memo.tile(level, number)) {
+            return Ok(nodes);
+        }
+        let nodes = EpochTiles { epochs: self.epochs, size }.tile(level, number)?;
+        if let Some(memo) = self.memo.filter(|_| nodes.len() as u64 == log::TILE_NODES) {
+            memo.put_tile(level, number, &nodes);
+        }
+        Ok(nodes)
     }
 }
 

@@ -16,9 +16,9 @@ use crate::clock::{SimulatedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
-use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
+use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, Unstarted};
 use crate::recover;
-use crate::rollback::{Memory, RollbackError, require_memory};
+use crate::rollback::{Memory, RollbackError, mirror, require_memory};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::{SequencerThread, WitnessOptions, WriterOptions};
 use crate::state::{Book, ReplayError, State};
@@ -114,7 +114,7 @@ impl Node {
     fn open_by(path: &Path, time: Time, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
-        let memory = require_memory(dir.path(), &config)?;
+        let mut memory = require_memory(dir.path(), &config)?;
         let trust_domain: TrustDomain = config
             .trust_domain
             .parse()
@@ -167,7 +167,10 @@ impl Node {
         let policy_text = settings.as_ref().map(|settings| settings.text.clone());
         let settings = settings.filter(|settings| settings.policy.has_quorum());
         if memory == Memory::Witnesses && settings.is_none() {
-            return Err(RollbackError::NoQuorum.into());
+            if config.mirror.is_none() {
+                return Err(RollbackError::NoQuorum.into());
+            }
+            memory = Memory::Mirror;
         }
         let witnesses = settings.map(|settings| {
             let desk = Arc::new(Desk::new(settings.policy.clone()));
@@ -176,7 +179,7 @@ impl Node {
         let witnessed = witnesses.as_ref().map(|(settings, desk)| (settings, desk, memory));
         let mut writer = writer_options(&dir, &config, log_key, clock.clone(), witnessed);
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
-        recover::gate(&dir, &unstarted, &writer).map_err(RollbackError::OldCopy)?;
+        gate(&dir, &config, memory, &unstarted, &writer)?;
         let kept = Arc::clone(&book);
         writer.observer = Box::new(move |committed| {
             let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);
@@ -196,6 +199,24 @@ impl Node {
     pub fn close(self) {
         self.writer.stop();
     }
+}
+
+/// Refuses a copy of the log that is not its newest, as far as anything shows it: a recovery that is not finished, the
+/// high-water mark, the mirror. Witnesses are asked later.
+pub(crate) fn gate(
+    dir: &DataDir,
+    config: &Config,
+    memory: Memory,
+    unstarted: &Unstarted,
+    writer: &WriterOptions,
+) -> Result<(), RollbackError> {
+    let (ledger, newest) = (&unstarted.ledger, unstarted.checkpoint_size());
+    recover::check_finished(dir, ledger, newest).map_err(RollbackError::OldCopy)?;
+    unstarted.check_high_water(writer).map_err(RollbackError::OldCopy)?;
+    let Some(folder) = &config.mirror else { return Ok(()) };
+    let log = VerifierKey::new(&config.origin, *writer.log_key.public())
+        .map_err(|error| RollbackError::OldCopy(error.to_string()))?;
+    mirror::check(folder, ledger, newest, &log, memory == Memory::Mirror)
 }
 
 /// What collector.toml says to the writer. `witnesses`: where there is a quorum, with what else remembers the log.

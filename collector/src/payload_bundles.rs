@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use evidence::tiles::{Content, TILE_WIDTH, Tile};
+pub use evidence::payload_record::{bundle_path as part_path, full_bundle_path as path};
 
 use crate::log::BUNDLE_LEAVES;
 use crate::store::rows;
@@ -54,17 +54,6 @@ impl PayloadBundles {
     pub fn paths(&self) -> io::Result<Vec<String>> {
         self.folder.paths()
     }
-}
-
-/// Where a bundle lies in its folder: the number in elements of three digits, all but the last with `x` in front.
-pub fn path(number: u64) -> String {
-    part_path(number, TILE_WIDTH)
-}
-
-/// Where a copy's last bundle lies while it has only `width` records: as a partial tile, `<N>.p/<W>`.
-pub fn part_path(number: u64, width: u16) -> String {
-    let path = Tile::new(Content::Entries, number, width).map(|tile| tile.path());
-    path.and_then(|path| path.strip_prefix("tile/entries/").map(str::to_owned)).unwrap_or_default()
 }
 
 /// The records of a full bundle, as (codec, bytes); none if it has another form.

@@ -35,8 +35,7 @@ use crate::ledger::{Ledger, LedgerOptions, OpenError, ReadError, Unstarted, link
 use crate::log::BUNDLE_LEAVES;
 use crate::payload_codec::{self, Opened, ReadPayloadError, Stored};
 use crate::sequencer::{
-    COMMIT_BYTES, ENTRY_OVERHEAD_BYTES, GROUP_BYTES_MAX_DEFAULT, GROUP_ENTRIES_MAX_DEFAULT, WriterOptions,
-    meets,
+    COMMIT_BYTES, ENTRY_OVERHEAD_BYTES, GROUP_BYTES_MAX_DEFAULT, GROUP_ENTRIES_MAX_DEFAULT, meets,
 };
 
 mod erased;
@@ -163,12 +162,11 @@ pub fn recover(dir: &Arc<DataDir>, from: &Path, options: &Options<'_>) -> Result
     Ok(Recovered { checkpoint, size_before, ended })
 }
 
-/// Why this copy of the log must not go on, if it must not: a recovery that is not finished, or the high-water mark. What a
-/// finished one left is removed.
-pub fn gate(dir: &DataDir, unstarted: &Unstarted, writer: &WriterOptions) -> Result<(), String> {
-    let newest = unstarted.checkpoint.as_ref().map_or(0, |row| row.size);
-    match is_finished(dir, &unstarted.ledger, newest) {
-        Ok(true) => unstarted.check_high_water(writer),
+/// Whether a recovery has begun here that has not reached what it must; what a finished one left is removed. `newest` is
+/// the size of the newest checkpoint.
+pub fn check_finished(dir: &DataDir, ledger: &Ledger, newest: u64) -> Result<(), String> {
+    match is_finished(dir, ledger, newest) {
+        Ok(true) => Ok(()),
         Ok(false) => {
             Err("a recovery of this log has begun and is not finished, so it is an old copy still; run \
                           `recover` again, from the same mirror or a newer one"

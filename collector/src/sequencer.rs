@@ -49,6 +49,7 @@ use crate::store::rows::StreamHead;
 mod checkpoints;
 pub mod high_water;
 mod pool;
+mod read_back;
 #[cfg(test)]
 mod tests;
 mod witnessed;
@@ -112,6 +113,8 @@ pub struct WriterOptions {
     pub group_bytes_max: u64,
     /// Time between checkpoints at least.
     pub checkpoint_interval: Duration,
+    /// Time between two parts of the journal being read back ahead of the next checkpoint.
+    pub read_back_interval: Duration,
     /// Free space below which nothing is taken in, bytes.
     pub free_bytes_min: u64,
 }
@@ -136,6 +139,7 @@ impl WriterOptions {
             group_entries_max: GROUP_ENTRIES_MAX_DEFAULT,
             group_bytes_max: GROUP_BYTES_MAX_DEFAULT,
             checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
+            read_back_interval: read_back::READ_BACK_INTERVAL_DEFAULT,
             free_bytes_min: FREE_BYTES_MIN_DEFAULT,
         }
     }
@@ -377,8 +381,12 @@ impl Unstarted {
     /// Compares the journal's newest checkpoint with the high-water mark: why this copy of the log must not go on, if it
     /// must not. [`Unstarted::start`] asks the same, and then signs nothing.
     pub fn check_high_water(&self, options: &WriterOptions) -> Result<(), String> {
-        let size = self.checkpoint.as_ref().map_or(0, |row| row.size);
-        checkpoints::check_high_water(&self.ledger, options, size)
+        checkpoints::check_high_water(&self.ledger, options, self.checkpoint_size())
+    }
+
+    /// Entries of the newest checkpoint here; 0 without one.
+    pub fn checkpoint_size(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |row| row.size)
     }
 
     /// Starts the sequencer. The newest checkpoint of the journal is published first, if signing is allowed.

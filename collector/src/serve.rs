@@ -161,7 +161,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .build_v1()
         .context("reflection")?;
-    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state)))
+    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state), &node.dir.payloads()))
         .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::People)

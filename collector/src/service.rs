@@ -7,6 +7,7 @@ use crate::state::StateError;
 pub mod admin;
 pub mod enrol;
 pub mod ingest;
+pub mod payloads;
 pub mod people;
 pub mod unstored;
 

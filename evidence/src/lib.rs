@@ -22,6 +22,7 @@ pub mod keys;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
+pub mod payload_record;
 pub mod plan;
 pub mod policy;
 pub mod roster;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Where the high-water mark lies, if not beside everything else.
     pub high_water: Option<PathBuf>,
+    /// Begin with a mirror at this folder, and without a mark on another file system.
+    pub mirror: Option<PathBuf>,
     /// Say that nothing on another file system remembers the log: a temporary folder has one file system.
     pub accept_rollback_blindness: bool,
     /// Begin without a mark on another file system: a witness policy, `witnesses.policy` in the data directory, stands in.
@@ -66,6 +68,7 @@ impl Default for Settings {
             checkpoint_interval_ms: 100,
             data: None,
             high_water: None,
+            mirror: None,
             accept_rollback_blindness: true,
             witnesses_alone: false,
             any_ports: false,
@@ -228,10 +231,12 @@ impl World {
         let file = |name: &str| folder.path().join(name).display().to_string();
         let port = if settings.any_ports { 0 } else { free_ports() };
         let mark = settings.high_water.clone().unwrap_or_else(|| folder.path().join("high-water"));
-        let memory = if settings.witnesses_alone {
-            ("--witness-policy", data.join("witnesses.policy").display().to_string())
-        } else {
-            ("--high-water", mark.display().to_string())
+        let memory = match &settings.mirror {
+            Some(mirror) => ("--mirror", mirror.display().to_string()),
+            None if settings.witnesses_alone => {
+                ("--witness-policy", data.join("witnesses.policy").display().to_string())
+            }
+            None => ("--high-water", mark.display().to_string()),
         };
         let pairs = [
             ("--dir", data.display().to_string()),

@@ -481,6 +481,13 @@ async fn call(people: &mut PeopleClient<Channel>, call: Call) -> Result<(), Stat
             Ok(parts) => parts.into_inner().message().await.map(drop),
             Err(status) => Err(status),
         },
+        Call::Payloads => {
+            let request = proto::PayloadsRequest { size: 1, bundles: 1, ..proto::PayloadsRequest::default() };
+            match people.payloads(request).await {
+                Ok(parts) => parts.into_inner().message().await.map(drop),
+                Err(status) => Err(status),
+            }
+        }
     }
 }
 
@@ -539,7 +546,7 @@ async fn every_call_by_every_role() {
         let answer = IngestClient::new(connection.channel).submit(tokio_stream::empty()).await;
         assert!(answer.is_err(), "a person may not submit");
     }
-    assert_eq!((allowed, denied), (11 + 11 + 7, 4 + 2 * 11), "calls that may be made, and that may not");
+    assert_eq!((allowed, denied), (12 + 11 + 8, 1 + 4 + 2 * 12), "calls that may be made, and that may not");
     // Nothing of it is in the log.
     assert_eq!(world.admin.connect().await.checkpoint(0).await.0.size, before);
     running.stop();

@@ -12,19 +12,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use collector::failpoints::RECOVER_POINTS;
-use collector::journal::{EntryRecord, Parsed, Record, parse_record};
-use collector::payload_bundles;
-use collector::store::rows::push_payload;
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
-use evidence::leaf::{Kind, Leaf, Stream};
 use evidence::merkle::verify_consistency;
 use evidence::note::{Checkpoint, Note};
 use evidence::time::DAY_MS;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::device::{Device, Submit};
-use tests::journal_file::{Journal, segments};
+use tests::journal_file::Journal;
 use tests::process::{Running, run, wait_for};
 use tests::programs;
 use tests::witness::{Witness, install, policy};
@@ -51,7 +47,7 @@ struct WentBack {
     device: Device,
     /// The data directory that is lost.
     lost: PathBuf,
-    /// A mirror of the public tree, without payloads.
+    /// A mirror with payloads.
     mirror: PathBuf,
     /// Entries of the mirror's checkpoint.
     mirrored: u64,
@@ -78,42 +74,14 @@ fn recover(world: &World, mirror: &Path) -> (Option<i32>, Value) {
     (ran.code, answer)
 }
 
-/// Writes the payload bundles of the first `size` entries of the journal in `data`, each record as `record` has it.
-fn add_payloads(data: &Path, mirror: &Path, size: u64, record: impl Fn(EntryRecord) -> (u8, Vec<u8>)) {
-    let (mut bundles, mut width) = (Vec::<Vec<u8>>::new(), 0_u16);
-    for path in segments(data) {
-        let bytes = fs::read(path).expect("a segment");
-        let mut at = 16;
-        while let Parsed::Record(found, length) = parse_record(&bytes[at..]) {
-            at += length;
-            let Record::Entry(entry) = found else { continue };
-            if entry.index >= size {
-                continue;
-            }
-            if entry.index % 256 == 0 {
-                bundles.push(Vec::new());
-                width = 0;
-            }
-            let (codec, stored) = record(entry);
-            push_payload(bundles.last_mut().expect("a bundle"), codec, &stored);
-            width += 1;
-        }
-    }
-    let last = bundles.len() as u64 - 1;
-    for (number, bytes) in (0..).zip(&bundles) {
-        let width = if number == last { width } else { 256 };
-        let path = mirror.join("payload").join(payload_bundles::part_path(number, width));
-        fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
-        fs::write(path, bytes).expect("a bundle");
-    }
-}
-
-/// A mirror of the public tree of a stopped collector; gives its entries.
-fn mirror_tree(world: &World, mirror: &Path) -> u64 {
+/// A mirror with payloads of a running collector; gives its entries.
+fn mirror_of(world: &World, mirror: &Path) -> u64 {
     let vkey = world.admin.profile().log_keys[0].vkey();
-    let (from, to) = (text(&world.data.join("tree")), text(mirror));
-    let line = ["log", "mirror", "--json", "--from", &from, "--dir", &to, "--vkey", &vkey];
-    world.cli(&world.admin, &line).json()["size"].as_u64().expect("a size")
+    let (from, ca) = (format!("https://{}", world.tiles), text(&world.data.join("certs/root.pem")));
+    let dir = text(mirror);
+    let line = ["log", "mirror", "--json", "--with-payloads", "--from", &from, "--dir", &dir];
+    let done = world.cli(&world.admin, &[&line[..], &["--vkey", &vkey, "--ca", &ca]].concat()).json();
+    done["size"].as_u64().expect("a size")
 }
 
 fn tree_size(data: &Path) -> u64 {
@@ -166,19 +134,14 @@ impl WentBack {
         store(&mut device, &mut submit, 1).await;
         let mirrored =
             wait_for("a last checkpoint", || Some(tree_size(&world.data)).filter(|size| *size > before));
+        let mirror = world.file("mirror");
+        assert_eq!(mirror_of(&world, &mirror), mirrored);
         let held = store(&mut device, &mut submit, 2).await;
         running.kill();
-        let mirror = world.file("mirror");
-        assert_eq!(mirror_tree(&world, &mirror), mirrored);
         let lost = world.file("lost");
         fs::rename(&world.data, &lost).expect("the newest is lost");
         fs::rename(&older, &world.data).expect("the older copy is restored");
         Self { world, device, lost, mirror, mirrored, held, seen, elsewhere }
-    }
-
-    /// Puts the payloads beside the mirrored tree, as `log mirror --with-payloads` does.
-    fn add_payloads(&self) {
-        add_payloads(&self.lost, &self.mirror, self.mirrored, |entry| (entry.codec, entry.stored));
     }
 
     fn recover(&self) -> (Option<i32>, Value) {
@@ -218,7 +181,6 @@ async fn everything_comes_back_from_a_mirror_with_payloads() {
     let old = WentBack::new().await;
     let refused = old.world.collector(&["serve"]).fails(2);
     assert!(refused.contains("this is an old copy of the log"), "{refused}");
-    old.add_payloads();
     let (code, answer) = old.recover();
     assert_eq!(code, Some(0), "{answer}");
     assert_eq!((&answer["state"], &answer["starts"]), (&"level".into(), &true.into()), "{answer}");
@@ -246,7 +208,6 @@ async fn everything_comes_back_from_a_mirror_with_payloads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_recovery_never_starts_and_is_continued() {
     let old = WentBack::new().await;
-    old.add_payloads();
     // Without the mark nothing but the recovery itself knows that this is an old copy.
     let points =
         RECOVER_POINTS.iter().map(|point| ((*point).to_owned(), *point == "recover-checkpoint-synced"));
@@ -284,6 +245,8 @@ async fn what_is_no_mirror_of_this_log_or_has_no_payloads_changes_nothing() {
         assert_eq!((&now.entries, &now.notes), (&before.entries, &before.notes), "{context}");
         assert!(!old.world.data.join("recovering").exists(), "{context}");
     };
+    let (payloads, aside) = (old.mirror.join("payload"), old.mirror.join("aside"));
+    fs::rename(&payloads, &aside).expect("the payloads go");
     let (code, answer) = old.recover();
     assert_eq!((code, &answer["state"]), (Some(1), &"payloads-missing".into()), "{answer}");
     let missing = old.mirrored - before.entries.len() as u64;
@@ -293,7 +256,7 @@ async fn what_is_no_mirror_of_this_log_or_has_no_payloads_changes_nothing() {
     unchanged("no payloads");
 
     // A payload that is another one's, which only the data key shows.
-    old.add_payloads();
+    fs::rename(&aside, &payloads).expect("the payloads are back");
     let bundle = old.mirror.join("payload/000");
     let good = fs::read(&bundle).expect("a bundle");
     let mut damaged = good.clone();
@@ -343,7 +306,6 @@ fn forget(old: &WentBack) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fork_is_refused_and_both_notes_are_kept() {
     let old = WentBack::new().await;
-    old.add_payloads();
     forget(&old);
     let running = old.world.serve();
     Device::enrol(&old.world, &old.world.token()).await;
@@ -362,7 +324,6 @@ async fn a_fork_is_refused_and_both_notes_are_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_old_copy_took_in_and_never_signed_is_no_fork() {
     let old = WentBack::new().await;
-    old.add_payloads();
     forget(&old);
     let mut running = old.world.spawn(&[("TALLYSTICK_FAILPOINT", "checkpoint-signed")]);
     old.world.wait_ready(&mut running);
@@ -381,7 +342,6 @@ async fn what_an_old_copy_took_in_and_never_signed_is_no_fork() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_under_keys_that_are_lost_come_back_as_bytes() {
     let old = WentBack::with(true).await;
-    old.add_payloads();
     let (code, answer) = old.recover();
     assert_eq!((code, &answer["check"]["sound"]), (Some(1), &false.into()), "{answer}");
     // Two statements of the newcomer, and its detail.
@@ -412,33 +372,26 @@ async fn what_was_erased_since_stays_erased_and_only_a_tombstone_says_so() {
     let eraser = [text(&world.data), device.id.to_string(), later];
     let tombstone =
         run(env!("CARGO_BIN_EXE_eraser"), eraser).json()["tombstones"][0].as_u64().expect("an index");
-    world.serve().stop();
+    let running = world.serve();
+    wait_for("the public tree", || (tree_size(&world.data) > tombstone).then_some(()));
     let mirror = world.file("mirror");
-    let size = mirror_tree(&world, &mirror);
-    add_payloads(&world.data, &mirror, size, |entry| {
-        let leaf = Leaf::parse(&entry.leaf).expect("a leaf");
-        let subject = if leaf.kind == Kind::ATTESTATION { 68 } else { 16 };
-        let is_device = leaf.kind.stream == Stream::Device;
-        if !is_device || entry.stored[2..18] != *device.instance.as_bytes() {
-            return (entry.codec, entry.stored);
-        }
-        (255, [tombstone.to_be_bytes().as_slice(), &entry.stored[2..2 + subject]].concat())
-    });
-    let tombstone_entry =
-        Journal::read(&world.data).entries[usize::try_from(tombstone).expect("small")].clone();
+    let size = mirror_of(&world, &mirror);
+    running.stop();
     let lost = world.file("lost");
     fs::rename(&world.data, &lost).expect("the newest is lost");
     fs::rename(&older, &world.data).expect("the older copy is restored");
 
     // The copy has the device's key, and no word of an erasure but the mirror's.
+    let plain = mirror.join(format!("tombstones/{tombstone}"));
+    let whole = fs::read(&plain).expect("a tombstone");
+    fs::remove_file(&plain).expect("the tombstone goes");
     let (code, answer) = recover(&world, &mirror);
     assert_eq!((code, &answer["missing"][0]["entries"]), (Some(1), &3.into()), "{answer}");
-    fs::create_dir(mirror.join("tombstones")).expect("a folder");
-    let plain = mirror.join(format!("tombstones/{tombstone}"));
-    fs::write(&plain, [&[0; 32][..], &tombstone_entry.payload].concat())
-        .expect("a tombstone with another salt");
+    let mut damaged = whole.clone();
+    damaged[0] ^= 1;
+    fs::write(&plain, damaged).expect("a tombstone with another salt");
     assert_eq!(recover(&world, &mirror).1["state"], "payloads-missing");
-    fs::write(&plain, [&tombstone_entry.salt[..], &tombstone_entry.payload].concat()).expect("a tombstone");
+    fs::write(&plain, whole).expect("the tombstone is back");
     let (_, answer) = recover(&world, &mirror);
     // The key of the tombstone's own year is younger than the copy.
     assert_eq!((&answer["erased"], &answer["without_key"]), (&3.into(), &1.into()), "{answer}");
@@ -466,10 +419,9 @@ async fn cosignatures_come_back_with_the_checkpoint() {
     let (mut submit, _) = device.greet().await;
     let stored = submit.store(&device.sign_next()).await;
     wait_for("a cosigned checkpoint", || (tree_size(&world.data) > stored.index).then_some(()));
-    running.stop();
     let mirror = world.file("mirror");
-    let size = mirror_tree(&world, &mirror);
-    add_payloads(&world.data, &mirror, size, |entry| (entry.codec, entry.stored));
+    let size = mirror_of(&world, &mirror);
+    running.stop();
     // A line of a stranger is no line of the log's journal.
     let note = mirror.join("checkpoint");
     let cosigned = fs::read_to_string(&note).expect("a note");

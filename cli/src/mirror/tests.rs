@@ -57,7 +57,7 @@ fn publish(root: &Path, size: u64, tag: u8, fork_at: u64) -> Digest {
 fn run(from: &Path, to: &Path, believed: &Believed) -> anyhow::Result<(u64, Ended)> {
     let source = Source::Folder(from.to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(mirror(&source, &mut Copy::open(to).unwrap(), believed, &ProgressBar::hidden()))
+    runtime.block_on(mirror(&source, &mut Copy::open(to).unwrap(), believed, None, &ProgressBar::hidden()))
 }
 
 fn level(from: &Path, to: &Path) -> Done {
@@ -222,4 +222,16 @@ fn pins_and_keys_must_hold() {
     let empty = to.join("empty");
     assert!(run(&from, &empty, &stranger).is_err());
     assert!(!empty.join("checkpoint").exists());
+}
+
+#[test]
+fn one_run_works_on_a_folder_and_clears_what_a_killed_one_left() {
+    let (_parent, from, to) = dirs();
+    publish(&from, 10, 0, u64::MAX);
+    let held = Copy::open(&to).unwrap();
+    assert!(Copy::open(&to).unwrap_err().to_string().contains("another run works on"));
+    drop(held);
+    fs::write(to.join(".new"), b"half a payload that was erased since").unwrap();
+    level(&from, &to);
+    assert!(!to.join(".new").exists());
 }

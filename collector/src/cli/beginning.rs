@@ -43,10 +43,13 @@ pub(super) struct InitArguments {
     /// Where the admin's connection profile is written.
     #[arg(long, value_name = "FILE")]
     profile_out: PathBuf,
-    /// File of the high-water mark, on another file system: it notices when an old copy is restored. This,
+    /// File of the high-water mark, on another file system: it notices when an old copy is restored. This, --mirror,
     /// --witness-policy or --accept-rollback-blindness is required.
     #[arg(long, value_name = "FILE")]
     high_water: Option<PathBuf>,
+    /// Folder of a mirror, on another file system, that `tallystick log mirror` will keep: each start compares itself with it.
+    #[arg(long, value_name = "DIR")]
+    mirror: Option<PathBuf>,
     /// File of the witness policy, which need not exist yet: witnesses notice a restored old copy too, and stand in for a
     /// mark. It needs the log's key, which is made now, and a quorum, before the server can start.
     #[arg(long, value_name = "FILE")]
@@ -108,6 +111,7 @@ pub(super) fn run(arguments: InitArguments, out: &mut impl Write) -> anyhow::Res
     let [enrol, agents, people, tiles] = ports.map(|port| SocketAddr::new(listen, port));
     let absolute = |path: Option<&Path>| path.map(std::path::absolute).transpose();
     let high_water = absolute(arguments.high_water.as_deref()).context("--high-water")?;
+    let mirror = absolute(arguments.mirror.as_deref()).context("--mirror")?;
     let witness_policy = absolute(arguments.witness_policy.as_deref()).context("--witness-policy")?;
     let witness_roots = absolute(arguments.witness_roots.as_deref()).context("--witness-roots")?;
     let predecessor_tree = absolute(arguments.predecessor_tree.as_deref()).context("--predecessor-tree")?;
@@ -124,6 +128,7 @@ pub(super) fn run(arguments: InitArguments, out: &mut impl Write) -> anyhow::Res
         server_names,
         listen: Listen { enrol, agents, people, tiles: Some(tiles) },
         high_water,
+        mirror,
         accept_rollback_blindness: arguments.accept_rollback_blindness,
         witness_policy,
         witness_roots,

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::datadir::DataDir;
 use crate::fsck;
 use crate::ledger::{Ledger, LedgerOptions};
-use crate::node::{high_water, writer_options};
+use crate::node::{gate, high_water, writer_options};
 use crate::recover::{self, Ended, Recovered};
 use crate::rollback::require_memory;
 use crate::secrets;
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &RecoverArguments, out: &mut impl Write) -> anyhow:
         let witnesses = witnesses.as_ref().map(|(settings, desk)| (*settings, desk, memory));
         let writer = writer_options(&dir, &config, log_key, clock, witnesses);
         let (opened, unstarted) = Ledger::open(Arc::clone(&dir), &ledger)?;
-        let gate = recover::gate(&dir, &unstarted, &writer);
+        let gate = gate(&dir, &config, memory, &unstarted, &writer).map_err(|error| error.to_string());
         // The check opens the index itself.
         drop((opened, unstarted));
         let mark = high_water(&dir, &config);

@@ -41,12 +41,20 @@ impl Decoded {
             Ok(parsed) => parsed,
             Err(error) => return Self::Form(error.to_string()),
         };
-        let read = payload_codec::read(keys, *index, &leaf, bytes, *codec, stored);
+        let read = payload_codec::read_written(keys, *index, &leaf, bytes, *codec, stored);
         let (link, erased, unread) = match read {
-            // What is readable was compared with it.
-            Ok(Opened::Payload { payload, .. }) => (DeviceLink::of_payload(leaf.kind, &payload), false, None),
-            Ok(Opened::Erased { .. }) => (parsed.link(leaf.kind), true, None),
-            Err(error) => (parsed.link(leaf.kind), false, Some(error.to_string())),
+            Ok(Opened::Payload { payload, .. }) => {
+                let link = DeviceLink::of_payload(leaf.kind, &payload);
+                // Parsed once for both.
+                match payload_codec::check_subject(&parsed, link.as_ref().ok().and_then(Option::as_ref)) {
+                    Ok(()) => (link, false, None),
+                    Err(error) => {
+                        (payload_codec::link_of(&parsed, leaf.kind), false, Some(error.to_string()))
+                    }
+                }
+            }
+            Ok(Opened::Erased { .. }) => (payload_codec::link_of(&parsed, leaf.kind), true, None),
+            Err(error) => (payload_codec::link_of(&parsed, leaf.kind), false, Some(error.to_string())),
         };
         Self::Entry { leaf, link, erased, unread }
     }

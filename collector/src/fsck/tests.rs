@@ -187,7 +187,7 @@ fn a_rewritten_entry_with_a_right_checksum_is_found() {
     // Another leaf and payload that agree with each other.
     let other_leaf = Leaf { commitment: commitment(&salt, &other), ..leaf };
     let link = DeviceLink::of_payload(leaf.kind, &other).unwrap().unwrap();
-    write(&other_leaf.encode(), &Subject::statement(&link), &other);
+    write(&other_leaf.encode(), &payload_codec::statement_subject(&link), &other);
     let found = report(&bench);
     assert!(found.faults.iter().any(|fault| fault.what.contains("another root")), "{:?}", found.faults);
     assert!(found.faults.iter().any(|fault| fault.part == Part::Checkpoint));

@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use evidence::ids::Digest;
 use evidence::leaf::Kind;
-use evidence::note::VerifierKey;
+use evidence::note::{Checkpoint, VerifierKey};
 
 use crate::datadir::DataDir;
 use crate::fsck;
+use crate::journal::{Group, Journal};
 use crate::ledger::tests::{Bench, EPOCH_LEAVES, In, ORIGIN, Running, log_key};
 use crate::ledger::{Ledger, LedgerOptions, OpenError};
 use crate::log::BUNDLE_LEAVES;
@@ -122,6 +123,30 @@ fn the_log_is_whole_when_its_first_segments_are_gone() {
     bench.check(&running);
     running.stop();
     assert!(report(&bench).sound);
+}
+
+/// The entries a checkpoint is over may have left the journal long before the checkpoint: it is compared all the same.
+#[test]
+fn a_signed_checkpoint_older_than_the_journal_is_checked_as_a_prefix() {
+    let (bench, _) = long_log();
+    let running = open(&bench).unwrap();
+    let right = running.ledger.root_at(300).unwrap();
+    running.stop();
+    for (root, sound) in [(right, true), (Digest::of(b"another history"), false)] {
+        let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: 300, root };
+        let note = checkpoint.sign(&log_key()).unwrap().encode();
+        let options = bench.options();
+        let (mut journal, _) =
+            Journal::open(&bench.path().join("journal"), options.segment_bytes, options.io).unwrap();
+        let mut group = Group::new();
+        group.push_checkpoint(note.as_bytes());
+        journal.append(&group).unwrap();
+        let found = report(&bench);
+        assert!(found.journal_from > 300, "{found:?}");
+        assert_eq!(found.sound, sound, "{:?}", found.faults);
+        let named = found.faults.iter().all(|fault| fault.what.contains("300 entries is not of the first"));
+        assert!(named, "{:?}", found.faults);
+    }
 }
 
 #[test]

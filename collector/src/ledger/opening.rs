@@ -229,6 +229,7 @@ impl Ledger {
         let shared = Shared {
             epochs,
             tail,
+            memo: super::memo::Memo::default(),
             journal: journal.reader(),
             keys,
             tree_size: std::sync::atomic::AtomicU64::new(0),
@@ -271,7 +272,7 @@ impl LevelIndex {
 
     /// Root over the first `size` of them.
     pub(crate) fn root_at(&self, size: u64) -> Result<Digest, StoreError> {
-        let tiles = LedgerTiles { epochs: &self.0.epochs, tail: &self.0.tail };
+        let tiles = LedgerTiles { epochs: &self.0.epochs, tail: &self.0.tail, memo: None };
         crate::log::root_at(&tiles, size).map_err(crate::index::tile_error)
     }
 }

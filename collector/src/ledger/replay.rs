@@ -17,7 +17,7 @@ use crate::indexer::{STEP_ENTRIES_MAX, batches, checkpoint_row};
 use crate::journal::{EntryRecord, Journal, JournalError, JournalReader, Position, Record};
 use crate::log::{self, BUNDLE_LEAVES};
 use crate::payload_bundles::{self, PayloadBundles};
-use crate::payload_codec::Stored;
+use crate::payload_codec::{self, Stored};
 use crate::row_maker::{MakeError, PayloadBundle, RowMaker};
 use crate::store::StoreError;
 use crate::store::rows::CheckpointRow;
@@ -107,7 +107,7 @@ pub(super) fn committed_size(reader: &JournalReader, from: Position, to: Positio
 fn check_checkpoint(level: Level) -> Result<Followed, OpenError> {
     let Some(row) = &level.checkpoint else { return Ok(Followed::Level(Box::new(level))) };
     let root = if row.size <= level.index.size() {
-        let tiles = LedgerTiles { epochs: &level.epochs, tail: &level.tail };
+        let tiles = LedgerTiles { epochs: &level.epochs, tail: &level.tail, memo: None };
         log::root_at(&tiles, row.size).map_err(crate::index::tile_error)
     } else {
         Ok(Digest::ZERO)
@@ -377,7 +377,7 @@ impl Follower {
 pub(crate) fn link_of(leaf: &Leaf, codec: u8, stored: &[u8]) -> Result<Option<DeviceLink>, &'static str> {
     let parsed = Stored::parse(leaf.kind, codec, stored);
     let parsed = parsed.map_err(|_| "a payload record has an unknown form")?;
-    parsed.link(leaf.kind).map_err(|EntryError(what)| what)
+    payload_codec::link_of(&parsed, leaf.kind).map_err(|EntryError(what)| what)
 }
 
 fn make_error(error: MakeError, at: Position) -> OpenError {

@@ -1,4 +1,5 @@
 use evidence::leaf::{Chain, Leaf, commitment};
+use evidence::time::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
@@ -28,9 +29,15 @@ fn subject(kind: Kind) -> Subject {
     }
 }
 
-fn open(key: &DataKey, kind: Kind, index: u64, leaf: &[u8], stored: &[u8]) -> Result<Vec<u8>, PayloadError> {
+fn opened(
+    key: &DataKey,
+    kind: Kind,
+    index: u64,
+    leaf: &[u8],
+    stored: &[u8],
+) -> Result<Vec<u8>, PayloadError> {
     match Stored::parse(kind, CODEC_SEALED, stored)? {
-        Stored::Sealed(sealed) => sealed.open(key, index, leaf),
+        Stored::Sealed(sealed) => open(&sealed, key, index, leaf),
         other => panic!("{other:?}"),
     }
 }
@@ -69,7 +76,7 @@ proptest! {
         let (bytes, subject) = (leaf.encode(), subject(kind));
         let stored = seal(&key, index, &bytes, &subject, rewrite, &payload).unwrap();
         prop_assert!(stored.len() <= payload.len() + OVERHEAD_BYTES_MAX);
-        prop_assert_eq!(open(&key, kind, index, &bytes, &stored).unwrap(), payload);
+        prop_assert_eq!(opened(&key, kind, index, &bytes, &stored).unwrap(), payload);
         let Ok(Stored::Sealed(sealed)) = Stored::parse(kind, CODEC_SEALED, &stored) else { panic!() };
         prop_assert_eq!(sealed.subject, subject);
         let erased = erased_record(5, &subject);
@@ -86,14 +93,14 @@ proptest! {
         let stored = seal(&own, index, &leaf, &subject(kind), REWRITE_FIRST, &payload).unwrap();
         let mut changed = stored.clone();
         changed[place.index(stored.len())] ^= flip;
-        prop_assert!(open(&own, kind, index, &leaf, &changed).is_err());
+        prop_assert!(opened(&own, kind, index, &leaf, &changed).is_err());
         let cut = place.index(stored.len());
-        prop_assert!(open(&own, kind, index, &leaf, &stored[..cut]).is_err());
+        prop_assert!(opened(&own, kind, index, &leaf, &stored[..cut]).is_err());
         let mut other = leaf.clone();
         other[place.index(leaf.len())] ^= flip;
-        prop_assert_eq!(open(&own, kind, index, &other, &stored), Err(PayloadError::Tampered));
-        prop_assert_eq!(open(&own, kind, index + 1, &leaf, &stored), Err(PayloadError::Tampered));
-        prop_assert_eq!(open(&key(4), kind, index, &leaf, &stored), Err(PayloadError::Tampered));
+        prop_assert_eq!(opened(&own, kind, index, &other, &stored), Err(PayloadError::Tampered));
+        prop_assert_eq!(opened(&own, kind, index + 1, &leaf, &stored), Err(PayloadError::Tampered));
+        prop_assert_eq!(opened(&key(4), kind, index, &leaf, &stored), Err(PayloadError::Tampered));
     }
 
     #[test]
@@ -102,7 +109,7 @@ proptest! {
         stored in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         if let Ok(Stored::Sealed(sealed)) = Stored::parse(kind, codec, &stored) {
-            prop_assert!(sealed.open(&key(1), 0, b"leaf").is_err());
+            prop_assert!(open(&sealed, &key(1), 0, b"leaf").is_err());
         }
     }
 }
@@ -120,7 +127,7 @@ fn what_decompresses_to_more_than_a_payload_is_refused() {
         .seal_in_place_append_tag(nonce(0, 0), Aad::from(bound), &mut sealed)
         .unwrap();
     stored.extend(sealed);
-    assert_eq!(open(&key, Kind::POLICY, 0, leaf, &stored), Err(PayloadError::Compressed));
+    assert_eq!(opened(&key, Kind::POLICY, 0, leaf, &stored), Err(PayloadError::Compressed));
     assert_eq!(
         seal(&key, 0, leaf, &Subject::Stream, 0, &vec![0; PAYLOAD_BYTES_MAX + 1]),
         Err(PayloadError::Seal(PAYLOAD_BYTES_MAX + 1))
@@ -140,7 +147,7 @@ fn the_bytes_are_those_of_the_format() {
         .decode(b"00009f432f09bd369e6f7b18e1b786ad58a0e9a0aa5a9f37881c1960a48565b340952b")
         .unwrap();
     let leaf: Vec<u8> = (0..83).collect();
-    assert_eq!(open(&key, Kind::POLICY, 7, &leaf, &stored).unwrap(), b"evidence");
+    assert_eq!(opened(&key, Kind::POLICY, 7, &leaf, &stored).unwrap(), b"evidence");
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         server_names: vec!["127.0.0.1".into()],
         listen: Listen { enrol: address, agents: address, people: address, tiles: None },
         high_water,
+        mirror: None,
         accept_rollback_blindness,
         witness_policy: None,
         witness_roots: None,
@@ -90,6 +91,43 @@ fn a_relative_mark_is_refused_also_when_blindness_is_accepted() {
     let parent = tempfile::tempdir().unwrap();
     for accepted in [false, true] {
         let refused = require_memory(parent.path(), &config(Some("mark".into()), accepted));
-        assert!(matches!(refused, Err(RollbackError::Relative { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(RollbackError::Relative { key: "high_water", .. })), "{refused:?}");
+        let mirrored = Config { mirror: Some("mirror".into()), ..config(None, accepted) };
+        let refused = require_memory(parent.path(), &mirrored);
+        assert!(matches!(refused, Err(RollbackError::Relative { key: "mirror", .. })), "{refused:?}");
     }
+}
+
+#[test]
+fn a_mirror_stands_where_a_mark_would_have_to_and_comes_after_mark_and_witnesses() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    fs::create_dir(&dir).unwrap();
+    let config = |mirror: &Path, mark: Option<&str>| Config {
+        mirror: Some(mirror.to_owned()),
+        ..config(mark.map(PathBuf::from), false)
+    };
+    // procfs is another file system; whether anything can be read there is asked later.
+    let elsewhere = Path::new("/proc/mirror");
+    assert_eq!(require_memory(&dir, &config(elsewhere, None)).unwrap(), Memory::Mirror);
+    assert_eq!(require_memory(&dir, &config(elsewhere, Some("/proc/mark"))).unwrap(), Memory::Mark);
+    let watched = Config { witness_policy: Some("policy".into()), ..config(elsewhere, None) };
+    assert_eq!(require_memory(&dir, &watched).unwrap(), Memory::Witnesses);
+    // A mirror that goes back with the log is refused beside a good mark too: it would only seem to be one.
+    for mark in [None, Some("/proc/mark")] {
+        for (mirror, expected) in [
+            (dir.join("mirror"), "inside"),
+            (parent.path().join("mirror"), "on the same file system as"),
+            (parent.path().to_owned(), "on the same file system as"),
+        ] {
+            let refused = require_memory(&dir, &config(&mirror, mark));
+            assert!(
+                matches!(refused, Err(RollbackError::Together { what: "mirror", place, .. }) if place == expected),
+                "{refused:?}"
+            );
+        }
+    }
+    let unmounted = parent.path().join("not mounted").join("mirror");
+    let refused = require_memory(&dir, &config(&unmounted, None));
+    assert!(matches!(refused, Err(RollbackError::Inspect { what: "mirror", .. })), "{refused:?}");
 }

@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use evidence::ids::Digest;
-use evidence::leaf::Leaf;
-use evidence::merkle::{empty_root, leaf_hash, verify_consistency};
+use evidence::merkle::{empty_root, verify_consistency};
 use evidence::note::{Checkpoint, Note, VerifierKey};
 
+use super::read_back::{Checked, ReadBack};
 use super::witnessed::{Refusal, Witnessed, append};
 use super::{CLOCK_STEP_BACK_MS_MAX, WriterOptions, high_water};
 use crate::causes::chain;
 use crate::failpoints;
 use crate::index::Index;
-use crate::journal::{Journal, JournalError, Position, Record, SEGMENT_HEADER_BYTES};
+use crate::journal::{Journal, Position, SEGMENT_HEADER_BYTES};
 use crate::ledger::{Ledger, Published, Signing};
-use crate::log::{self, ChangedTiles, Tree};
-use crate::payload_codec;
+use crate::log::{self, Tree};
 use crate::store::rows::CheckpointRow;
 
 /// Why no checkpoint was signed.
@@ -35,11 +34,11 @@ pub(super) struct Checkpointer {
     witnessed: Option<Witnessed>,
 }
 
+/// The newest checkpoint signed, and what reading back goes on from.
 struct Signed {
-    tree: Tree,
     root: Digest,
-    /// Where reading back begins.
-    from: Position,
+    checked: Checked,
+    read_back: ReadBack,
 }
 
 impl Checkpointer {
@@ -89,7 +88,10 @@ impl Checkpointer {
                 None
             }
         };
-        Ok(Self { signed: Some(Signed { tree, root, from }), witnessed })
+        let checked = Checked { tree, from };
+        let read_back = ReadBack::start(ledger.clone(), checked.clone(), options.read_back_interval);
+        let read_back = read_back.map_err(|error| chain(&error))?;
+        Ok(Self { signed: Some(Signed { root, checked, read_back }), witnessed })
     }
 
     /// Does what the witnesses' answers call for: publishes what the quorum cosigned, or stops signing for this run.
@@ -122,10 +124,17 @@ impl Checkpointer {
         self.witnessed.is_some()
     }
 
+    /// Says where the journal ends, so that it can be read back before it is signed.
+    pub(super) fn committed(&self, end: Position) {
+        if let Some(signed) = &self.signed {
+            signed.read_back.committed(end);
+        }
+    }
+
     /// True if there are leaves that no checkpoint covers and signing is not refused.
     pub(super) fn is_behind(&self, index: &Index) -> bool {
         self.witnessed.as_ref().is_none_or(Witnessed::may_sign)
-            && self.signed.as_ref().is_some_and(|signed| signed.tree.size() < index.size())
+            && self.signed.as_ref().is_some_and(|signed| signed.checked.tree.size() < index.size())
     }
 
     /// Signs, stores and publishes a checkpoint over everything committed, if there is something new.
@@ -167,7 +176,8 @@ impl Checkpointer {
         failpoints::reach("checkpoint-signed");
         let at = append(journal, &note)?;
         failpoints::reach("checkpoint-synced");
-        *signed = Signed { tree, root, from: at };
+        (signed.root, signed.checked) = (root, Checked { tree, from: at });
+        signed.read_back.signed(&signed.checked);
 
         write_high_water(options, size, &root).map_err(|reason| {
             // The mark is what shows a rollback: without it nothing more may leave.
@@ -189,31 +199,16 @@ impl Checkpointer {
 impl Signed {
     /// The tree of everything sealed, from the last checkpoint's and the bytes on disk.
     fn read_back(&self, ledger: &Ledger, to: Position) -> Result<Tree, SignError> {
-        let mut tree = self.tree.clone();
-        let mut changed = ChangedTiles::new();
-        let replayed = ledger.shared.journal.replay(self.from, to, |at, record| {
-            let Record::Entry(entry) = record else { return Ok(()) };
-            let corrupt = |what| JournalError::Corrupt { segment: at.segment, offset: at.offset, what };
-            let leaf = Leaf::parse(&entry.leaf).map_err(|_| corrupt("a leaf has an unknown form"))?;
-            // What was erased since cannot be compared any more; its leaf still is, by the root.
-            let keys = Some(&*ledger.shared.keys);
-            let read = payload_codec::read(keys, entry.index, &leaf, &entry.leaf, entry.codec, &entry.stored);
-            if entry.index != tree.size() || read.is_err() {
-                return Err(corrupt("an entry is not the one that was written"));
-            }
-            tree.push(leaf_hash(&entry.leaf), &mut changed);
-            changed.clear();
-            Ok(())
-        });
-        replayed.map_err(|error| SignError::Fatal(chain(&error)))?;
-        Ok(tree)
+        let mut checked = self.read_back.beyond(&self.checked.tree).unwrap_or_else(|| self.checked.clone());
+        checked.read_to(ledger, to).map_err(|error| SignError::Fatal(chain(&error)))?;
+        Ok(checked.tree)
     }
 
     /// Refuses a head that the verifier would not accept as an extension of the last one.
     fn check_extension(&self, ledger: &Ledger, size: u64, root: &Digest) -> Result<(), SignError> {
-        let proof = log::consistency(&ledger.tiles(), self.tree.size(), size);
+        let proof = log::consistency(&ledger.tiles(), self.checked.tree.size(), size);
         let proof = proof.map_err(|error| SignError::Fatal(chain(&error)))?;
-        verify_consistency(self.tree.size(), &self.root, size, root, &proof).map_err(|error| {
+        verify_consistency(self.checked.tree.size(), &self.root, size, root, &proof).map_err(|error| {
             SignError::Fatal(format!("the new tree does not extend the signed one: {error}"))
         })
     }
@@ -241,7 +236,7 @@ pub(super) fn check_high_water(
     if mark.size > newest_size {
         return Err(format!(
             "a checkpoint of {} entries was published ({path}), and the newest one here has {newest_size}: this is an \
-             old copy of the log; restore the newer one",
+             old copy of the log; restore the newer one, or bring this one level with `recover --from MIRROR`",
             mark.size
         ));
     }

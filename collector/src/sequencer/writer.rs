@@ -172,6 +172,7 @@ impl Writer {
         }
         pool.answer();
         failpoints::reach("group-answered");
+        self.checkpointer.committed(self.journal.end());
         self.indexer.committed();
         Ok(())
     }

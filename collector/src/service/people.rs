@@ -1,5 +1,6 @@
 //! What people ask. Who may call what stands in one table; an act's own signature decides whether it counts.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use certs::{Peer, Role};
@@ -8,14 +9,16 @@ use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use proto::{
     DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
-    LatestCheckpointRequest, PlanRef, PlanRow, PlansReply, PlansRequest, PostureReply, PostureRequest,
-    ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
+    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
+    PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply,
+    WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::admin::reply;
+use super::payloads::PayloadCopies;
 use super::status;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
@@ -23,9 +26,9 @@ use crate::succession::first_entry;
 use crate::{audit, posture};
 
 /// Bytes of a file sent in one part of a set: well below the message limit of every gRPC library.
-const PART_BYTES: usize = 256 * 1024;
+pub(super) const PART_BYTES: usize = 256 * 1024;
 /// Parts that may wait for the network.
-const PARTS_WAITING_MAX: usize = 4;
+pub(super) const PARTS_WAITING_MAX: usize = 4;
 
 /// The calls of this service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +55,12 @@ pub enum Call {
     Draw,
     /// Build and fetch a set.
     Export,
+    /// Copy the sealed payloads.
+    Payloads,
 }
 
 /// Who may call what: the one table. Agents may call nothing here.
-pub const TABLE: [(Call, &[Role]); 11] = {
+pub const TABLE: [(Call, &[Role]); 12] = {
     const ALL: &[Role] = &[Role::Admin, Role::Analyst, Role::Auditor];
     const STAFF: &[Role] = &[Role::Admin, Role::Analyst];
     [
@@ -70,17 +75,24 @@ pub const TABLE: [(Call, &[Role]); 11] = {
         (Call::Freeze, STAFF),
         (Call::Draw, STAFF),
         (Call::Export, ALL),
+        (Call::Payloads, &[Role::Admin, Role::Auditor]),
     ]
 };
 
+/// The roles that may make a call.
+fn roles(call: Call) -> &'static [Role] {
+    TABLE.iter().find(|(listed, _)| *listed == call).map_or(&[], |(_, roles)| *roles)
+}
+
 /// Whether a role may make a call.
 pub fn may(role: Role, call: Call) -> bool {
-    TABLE.iter().any(|(listed, roles)| *listed == call && roles.contains(&role))
+    roles(call).contains(&role)
 }
 
 /// The service.
 pub struct PeopleService {
     state: Arc<State>,
+    payloads: Arc<PayloadCopies>,
 }
 
 /// A person the collector knows.
@@ -90,9 +102,9 @@ struct Caller {
 }
 
 impl PeopleService {
-    /// The service over what the collector shares.
-    pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+    /// The service over what the collector shares, and its folder of payload bundles.
+    pub fn new(state: Arc<State>, payloads: &Path) -> Self {
+        Self { state, payloads: Arc::new(PayloadCopies::new(payloads)) }
     }
 
     /// The caller, if the roster still has them with this role and TLS key, and the table lets them.
@@ -115,8 +127,10 @@ impl PeopleService {
             return Err(denied("you are not on the roster with this key and role: ask an admin"));
         }
         if !may(role, call) {
+            let who: Vec<&str> = roles(call).iter().map(|role| role.as_str()).collect();
             return Err(Status::permission_denied(format!(
-                "the role {role} may not do this; an admin or analyst may"
+                "the role {role} may not do this; an {} may",
+                who.join(" or ")
             )));
         }
         Ok(Caller { person: id.to_string(), role })
@@ -321,6 +335,18 @@ impl People for PeopleService {
                 Err(error) => drop(parts.send(Err(status(&error))).await),
             }
         });
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    type PayloadsStream = ReceiverStream<Result<PayloadsPart, Status>>;
+
+    async fn payloads(
+        &self,
+        request: Request<PayloadsRequest>,
+    ) -> Result<Response<Self::PayloadsStream>, Status> {
+        let caller = self.caller(&request, Call::Payloads)?;
+        let copies = Arc::clone(&self.payloads);
+        let outgoing = copies.send(&self.state, request.into_inner(), caller.person)?;
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }

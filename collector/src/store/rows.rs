@@ -19,6 +19,7 @@
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::Stream;
 use evidence::note::Note;
+pub use evidence::payload_record::{parse_records as parse_payloads, push_record as push_payload};
 use evidence::time::Timestamp;
 
 use super::runs::Run;
@@ -194,26 +195,6 @@ pub fn parse_leaves(value: &[u8]) -> Option<Vec<&[u8]>> {
         rest = after;
     }
     (leaves.len() as u64 == CHUNK_LEAVES).then_some(leaves)
-}
-
-/// Adds a payload record to those of a chunk or bundle.
-pub fn push_payload(out: &mut Vec<u8>, codec: u8, stored: &[u8]) {
-    out.extend_from_slice(&u32::try_from(stored.len()).unwrap_or(u32::MAX).to_be_bytes());
-    out.push(codec);
-    out.extend_from_slice(stored);
-}
-
-/// Reads the payload records of a chunk or bundle, as (codec, bytes).
-pub fn parse_payloads(bytes: &[u8]) -> Option<Vec<(u8, &[u8])>> {
-    let (mut records, mut rest) = (Vec::new(), bytes);
-    while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let (codec, after) = after.split_first()?;
-        let (stored, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-        records.push((*codec, stored));
-        rest = after;
-    }
-    Some(records)
 }
 
 /// What the log knows of a device instance.
