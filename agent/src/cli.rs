@@ -24,6 +24,7 @@ use crate::observe_cli::{ProbeArgs, QuestionsArgs, RecordArgs, ReplayArgs};
 use crate::run::Agent;
 use crate::state::{STATE_DIRECTORY, StateDirectory};
 use crate::status::Status;
+use crate::succession::{Moved, follow};
 use crate::upload::Ended;
 
 /// Done.
@@ -95,6 +96,10 @@ struct EnrolArgs {
     /// The collector's listener for agents [default: the same host, and the port after the one of --server].
     #[arg(long, value_name = "HOST:PORT")]
     agents: Option<Address>,
+    /// Move to the log that follows the one this device is enrolled in. The state of the old instance is kept in the folder
+    /// before-<instance>, with every statement that was not proved.
+    #[arg(long)]
+    successor: bool,
     /// A file that holds the token; - is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -249,7 +254,16 @@ impl EnrolArgs {
         };
         let wanted = Wanted { server: self.server.clone(), agents, token };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
-        let identity = runtime()?.block_on(enrol(state, &wanted, &host_name, Arc::new(SystemClock)))?;
+        let clock = Arc::new(SystemClock);
+        let moved = runtime()?.block_on(async {
+            if self.successor {
+                return follow(state, &wanted, &host_name, clock).await;
+            }
+            let identity = enrol(state, &wanted, &host_name, clock).await?;
+            Ok(Moved { identity, kept_in: None, unproved: 0 })
+        })?;
+        let Moved { identity, kept_in, unproved } = moved;
+        let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;
         if self.json {
             let value = json::object([
@@ -259,6 +273,8 @@ impl EnrolArgs {
                 ("origin", json::text(&stored.origin)),
                 ("enrolment_index", json::count(stored.enrolment_index)),
                 ("agents_address", json::text(&stored.agents_address)),
+                ("kept_in", Value::Array(kept_in.iter().map(json::text).collect())),
+                ("unproved", json::count(unproved)),
             ]);
             writeln!(out, "{}", value.encode())?;
         } else {
@@ -267,6 +283,13 @@ impl EnrolArgs {
                 "enrolled as {} with {} (entry {})",
                 stored.device, stored.origin, stored.enrolment_index
             )?;
+            if let Some(folder) = kept_in {
+                writeln!(
+                    out,
+                    "the instance before lies in {folder}, with {unproved} statements that nobody has proved to be in its log: \
+                     `tallystick-agent --state {folder} sent` shows them"
+                )?;
+            }
         }
         Ok(DONE)
     }

@@ -13,7 +13,7 @@ use crate::spool::{Limits, Place, Room, Spool, SpoolError};
 use crate::state::{Lock, OPEN_MODE, StateDirectory, StateError};
 
 /// The file of what the last look saw.
-const LOOKED_FILE: &str = "looked.json";
+pub(crate) const LOOKED_FILE: &str = "looked.json";
 
 /// Why the device cannot work.
 #[derive(Debug, thiserror::Error)]

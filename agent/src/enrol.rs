@@ -12,6 +12,7 @@ use evidence::enrolment::Transcript;
 use evidence::ids::{Digest, InstanceId};
 use evidence::json;
 use evidence::keys::SecretKey;
+use evidence::note::Checkpoint;
 use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
@@ -32,6 +33,7 @@ use crate::identity::{
 };
 use crate::spool::{Limits, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory, StateError};
+use crate::succession;
 
 /// What is kept between tries.
 const PENDING_FILE: &str = "pending.json";
@@ -50,7 +52,10 @@ pub enum EnrolError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// Already enrolled somewhere else.
-    #[error("this device is already enrolled with {with} as {device}: use another --state directory")]
+    #[error(
+        "this device is already enrolled with {with} as {device}: use another --state directory, or --successor if the log \
+         there follows the one it is enrolled in"
+    )]
     Elsewhere {
         /// Where it enrolled.
         with: String,
@@ -62,6 +67,25 @@ pub enum EnrolError {
     Begun {
         /// Where it was begun.
         with: String,
+    },
+    /// A move to a successor was begun and not finished.
+    #[error("a move to a successor was begun in {path} and is half done: finish it with --successor")]
+    Moving {
+        /// The folder of what is not in its place yet.
+        path: String,
+    },
+    /// What the collector shows of its first entry does not make its log the successor of this device's.
+    #[error(
+        "{origin} is not shown to follow what this device has seen of {before}, and nothing here was changed. Its operator can \
+         give it `predecessor_tree`; else enrol with another --state directory"
+    )]
+    NoSuccessor {
+        /// The new log.
+        origin: String,
+        /// This device's log.
+        before: String,
+        /// What is missing or wrong.
+        source: Box<evidence::succession::SuccessionError>,
     },
     /// The system gives no randomness.
     #[error("the system gives no random bytes: {0}")]
@@ -141,6 +165,9 @@ pub async fn enrol(
     host_name: &str,
     clock: Arc<dyn Clock>,
 ) -> Result<Identity, EnrolError> {
+    if succession::is_half_done(state) {
+        return Err(EnrolError::Moving { path: state.path().display().to_string() });
+    }
     state.create()?;
     let _lock = state.lock()?;
     match Identity::read(state) {
@@ -155,12 +182,27 @@ pub async fn enrol(
         Err(StateError::NotEnrolled { .. }) => {}
         Err(error) => return Err(error.into()),
     }
+    exchange(state, wanted, host_name, clock, None).await
+}
+
+/// Enrols in a directory that holds no identity, of which the caller holds the lock. `known`: what this device has seen of
+/// the log that the new one must follow.
+pub(crate) async fn exchange(
+    state: &StateDirectory,
+    wanted: &Wanted,
+    host_name: &str,
+    clock: Arc<dyn Clock>,
+    known: Option<&Checkpoint>,
+) -> Result<Identity, EnrolError> {
     let prepared = prepare(state, &wanted.server, host_name)?;
     let tls = certs::enrolment_client(wanted.token.pin, Arc::new(certs::SystemClock(clock)))?;
     let connection = connect(&wanted.server, tls).await.map_err(no_connection)?;
     let mut client = EnrolmentClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (sender, queue) = mpsc::channel(2);
-    let begin = proto::EnrolBegin { enrolment_id: prepared.enrolment_id.to_vec() };
+    let begin = proto::EnrolBegin {
+        enrolment_id: prepared.enrolment_id.to_vec(),
+        anchor_size: known.map_or(0, |known| known.size),
+    };
     // The queue holds both messages of this stream, so neither sending can wait.
     send(&sender, Request::Begin(begin)).await;
     let replies = timeout(ANSWER_WAIT_MAX, client.enrol(ReceiverStream::new(queue)));
@@ -172,10 +214,14 @@ pub async fn enrol(
         nonce.trust_domain.parse().map_err(|error| EnrolError::Answer(format!("trust domain: {error}")))?;
     let finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
     send(&sender, Request::Finish(finish)).await;
-    let Reply::Enrolled(enrolled) = next(&mut replies).await? else {
+    let Reply::Enrolled(mut enrolled) = next(&mut replies).await? else {
         return Err(EnrolError::Answer("it ended with a second nonce".into()));
     };
+    let (first, proof) = (enrolled.first_entry.take(), std::mem::take(&mut enrolled.predecessor_consistency));
     let identity = accept(&prepared, wanted, &trust_domain, enrolled)?;
+    if let Some(known) = known {
+        succession::check(&identity, known, first, &proof)?;
+    }
     ensure_spool(state, &identity)?;
     // The last write: from here on the device is enrolled.
     state.write_json(IDENTITY_FILE, &identity.stored)?;
@@ -330,7 +376,7 @@ fn accept(
     Ok(identity)
 }
 
-fn ensure_spool(state: &StateDirectory, identity: &Identity) -> Result<(), EnrolError> {
+pub(crate) fn ensure_spool(state: &StateDirectory, identity: &Identity) -> Result<(), EnrolError> {
     match Spool::create(Folder::new(state.spool(), OPEN_MODE), identity.owner, Limits::default()) {
         Ok(_) | Err(SpoolError::Exists) => Ok(()),
         Err(error) => Err(error.into()),

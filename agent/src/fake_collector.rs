@@ -169,6 +169,8 @@ impl FakeCollector {
             witness_policy: "quorum none\n".into(),
             checkpoint: log.note(),
             enrolment_index: 2,
+            first_entry: None,
+            predecessor_consistency: Vec::new(),
         };
         enrolled.insert(begin.to_vec(), (finish.attestation_key.clone(), answer.clone()));
         answer

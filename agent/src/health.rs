@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::{StateDirectory, StateError};
 
 /// The file.
-const HEALTH_FILE: &str = "health.json";
+pub(crate) const HEALTH_FILE: &str = "health.json";
 /// Most verdicts kept: as many as a statement has observations.
 const VERDICTS_MAX: usize = 64;
 

@@ -26,6 +26,7 @@ pub mod session;
 pub mod spool;
 pub mod state;
 pub mod status;
+pub mod succession;
 pub mod upload;
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! health.json      how the last exchange with the collector went
 //! spool/           signed statements, and the newest of those that were sent and proved
 //! lock             held by the one running agent
+//! successor/?      a new instance in a log that follows, until it is in its place
+//! before-i-…/?     the instance before it, as a state directory of its own
 //! ```
 
 use std::fs::{File, TryLockError};
@@ -20,6 +22,10 @@ use crate::disk;
 
 /// Where the state lies unless told otherwise.
 pub const STATE_DIRECTORY: &str = "/var/lib/tallystick-agent";
+/// The folder of secrets.
+pub(crate) const KEYS_FOLDER: &str = "keys";
+/// The folder of the spool.
+pub(crate) const SPOOL_FOLDER: &str = "spool";
 /// Permission bits of what the person at the machine may read: nothing in it is secret.
 pub const OPEN_MODE: u32 = 0o644;
 /// Permission bits of secrets.
@@ -121,12 +127,12 @@ impl StateDirectory {
 
     /// The folder of secrets.
     pub fn keys(&self) -> PathBuf {
-        self.root.join("keys")
+        self.root.join(KEYS_FOLDER)
     }
 
     /// The folder of the spool.
     pub fn spool(&self) -> PathBuf {
-        self.root.join("spool")
+        self.root.join(SPOOL_FOLDER)
     }
 
     /// Makes the folders that are missing.

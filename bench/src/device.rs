@@ -50,7 +50,7 @@ impl Device {
         let connection = connect(server, certs::enrolment_client(token.pin, clock())?).await?;
         let (sender, queue) = mpsc::channel(2);
         let enrolment_id: [u8; 16] = random()?;
-        let begin = Request::Begin(EnrolBegin { enrolment_id: enrolment_id.to_vec() });
+        let begin = Request::Begin(EnrolBegin { enrolment_id: enrolment_id.to_vec(), anchor_size: 0 });
         sender.send(EnrolRequest { step: Some(begin) }).await?;
         let mut client = EnrolmentClient::new(connection.channel);
         let mut replies = client.enrol(ReceiverStream::new(queue)).await?.into_inner();

@@ -27,7 +27,7 @@ const EXIT_FAILED: u8 = 2;
 /// Client of the security team and of the auditor.
 ///
 /// Exit code 0: done. 1: the answer is no (posture: something is not shown to pass, or there is nothing to judge; log mirror:
-/// a fork). 2: wrong usage,
+/// a fork; log succession: it does not hold). 2: wrong usage,
 /// or it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "tallystick", version)]

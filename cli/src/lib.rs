@@ -18,6 +18,7 @@ mod key;
 mod log;
 mod mirror;
 mod rulebook;
+mod succession;
 mod table;
 mod trust;
 mod witness;

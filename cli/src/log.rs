@@ -16,6 +16,7 @@ use crate::client::answer;
 use crate::command::{Context, Outcome};
 use crate::files;
 use crate::mirror::MirrorArgs;
+use crate::succession::SuccessionArgs;
 
 /// The log.
 #[derive(Debug, Subcommand)]
@@ -26,6 +27,9 @@ pub(crate) enum LogCommand {
     Proof(ProofArgs),
     /// Copy the log's public tree, checking every byte, and continue an older copy
     Mirror(MirrorArgs),
+    /// Show which log this one follows, once its first entry is checked, and compare with what is known of that; exit 1 if it
+    /// does not hold
+    Succession(SuccessionArgs),
 }
 
 /// Arguments of `log checkpoint`.
@@ -57,6 +61,7 @@ impl LogCommand {
             Self::Checkpoint(args) => args.run(context).await?,
             Self::Proof(args) => args.run(context).await?,
             Self::Mirror(args) => return args.run(context).await,
+            Self::Succession(args) => return args.run(context).await,
         }
         Ok(Outcome::Done)
     }

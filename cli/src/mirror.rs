@@ -25,7 +25,7 @@ use crate::trust::TRUST_BYTES_MAX;
 
 mod copy;
 mod payloads;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,7 @@
-//! The command line: init, serve, token, user, erase, hold, fsck, rebuild, backup, restore. Works with the server up (through its socket)
-//! and down (through the data directory), with the same code.
+//! The command line: init, serve, token, user, erase, hold, fsck, rebuild, backup, restore, recover. Works with the server
+//! up (through its socket) and down (through the data directory), with the same code.
 
 use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,20 +11,22 @@ use clap::{Args, Parser, Subcommand};
 use evidence::acts::{self, Act, ActId, Body};
 use evidence::ids::{Class, Name, PersonId};
 use evidence::json::{self, Value, object};
-use evidence::time::{Clock as _, DAY_MS, DayLabel, Timestamp};
+use evidence::time::{Clock as _, Timestamp};
 
 use crate::admin_client::Admin;
 use crate::clock::SystemClock;
-use crate::config::{Config, Listen, Retention};
+use crate::config::Config;
 use crate::datadir::check_socket_path;
-use crate::init::{Init, SIMULATED_LABEL_END, init, profile, write_profile};
+use crate::init::{profile, write_profile};
 use crate::secrets;
 use crate::state::{Detail, random};
 
 mod backing_up;
+mod beginning;
 mod checking;
 mod erasing;
 mod rebuilding;
+mod recovering;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +37,8 @@ const TOKEN_HOURS_MAX: u64 = 72;
 
 /// Takes in what devices say, keeps it in an append-only log, judges and samples it.
 ///
-/// Exit codes: 0 done; 1 the answer is no (fsck, rebuild or restore found damage); 2 wrong usage or it could not be done.
+/// Exit codes: 0 done; 1 the answer is no (fsck, rebuild or restore found damage, recover did not find everything); 2 wrong usage
+/// or it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "tallystick-collector", version)]
 pub struct Arguments {
@@ -47,7 +49,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a data directory with keys, authorities and the log's first entry. Nothing else ever creates one.
-    Init(InitArguments),
+    Init(Box<beginning::InitArguments>),
     /// Run the server until SIGTERM or SIGINT.
     Serve(Directory),
     /// Enrolment tokens.
@@ -72,6 +74,12 @@ enum Command {
     Rebuild(rebuilding::RebuildArguments),
     Backup(backing_up::BackupArguments),
     Restore(backing_up::RestoreArguments),
+    /// Bring a log that went back (an older copy was restored) level with a mirror of it, byte for byte, then check everything
+    /// as `fsck` does. The server must be down.
+    ///
+    /// Exit code 0: it has everything, is sound, and the server will start; 1: it has not, and the answer says why; 2: it could
+    /// not be done.
+    Recover(recovering::RecoverArguments),
 }
 
 #[derive(Debug, Args)]
@@ -82,66 +90,6 @@ struct Directory {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Args)]
-struct InitArguments {
-    #[command(flatten)]
-    directory: Directory,
-    /// Public key file of the first admin (`tallystick key new` makes it).
-    #[arg(long, value_name = "FILE")]
-    admin: PathBuf,
-    /// DNS name of this installation, fixed for ever.
-    #[arg(long, value_name = "NAME")]
-    trust_domain: String,
-    /// Label of the log: its origin is TRUST_DOMAIN/log/LABEL.
-    #[arg(long, default_value = "main")]
-    label: String,
-    /// DNS name or address that devices and people dial; may be repeated.
-    #[arg(long = "server-name", value_name = "NAME", required = true)]
-    server_names: Vec<String>,
-    /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    listen: IpAddr,
-    /// First of four ports: enrolment, agents, people, the public tree. 0 takes four free ones.
-    #[arg(long, default_value_t = 7443, value_name = "PORT")]
-    port: u16,
-    /// Where the root authority's key is written, for you to take away and keep offline.
-    #[arg(long, value_name = "FILE")]
-    root_key_out: PathBuf,
-    /// Where the admin's connection profile is written.
-    #[arg(long, value_name = "FILE")]
-    profile_out: PathBuf,
-    /// File of the high-water mark, on another file system: it notices when an old copy is restored. This, --mirror,
-    /// --witness-policy or --accept-rollback-blindness is required.
-    #[arg(long, value_name = "FILE")]
-    high_water: Option<PathBuf>,
-    /// Folder of a mirror, on another file system, that `tallystick log mirror` will keep: each start compares itself with it.
-    #[arg(long, value_name = "DIR")]
-    mirror: Option<PathBuf>,
-    /// File of the witness policy, which need not exist yet: witnesses notice a restored old copy too, and stand in for a
-    /// mark. It needs the log's key, which is made now, and a quorum, before the server can start.
-    #[arg(long, value_name = "FILE")]
-    witness_policy: Option<PathBuf>,
-    /// PEM file with the authorities of witnesses that are asked over https.
-    #[arg(long, value_name = "FILE")]
-    witness_roots: Option<PathBuf>,
-    /// Run although nothing outside this file system remembers the log, for ever. Every sampling set prints it.
-    #[arg(long)]
-    accept_rollback_blindness: bool,
-    /// Time in this log is simulated for ever and begins at this day (UTC): for demonstrations and tests. Its origin ends
-    /// in /simulated, only a simulation can write to it, and verifiers refuse it unless the trust file accepts it.
-    #[arg(long, value_name = "YYYY-MM-DD", num_args = 0..=1, default_missing_value = "2027-01-01")]
-    simulated: Option<DayLabel>,
-    /// Length of a journal segment, bytes.
-    #[arg(long, default_value_t = crate::journal::SEGMENT_BYTES_DEFAULT)]
-    segment_bytes: u64,
-    /// Space kept to be given back on a full disk, bytes.
-    #[arg(long, default_value_t = crate::datadir::BALLAST_BYTES_DEFAULT)]
-    ballast_bytes: u64,
-    /// Free space below which nothing is taken in, bytes.
-    #[arg(long, default_value_t = crate::sequencer::FREE_BYTES_MIN_DEFAULT)]
-    free_bytes_min: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -265,7 +213,7 @@ fn with_remedy(error: &anyhow::Error) -> String {
 /// Runs a command, writing its answer to `out`; whether the answer is yes.
 pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<bool> {
     match arguments.command {
-        Command::Init(arguments) => run_init(arguments, out).map(|()| true),
+        Command::Init(arguments) => beginning::run(*arguments, out).map(|()| true),
         Command::Serve(directory) => serve(&directory).await.map(|()| true),
         Command::Token(TokenCommand::Create(arguments)) => token(arguments, out).await.map(|()| true),
         Command::User(UserCommand::Create(arguments)) => user(arguments, out).await.map(|()| true),
@@ -276,88 +224,13 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Rebuild(arguments) => rebuilding::run(&arguments, out),
         Command::Backup(arguments) => backing_up::backup(&arguments, out).map(|()| true),
         Command::Restore(arguments) => backing_up::restore(&arguments, out),
+        Command::Recover(arguments) => recovering::run(&arguments, out),
     }
 }
 
 fn answer(out: &mut impl Write, as_json: bool, value: &Value, text: &str) -> anyhow::Result<()> {
     if as_json { writeln!(out, "{}", value.encode()) } else { writeln!(out, "{text}") }
         .context("cannot write the answer")
-}
-
-/// Four free ports on this machine.
-fn free_ports(address: IpAddr) -> anyhow::Result<[u16; 4]> {
-    let bound = [0; 4].map(|_| TcpListener::bind(SocketAddr::new(address, 0)));
-    let mut ports = [0; 4];
-    for (port, listener) in ports.iter_mut().zip(&bound) {
-        let listener =
-            listener.as_ref().map_err(|error| anyhow::anyhow!("no free port on {address}: {error}"))?;
-        *port = listener.local_addr().context("no free port")?.port();
-    }
-    Ok(ports)
-}
-
-fn run_init(arguments: InitArguments, out: &mut impl Write) -> anyhow::Result<()> {
-    let InitArguments {
-        directory, admin, trust_domain, label, server_names, listen, port, simulated, ..
-    } = arguments;
-    let admin = public_key(&admin)?;
-    let ports = match port {
-        0 => free_ports(listen)?,
-        first => [0, 1, 2, 3].map(|offset: u16| first.saturating_add(offset)),
-    };
-    let [enrol, agents, people, tiles] = ports.map(|port| SocketAddr::new(listen, port));
-    let absolute = |path: Option<&Path>| path.map(std::path::absolute).transpose();
-    let high_water = absolute(arguments.high_water.as_deref()).context("--high-water")?;
-    let mirror = absolute(arguments.mirror.as_deref()).context("--mirror")?;
-    let witness_policy = absolute(arguments.witness_policy.as_deref()).context("--witness-policy")?;
-    let witness_roots = absolute(arguments.witness_roots.as_deref()).context("--witness-roots")?;
-    let config = Config {
-        origin: format!("{trust_domain}/log/{label}{}", simulated.map_or("", |_| SIMULATED_LABEL_END)),
-        trust_domain,
-        server_names,
-        listen: Listen { enrol, agents, people, tiles: Some(tiles) },
-        high_water,
-        mirror,
-        accept_rollback_blindness: arguments.accept_rollback_blindness,
-        witness_policy,
-        witness_roots,
-        witness_recosign_seconds: crate::config::witness_recosign_seconds_default(),
-        segment_bytes: arguments.segment_bytes,
-        journal_segments_kept: crate::config::journal_segments_kept_default(),
-        checkpoint_interval_ms: 1_000,
-        free_bytes_min: arguments.free_bytes_min,
-        ballast_bytes: arguments.ballast_bytes,
-        retention: Retention::default(),
-    };
-    let origin = config.origin.clone();
-    let root_key = arguments.root_key_out.clone();
-    let made = init(Init {
-        dir: directory.dir.clone(),
-        config,
-        admin,
-        root_key_out: arguments.root_key_out,
-        profile_out: arguments.profile_out,
-        simulated: simulated.map(|day| Timestamp(day.days_since_1970().saturating_mul(DAY_MS))),
-    })?;
-    let value = object([
-        ("origin", json::text(&origin)),
-        ("log_vkey", json::text(&made.log_vkey)),
-        ("root_ca", json::hex(&made.root_ca)),
-        ("admin", json::text(made.admin.to_string())),
-        ("enrol", json::text(enrol.to_string())),
-        ("agents", json::text(agents.to_string())),
-        ("people", json::text(people.to_string())),
-        ("tiles", json::text(tiles.to_string())),
-    ]);
-    let text = format!(
-        "Log {origin} begins. Its key, to be compared by whoever relies on it:\n  {}\n\
-         Take the root authority's key away and keep it offline: {}\n\
-         Next: tallystick-collector serve --dir {}",
-        made.log_vkey,
-        root_key.display(),
-        directory.dir.display()
-    );
-    answer(out, directory.json, &value, &text)
 }
 
 fn public_key(path: &Path) -> anyhow::Result<PersonPublicKey> {

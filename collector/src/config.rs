@@ -61,6 +61,10 @@ pub struct Config {
     /// Time between two cosignatures of a quiet log, seconds.
     #[serde(default = "witness_recosign_seconds_default")]
     pub witness_recosign_seconds: u64,
+    /// Folder with a public tree of the log that this one follows: what shows devices that it extends what they have seen.
+    /// A relative path begins at the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor_tree: Option<PathBuf>,
     /// Length of a journal segment, bytes.
     #[serde(default = "segment_bytes_default")]
     pub segment_bytes: u64,

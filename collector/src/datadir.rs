@@ -297,6 +297,16 @@ impl DataDir {
         self.path.join("witnesses")
     }
 
+    /// Checkpoints of a recovery's source that contradict this log; there is no folder before there is one.
+    pub fn forks(&self) -> PathBuf {
+        self.path.join("forks")
+    }
+
+    /// The checkpoint that a recovery which has begun must reach before anything is signed.
+    pub fn recovering(&self) -> PathBuf {
+        self.path.join("recovering")
+    }
+
     /// Socket of the running server.
     pub fn admin_socket(&self) -> PathBuf {
         admin_socket(&self.path)

@@ -7,7 +7,7 @@ use evidence::acts::{Act, ActId, Body, Genesis, IssuingCas, Role};
 use evidence::ids::{Digest, PersonId};
 use evidence::keys::SecretKey;
 use evidence::leaf::Kind;
-use evidence::note::VerifierKey;
+use evidence::note::{Checkpoint, VerifierKey};
 use evidence::time::{Clock as _, Timestamp};
 use evidence::trust_domain::TrustDomain;
 
@@ -22,6 +22,7 @@ use crate::secrets;
 use crate::sequencer::{NewEntry, system_random};
 use crate::service::admin;
 use crate::state::random;
+use crate::succession::{PredecessorTree, SIMULATED_LABEL_END, may_follow};
 
 /// What `init` is told.
 #[derive(Debug)]
@@ -38,10 +39,9 @@ pub struct Init {
     pub profile_out: PathBuf,
     /// When simulated time begins, for a log whose time is simulated for ever; its origin ends in `/simulated`.
     pub simulated: Option<Timestamp>,
+    /// Last checkpoint of the log that this one follows; its signature was checked.
+    pub predecessor: Option<Checkpoint>,
 }
-
-/// End of the origin of a simulated log, and of no other.
-pub const SIMULATED_LABEL_END: &str = "/simulated";
 
 /// What `init` made.
 #[derive(Debug)]
@@ -60,12 +60,18 @@ fn setting(error: impl std::fmt::Display) -> NodeError {
 
 /// Makes a collector.
 pub fn init(order: Init) -> Result<Made, NodeError> {
-    let Init { dir, config, admin, root_key_out, profile_out, simulated } = order;
+    let Init { dir, config, admin, root_key_out, profile_out, simulated, predecessor } = order;
     require_memory(&dir, &config)?;
     if config.origin.ends_with(SIMULATED_LABEL_END) != simulated.is_some() {
         let origin = &config.origin;
         let what = "the origin of a simulated log, and of no other, ends in /simulated";
         return Err(setting(format!("{what}: {origin} does not fit")));
+    }
+    if let Some(old) = &predecessor {
+        may_follow(&config.origin, &config.trust_domain, old)?;
+        if let Some(tree) = &config.predecessor_tree {
+            PredecessorTree::open(tree, old)?;
+        }
     }
     // A mark that is there already is the memory of another log, perhaps of one that was just lost.
     for path in [Some(&root_key_out), Some(&profile_out), config.high_water.as_ref()].into_iter().flatten() {
@@ -110,7 +116,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
         admin: person,
         admin_key: admin.signing,
         admin_tls_key: admin.tls.id(),
-        predecessor: None,
+        predecessor,
     };
     let id = ActId::from_bytes(random().map_err(setting)?);
     let envelope = Act::sign(Body::Genesis(genesis), &config.origin, id, now, &operations).encode();

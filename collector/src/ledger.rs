@@ -39,6 +39,7 @@ pub(crate) mod tests;
 
 pub use opening::{JOURNAL_SEGMENTS_KEPT_DEFAULT, LedgerOptions, OpenError, OpenReport, Unstarted};
 pub(crate) use opening::{level_index, parse_note};
+pub(crate) use replay::link_of;
 
 /// Rows given by one call at most: callers page.
 pub const PAGE_ROWS_MAX: usize = 10_000;

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use evidence::acts::Genesis;
+use evidence::keys::SecretKey;
 use evidence::note::VerifierKey;
 use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
@@ -15,11 +16,13 @@ use crate::clock::{SimulatedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
-use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport};
+use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, Unstarted};
+use crate::recover;
 use crate::rollback::{Memory, RollbackError, mirror, require_memory};
 use crate::secrets::{self, SecretError};
 use crate::sequencer::{SequencerThread, WitnessOptions, WriterOptions};
 use crate::state::{Book, ReplayError, State};
+use crate::succession::SuccessionError;
 use crate::witnesses::{Desk, Settings, SettingsError};
 
 /// Why a collector could not be opened.
@@ -49,6 +52,9 @@ pub enum NodeError {
     /// What collector.toml says about witnesses.
     #[error(transparent)]
     Witnesses(#[from] SettingsError),
+    /// What the log follows.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
     /// Something set is wrong.
     #[error("{0}")]
     Setting(String),
@@ -170,22 +176,10 @@ impl Node {
             let desk = Arc::new(Desk::new(settings.policy.clone()));
             (settings, desk)
         });
-        let mut writer =
-            WriterOptions::new(&config.origin, log_key, clock.clone(), high_water(&dir, &config));
-        writer.accept_rollback_blindness = config.accept_rollback_blindness;
-        writer.witnesses = witnesses.as_ref().map(|(settings, desk)| WitnessOptions {
-            desk: Arc::clone(desk),
-            mark_suffices: memory != Memory::Witnesses,
-            recosign_interval: settings.recosign_interval,
-        });
-        writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
-        writer.free_bytes_min = config.free_bytes_min;
+        let witnessed = witnesses.as_ref().map(|(settings, desk)| (settings, desk, memory));
+        let mut writer = writer_options(&dir, &config, log_key, clock.clone(), witnessed);
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
-        unstarted.check_high_water(&writer).map_err(RollbackError::OldCopy)?;
-        if let Some(folder) = &config.mirror {
-            let alone = memory == Memory::Mirror;
-            mirror::check(folder, &ledger, unstarted.checkpoint_size(), &verifier, alone)?;
-        }
+        gate(&dir, &config, memory, &unstarted, &writer)?;
         let kept = Arc::clone(&book);
         writer.observer = Box::new(move |committed| {
             let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);
@@ -205,6 +199,44 @@ impl Node {
     pub fn close(self) {
         self.writer.stop();
     }
+}
+
+/// Refuses a copy of the log that is not its newest, as far as anything shows it: a recovery that is not finished, the
+/// high-water mark, the mirror. Witnesses are asked later.
+pub(crate) fn gate(
+    dir: &DataDir,
+    config: &Config,
+    memory: Memory,
+    unstarted: &Unstarted,
+    writer: &WriterOptions,
+) -> Result<(), RollbackError> {
+    let (ledger, newest) = (&unstarted.ledger, unstarted.checkpoint_size());
+    recover::check_finished(dir, ledger, newest).map_err(RollbackError::OldCopy)?;
+    unstarted.check_high_water(writer).map_err(RollbackError::OldCopy)?;
+    let Some(folder) = &config.mirror else { return Ok(()) };
+    let log = VerifierKey::new(&config.origin, *writer.log_key.public())
+        .map_err(|error| RollbackError::OldCopy(error.to_string()))?;
+    mirror::check(folder, ledger, newest, &log, memory == Memory::Mirror)
+}
+
+/// What collector.toml says to the writer. `witnesses`: where there is a quorum, with what else remembers the log.
+pub(crate) fn writer_options(
+    dir: &DataDir,
+    config: &Config,
+    log_key: SecretKey,
+    clock: Arc<dyn Clock>,
+    witnesses: Option<(&Settings, &Arc<Desk>, Memory)>,
+) -> WriterOptions {
+    let mut writer = WriterOptions::new(&config.origin, log_key, clock, high_water(dir, config));
+    writer.accept_rollback_blindness = config.accept_rollback_blindness;
+    writer.witnesses = witnesses.map(|(settings, desk, memory)| WitnessOptions {
+        desk: Arc::clone(desk),
+        mark_suffices: memory != Memory::Witnesses,
+        recosign_interval: settings.recosign_interval,
+    });
+    writer.checkpoint_interval = Duration::from_millis(config.checkpoint_interval_ms);
+    writer.free_bytes_min = config.free_bytes_min;
+    writer
 }
 
 /// Where the high-water mark lies.

@@ -44,6 +44,12 @@ impl PayloadBundles {
         self.folder.path_bytes(&path(number))
     }
 
+    /// The bytes of a copy's last, unfinished bundle with `width` records; none if there is no such file. The data
+    /// directory has none: there they lie in the journal.
+    pub fn part_bytes(&self, number: u64, width: u16) -> io::Result<Option<Vec<u8>>> {
+        self.folder.path_bytes(&part_path(number, width))
+    }
+
     /// Every file below the folder, by its path in it.
     pub fn paths(&self) -> io::Result<Vec<String>> {
         self.folder.paths()

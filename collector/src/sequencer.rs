@@ -55,7 +55,8 @@ mod tests;
 mod witnessed;
 mod writer;
 
-pub(crate) use pool::genesis_group;
+pub(crate) use pool::{COMMIT_BYTES, ENTRY_OVERHEAD_BYTES, genesis_group};
+pub(crate) use witnessed::meets;
 pub use witnessed::{RECOSIGN_INTERVAL_DEFAULT, WitnessOptions};
 
 /// Submissions waiting at most; more are told to come back.

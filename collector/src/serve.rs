@@ -128,8 +128,12 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         service
     };
-    let enrol_service = EnrolmentServer::new(EnrolService::new(Arc::clone(&state), Arc::clone(&identities)))
-        .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
+    let enrol_service = EnrolmentServer::new(EnrolService::new(
+        Arc::clone(&state),
+        Arc::clone(&identities),
+        node.config.predecessor_tree.as_ref().map(|tree| node.dir.path().join(tree)),
+    ))
+    .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Strangers)
             .add_service(enrol_service)

@@ -32,6 +32,7 @@ mod samples;
 pub mod set;
 pub mod statement;
 pub mod stats;
+pub mod succession;
 pub mod tiles;
 pub mod time;
 pub mod trust;

@@ -294,7 +294,7 @@ pub async fn dialogue(
     let mut client = EnrolmentClient::new(connection.channel);
     let (sender, queue) = mpsc::channel(2);
     let send = async |step| drop(sender.send(EnrolRequest { step: Some(step) }).await);
-    send(Request::Begin(EnrolBegin { enrolment_id: keys.enrolment_id.to_vec() })).await;
+    send(Request::Begin(EnrolBegin { enrolment_id: keys.enrolment_id.to_vec(), anchor_size: 0 })).await;
     let mut replies = timely(client.enrol(ReceiverStream::new(queue))).await?.into_inner();
     let Some(Reply::Nonce(nonce)) = timely(replies.message()).await?.and_then(|reply| reply.step) else {
         panic!("the dialogue begins with a nonce");

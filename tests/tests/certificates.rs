@@ -485,7 +485,7 @@ async fn grpc(config: Arc<ServerConfig>, audience: Audience, clients: Clients) -
 }
 
 async fn begin(channel: tonic::transport::Channel) -> Result<EnrolNonce, Status> {
-    let begin = EnrolBegin { enrolment_id: vec![1; 16] };
+    let begin = EnrolBegin { enrolment_id: vec![1; 16], anchor_size: 0 };
     let request = EnrolRequest { step: Some(enrol_request::Step::Begin(begin)) };
     let call = EnrolmentClient::new(channel).enrol(tokio_stream::once(request)).await?;
     match call.into_inner().message().await?.and_then(|reply| reply.step) {

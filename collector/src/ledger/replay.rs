@@ -374,7 +374,7 @@ impl Follower {
 
 /// The place of a stored entry in the chain of its device. What the chain needs is readable, also of what was erased: no
 /// key is asked for here.
-fn link_of(leaf: &Leaf, codec: u8, stored: &[u8]) -> Result<Option<DeviceLink>, &'static str> {
+pub(crate) fn link_of(leaf: &Leaf, codec: u8, stored: &[u8]) -> Result<Option<DeviceLink>, &'static str> {
     let parsed = Stored::parse(leaf.kind, codec, stored);
     let parsed = parsed.map_err(|_| "a payload record has an unknown form")?;
     payload_codec::link_of(&parsed, leaf.kind).map_err(|EntryError(what)| what)

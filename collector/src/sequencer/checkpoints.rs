@@ -236,7 +236,7 @@ pub(super) fn check_high_water(
     if mark.size > newest_size {
         return Err(format!(
             "a checkpoint of {} entries was published ({path}), and the newest one here has {newest_size}: this is an \
-             old copy of the log; restore the newer one",
+             old copy of the log; restore the newer one, or bring this one level with `recover --from MIRROR`",
             mark.size
         ));
     }

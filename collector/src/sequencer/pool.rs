@@ -19,9 +19,9 @@ use crate::ledger::{Found, Ledger, ReadError};
 use crate::payload_codec::{CODEC_SEALED, OVERHEAD_BYTES_MAX, REWRITE_FIRST, Subject, seal, subject_of};
 
 /// Bytes of a group beside an entry's payload at most: record header, index, leaf, codec, payload record.
-const ENTRY_OVERHEAD_BYTES: u64 = 9 + 8 + 1 + 83 + 1 + OVERHEAD_BYTES_MAX as u64;
+pub(crate) const ENTRY_OVERHEAD_BYTES: u64 = 9 + 8 + 1 + 83 + 1 + OVERHEAD_BYTES_MAX as u64;
 /// Bytes of a commit record.
-const COMMIT_BYTES: u64 = 49;
+pub(crate) const COMMIT_BYTES: u64 = 49;
 
 /// Entries of one group, with the answers that are due once it is durable.
 pub(super) struct Pool {

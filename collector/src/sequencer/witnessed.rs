@@ -321,11 +321,16 @@ impl From<SignError> for Refusal {
 
 /// What an earlier run published, if it meets today's policy: without lines of witnesses that are no longer in it.
 fn published_before(policy: &WitnessPolicy, row: &CheckpointRow) -> Option<Published> {
-    let note = Note::parse(row.note.as_bytes()).ok()?;
-    let note = policy.fitted(&note, COSIGNED_NOTE_BYTES_MAX).ok()?;
+    let published = meets(policy, &Note::parse(row.note.as_bytes()).ok()?)?;
+    let Checkpoint { size, root, .. } = published.checkpoint;
+    (size == row.size && root == row.root).then_some(published)
+}
+
+/// A checkpoint as it may be published, if it meets the policy: without lines of anybody else.
+pub(crate) fn meets(policy: &WitnessPolicy, note: &Note) -> Option<Published> {
+    let note = policy.fitted(note, COSIGNED_NOTE_BYTES_MAX).ok()?;
     let checkpoint = policy.open(&note).ok()?;
-    let is_of_row = checkpoint.size == row.size && checkpoint.root == row.root;
-    is_of_row.then(|| Published { checkpoint, note: note.encode() })
+    Some(Published { checkpoint, note: note.encode() })
 }
 
 /// Appends a checkpoint record and syncs it.

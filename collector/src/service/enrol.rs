@@ -1,5 +1,6 @@
 //! Enrolment: one stream, one nonce, one device. docs/FORMAT.md section 7.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::status;
+use crate::causes::chain;
 use crate::identity::Identities;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State, random};
+use crate::succession::{PredecessorTree, first_entry};
 
 /// How long a nonce is good: long enough for a slow link, too short to carry elsewhere.
 const NONCE_LIFETIME: Duration = Duration::from_mins(1);
@@ -28,12 +31,14 @@ const NONCE_LIFETIME: Duration = Duration::from_mins(1);
 pub struct EnrolService {
     state: Arc<State>,
     identities: Arc<Identities>,
+    /// A public tree of the log before this one.
+    predecessor_tree: Option<PathBuf>,
 }
 
 impl EnrolService {
     /// The service over what the collector shares.
-    pub fn new(state: Arc<State>, identities: Arc<Identities>) -> Self {
-        Self { state, identities }
+    pub fn new(state: Arc<State>, identities: Arc<Identities>, predecessor_tree: Option<PathBuf>) -> Self {
+        Self { state, identities, predecessor_tree }
     }
 }
 
@@ -52,9 +57,13 @@ impl EnrolmentService for EnrolService {
             .ok_or_else(|| Status::internal("the connection's TLS exporter is not known"))?;
         let mut incoming = request.into_inner();
         let (answers, outgoing) = tokio::sync::mpsc::channel(2);
-        let (state, identities) = (Arc::clone(&self.state), Arc::clone(&self.identities));
+        let around = Self {
+            state: Arc::clone(&self.state),
+            identities: Arc::clone(&self.identities),
+            predecessor_tree: self.predecessor_tree.clone(),
+        };
         tokio::spawn(async move {
-            let dialogue = dialogue(&state, &identities, exporter, &mut incoming, &answers);
+            let dialogue = around.dialogue(exporter, &mut incoming, &answers);
             let result = tokio::time::timeout(NONCE_LIFETIME, dialogue)
                 .await
                 .unwrap_or_else(|_| Err(Status::deadline_exceeded("the nonce has expired: enrol again")));
@@ -70,27 +79,60 @@ impl EnrolmentService for EnrolService {
 
 type Answers = tokio::sync::mpsc::Sender<Result<EnrolReply, Status>>;
 
-async fn dialogue(
-    state: &Arc<State>,
-    identities: &Arc<Identities>,
-    exporter: [u8; 32],
-    incoming: &mut Streaming<EnrolRequest>,
-    answers: &Answers,
-) -> Result<(), Status> {
-    let Some(Request::Begin(EnrolBegin { enrolment_id })) = next(incoming).await? else {
-        return Err(Status::invalid_argument("the first message must be begin"));
-    };
-    let enrolment_id = <[u8; 16]>::try_from(enrolment_id.as_slice())
-        .map_err(|_| Status::invalid_argument("enrolment_id must be 16 bytes"))?;
-    let nonce: [u8; 32] = random().map_err(|error| status(&error))?;
-    let challenge = EnrolNonce { nonce: nonce.to_vec(), trust_domain: state.trust_domain().to_owned() };
-    send(answers, Reply::Nonce(challenge)).await?;
-    let Some(Request::Finish(finish)) = next(incoming).await? else {
-        return Err(Status::invalid_argument("the second message must be finish"));
-    };
-    let claim = Claim::check(state, enrolment_id, nonce, exporter, finish)?;
-    let enrolled = claim.enrol(state, identities).await?;
-    send(answers, Reply::Enrolled(enrolled)).await
+impl EnrolService {
+    async fn dialogue(
+        &self,
+        exporter: [u8; 32],
+        incoming: &mut Streaming<EnrolRequest>,
+        answers: &Answers,
+    ) -> Result<(), Status> {
+        let Some(Request::Begin(EnrolBegin { enrolment_id, anchor_size })) = next(incoming).await? else {
+            return Err(Status::invalid_argument("the first message must be begin"));
+        };
+        let enrolment_id = <[u8; 16]>::try_from(enrolment_id.as_slice())
+            .map_err(|_| Status::invalid_argument("enrolment_id must be 16 bytes"))?;
+        let nonce: [u8; 32] = random().map_err(|error| status(&error))?;
+        let challenge =
+            EnrolNonce { nonce: nonce.to_vec(), trust_domain: self.state.trust_domain().to_owned() };
+        send(answers, Reply::Nonce(challenge)).await?;
+        let Some(Request::Finish(finish)) = next(incoming).await? else {
+            return Err(Status::invalid_argument("the second message must be finish"));
+        };
+        let claim = Claim::check(&self.state, enrolment_id, nonce, exporter, finish)?;
+        let mut enrolled = claim.enrol(&self.state, &self.identities).await?;
+        if anchor_size > 0 {
+            self.show_succession(&mut enrolled, anchor_size)?;
+        }
+        send(answers, Reply::Enrolled(enrolled)).await
+    }
+
+    /// Adds what shows a device of the predecessor's that this log goes on from what it has seen.
+    fn show_succession(&self, enrolled: &mut Enrolled, anchor_size: u64) -> Result<(), Status> {
+        let published = self
+            .state
+            .ledger
+            .checkpoint()
+            .ok_or_else(|| Status::unavailable("there is no checkpoint yet"))?;
+        let first = tokio::task::block_in_place(|| first_entry(&self.state.ledger, &published));
+        enrolled.first_entry = Some(first.map_err(|error| status(&error.into()))?);
+        let named = {
+            let book = self.state.book();
+            book.authority.roster().genesis().and_then(|genesis| genesis.predecessor.clone())
+        };
+        let (Some(named), Some(tree)) = (named, &self.predecessor_tree) else { return Ok(()) };
+        // Without a proof the device refuses, and says what it misses.
+        let proof = tokio::task::block_in_place(|| {
+            let tree = PredecessorTree::open(tree, &named).map_err(|error| chain(&error))?;
+            tree.consistency(anchor_size).map_err(|error| chain(&error))
+        });
+        match proof {
+            Ok(hashes) => {
+                enrolled.predecessor_consistency = hashes.iter().map(|hash| hash.0.to_vec()).collect();
+            }
+            Err(error) => tracing::error!(error, "The predecessor's tree could not be read."),
+        }
+        Ok(())
+    }
 }
 
 async fn next(incoming: &mut Streaming<EnrolRequest>) -> Result<Option<Request>, Status> {
@@ -256,6 +298,8 @@ impl Claim {
             witness_policy: state.witness_policy().to_owned(),
             checkpoint: published.note.clone(),
             enrolment_index: before.index,
+            first_entry: None,
+            predecessor_consistency: Vec::new(),
         })
     }
 }

@@ -8,9 +8,10 @@ use evidence::ids::Digest;
 use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use proto::{
-    DevicesReply, DevicesRequest, DrawReply, DrawnControl, LatestCheckpointReply, LatestCheckpointRequest,
-    PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest, PostureReply, PostureRequest,
-    ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
+    DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
+    PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply,
+    WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +22,7 @@ use super::payloads::PayloadCopies;
 use super::status;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
+use crate::succession::first_entry;
 use crate::{audit, posture};
 
 /// Bytes of a file sent in one part of a set: well below the message limit of every gRPC library.
@@ -43,6 +45,8 @@ pub enum Call {
     LatestCheckpoint,
     /// Inclusion of an entry.
     Proof,
+    /// The first entry, with its payload.
+    Genesis,
     /// Plans and their stages.
     Plans,
     /// Freeze a frame.
@@ -56,7 +60,7 @@ pub enum Call {
 }
 
 /// Who may call what: the one table. Agents may call nothing here.
-pub const TABLE: [(Call, &[Role]); 11] = {
+pub const TABLE: [(Call, &[Role]); 12] = {
     const ALL: &[Role] = &[Role::Admin, Role::Analyst, Role::Auditor];
     const STAFF: &[Role] = &[Role::Admin, Role::Analyst];
     [
@@ -66,6 +70,7 @@ pub const TABLE: [(Call, &[Role]); 11] = {
         (Call::Devices, STAFF),
         (Call::LatestCheckpoint, ALL),
         (Call::Proof, ALL),
+        (Call::Genesis, ALL),
         (Call::Plans, ALL),
         (Call::Freeze, STAFF),
         (Call::Draw, STAFF),
@@ -239,6 +244,13 @@ impl People for PeopleService {
             .map_err(|_| Status::internal("the newest checkpoint cannot be read"))?;
         let proof = TlogProof { extra: None, index, hashes, note };
         Ok(Response::new(ProofReply { tlog_proof: proof.encode(), leaf: leaf.encode() }))
+    }
+
+    async fn genesis(&self, request: Request<GenesisRequest>) -> Result<Response<FirstEntry>, Status> {
+        self.caller(&request, Call::Genesis)?;
+        let published = self.state.wait_for_checkpoint(1).await.map_err(|error| status(&error))?;
+        let first = first_entry(&self.state.ledger, &published).map_err(|error| status(&error.into()))?;
+        Ok(Response::new(first))
     }
 
     async fn plans(&self, request: Request<PlansRequest>) -> Result<Response<PlansReply>, Status> {
