@@ -242,12 +242,13 @@ fn trouble(error: &anyhow::Error) -> ExitCode {
 /// The error and, where the disk is full, what to do: whatever found it full first.
 fn with_remedy(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    let no_room = |cause: &std::io::Error| {
-        matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-    };
+    let no_room =
+        |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let full = error.chain().filter_map(|cause| cause.downcast_ref()).any(no_room);
     if full && !text.contains("`ballast`") {
-        return format!("{text}; delete the file `ballast` in the data directory, start again, then make room");
+        return format!(
+            "{text}; delete the file `ballast` in the data directory, start again, then make room"
+        );
     }
     text
 }

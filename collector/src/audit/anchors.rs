@@ -56,7 +56,8 @@ fn note_of(
 ) -> Result<Option<String>, StateError> {
     for (index, _) in by {
         let found = state.ledger.cosigned_note(*index, hash);
-        let found = found.map_err(|error| refused(format!("the cosigned notes could not be read: {error}")))?;
+        let found =
+            found.map_err(|error| refused(format!("the cosigned notes could not be read: {error}")))?;
         let Some(text) = found else { continue };
         let opened = Note::parse(text.as_bytes()).and_then(|note| {
             Checkpoint::open_known(&note, &policy.log_keys(), &policy.witness_keys(), state.origin())

@@ -21,7 +21,8 @@ impl Walk<'_> {
                 Ok(Some(bytes)) => match notes::parse(&bytes) {
                     Some(found) => {
                         self.report.notes += found.len() as u64;
-                        let mut read = found.iter().map(|note| read_checkpoint(self.options, note.as_bytes()));
+                        let mut read =
+                            found.iter().map(|note| read_checkpoint(self.options, note.as_bytes()));
                         let Some(Err(error)) = read.find(Result::is_err) else { continue };
                         format!("the cosigned notes of bundle {number}: {error}")
                     }

@@ -333,7 +333,9 @@ fn published_before(policy: &WitnessPolicy, row: &CheckpointRow) -> Option<Publi
 /// Adds a note to those that devices may name, before any of them can know it.
 fn remember(ledger: &Ledger, note: &str) -> Result<(), SignError> {
     let added = ledger.recent_notes().push(note);
-    added.map_err(|error| SignError::Fatal(format!("the cosigned notes could not be written: {}", chain(&error))))
+    added.map_err(|error| {
+        SignError::Fatal(format!("the cosigned notes could not be written: {}", chain(&error)))
+    })
 }
 
 /// Appends a checkpoint record and syncs it.

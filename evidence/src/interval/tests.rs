@@ -39,8 +39,8 @@ fn a_quorum_stands_for_its_first_and_its_last_second() {
         ("quorum b\n", Some((20, "ab")), Some((20, "bc"))),
         ("quorum none\n", None, None),
     ] {
-        let [by, since] =
-            [by, since].map(|row: Option<(u64, &str)>| row.map(|(seconds, names)| (seconds, names.to_owned())));
+        let [by, since] = [by, since]
+            .map(|row: Option<(u64, &str)>| row.map(|(seconds, names)| (seconds, names.to_owned())));
         let policy = policy(quorum);
         let row = |mark: Option<Witnessed>| mark.map(|mark| (mark.seconds, mark.witnesses.concat()));
         assert_eq!(
@@ -158,7 +158,10 @@ fn clocks_that_cannot_all_be_right_are_an_error() {
             Marks { anchored: by(ONE_OCLOCK + 300), covered: by(ONE_OCLOCK - 2), ..marks() },
             Contradiction::Witnesses,
         ),
-        (Marks { anchored: by(ONE_OCLOCK), covered: by(ONE_OCLOCK - 302), ..marks() }, Contradiction::Witnesses),
+        (
+            Marks { anchored: by(ONE_OCLOCK), covered: by(ONE_OCLOCK - 302), ..marks() },
+            Contradiction::Witnesses,
+        ),
     ] {
         assert_eq!(marks.interval(), Err(error), "{marks:?}");
     }

@@ -139,7 +139,11 @@ fn fsck_says_what_is_no_checkpoint_of_this_log() {
         let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
         let options = fsck::Options { log_keys: &[key], origin: Some(ORIGIN), ..fsck::Options::default() };
         let faults = fsck::check(&dir, &options).unwrap().faults;
-        assert_eq!(faults.iter().map(|fault| fault.part).collect::<Vec<_>>(), [fsck::Part::Notes], "{faults:?}");
+        assert_eq!(
+            faults.iter().map(|fault| fault.part).collect::<Vec<_>>(),
+            [fsck::Part::Notes],
+            "{faults:?}"
+        );
         drop(dir);
         // It is not given out, and nothing else is the worse for it: the newest notes still have the right one.
         panel.start_with(true, RECOSIGN_INTERVAL_DEFAULT, In::Sled);
