@@ -1,7 +1,7 @@
 //! The time sandwich with real processes: an agent names cosigned checkpoints, the collector keeps their notes, and both
 //! verifiers tell by whose clocks the agent signed no earlier and no later.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot do")]
+#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::path::Path;

@@ -123,7 +123,7 @@ def bad_sets():
     yield case("note-of-another-log", [25], ALL, BOTH, text=lambda text: text.replace("/log/", "/log/x", 1))
     yield case("note-with-more-lines", [25], ALL, BOTH, text=lambda text: text + "more\n")
     yield case("notes-swapped", [25], ALL, BOTH, {"files": _swapped})
-    yield case("note-odd-name", [1], ALL, BOTH, of_notes(lambda files, path: {**files, "log/anchors/hello": files[path]}))
+    yield case("note-odd-name", [1, 25], ALL, BOTH, of_notes(lambda files, path: {**files, "log/anchors/hello": files[path]}))
     yield case("anchor-of-another-tree", [25], ALL, None, {"anchor root": lambda root: flipped(root)})
     yield case("proof-cut", [25], ALL, BOTH, {"files": lambda files: {
         p: data[45:] if p == _newest_proof(files) else data for p, data in files.items()}})
