@@ -277,6 +277,11 @@ impl DataDir {
         self.path.join("payload")
     }
 
+    /// Cosigned notes.
+    pub fn notes(&self) -> PathBuf {
+        self.path.join("notes")
+    }
+
     /// The wrapped data keys: the only copy of what opens the payloads, and what erasing rewrites.
     pub fn data_keys(&self) -> PathBuf {
         self.path.join("data-keys")

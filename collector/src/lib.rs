@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod listen;
 pub mod log;
 pub mod node;
+mod notes;
 pub mod payload_bundles;
 pub mod payload_codec;
 pub mod posture;
