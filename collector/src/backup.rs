@@ -372,7 +372,7 @@ impl Run<'_> {
     fn others(&mut self, dir: &DataDir) -> Result<(), BackupError> {
         let root = dir.path();
         let mut paths = vec![CONFIGURATION.to_owned()];
-        for folder in [dir.certs(), dir.witnesses()] {
+        for folder in [dir.certs(), dir.witnesses(), dir.notes()] {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let found = files_below(&folder).map_err(|source| BackupError::read(&folder, source))?;
             paths.extend(found.into_iter().map(|path| format!("{name}/{path}")));

@@ -374,7 +374,8 @@ impl Maker<'_> {
         let failed = |source| io_error("write into", root, source);
         let mut folder = Folder::private(root);
         folder.prepare().map_err(failed)?;
-        let ours = |path: &str| ["tree/", "payload/", "notes/"].iter().any(|start| path.starts_with(start));
+        let ours =
+            |path: &str| ["tree/", "payload/", "checkpoints/"].iter().any(|start| path.starts_with(start));
         for path in self.manifest.files.keys().filter(|path| !ours(path)) {
             let bytes = self.manifest.bytes(self.from, path)?;
             folder.put_path(path, &bytes).map_err(failed)?;

@@ -25,9 +25,9 @@ pub const MANIFEST: &str = "shipment.json";
 /// Configuration, by its path in data directory and shipment.
 pub(crate) const CONFIGURATION: &str = "collector.toml";
 /// The newest checkpoint the log has signed.
-pub(crate) const CHECKPOINT: &str = "notes/checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoints/signed";
 /// The newest one with lines of witnesses, if there is one.
-pub(crate) const COSIGNED: &str = "notes/cosigned";
+pub(crate) const COSIGNED: &str = "checkpoints/cosigned";
 /// The one the public tree shows, if there is a tree.
 pub(crate) const PUBLISHED: &str = "tree/checkpoint";
 /// Folder of the payload bundles.

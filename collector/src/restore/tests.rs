@@ -58,7 +58,9 @@ fn what_was_shipped_goes_on_where_it_was() {
     running.published();
     bench.check(&running);
     running.stop();
-    for path in ["collector.toml", "witnesses.policy", "certs/issued/0123.der", "keys/log.key"] {
+    let paths =
+        ["collector.toml", "witnesses.policy", "certs/issued/0123.der", "keys/log.key", "notes/recent"];
+    for path in paths {
         let (lost, now) = (bench.parent.path().join("lost").join(path), bench.path().join(path));
         assert_eq!(fs::read(lost).unwrap(), fs::read(&now).unwrap(), "{path}");
         let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(now).unwrap());
@@ -128,8 +130,8 @@ fn any_flipped_byte_is_refused_and_nothing_is_left() {
     let mut flipped = 0;
     for path in files_below(&from).unwrap() {
         let whole = fs::read(from.join(&path)).unwrap();
-        let step = whole.len().div_ceil(120);
-        for place in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
+        let step = whole.len().div_ceil(120).max(1);
+        for place in (0..whole.len()).step_by(step).chain(whole.len().checked_sub(1)) {
             let mut bad = whole.clone();
             bad[place] ^= 1 << (place % 8);
             fs::write(from.join(&path), bad).unwrap();
@@ -140,7 +142,8 @@ fn any_flipped_byte_is_refused_and_nothing_is_left() {
             flipped += 1;
         }
         // Cut, grown, gone.
-        for bad in [&whole[..whole.len() - 1], &[&whole[..], b"\0"].concat()] {
+        let cut = whole.split_last().map(|(_, cut)| cut.to_vec());
+        for bad in cut.into_iter().chain([[&whole[..], b"\0"].concat()]) {
             fs::write(from.join(&path), bad).unwrap();
             try_restore(&bench, &from, &to).unwrap_err();
         }
