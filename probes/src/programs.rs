@@ -21,6 +21,8 @@ pub enum Program {
     Gsettings,
     /// `loginctl`: login sessions.
     Loginctl,
+    /// `rpm -q`: the installed version of one package.
+    Rpm,
     /// `systemctl show`: properties of one unit.
     Systemctl,
 }
@@ -36,7 +38,7 @@ const APT_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Apt,
         Self::AptGet,
         Self::Dconf,
@@ -44,6 +46,7 @@ impl Program {
         Self::Gdbus,
         Self::Gsettings,
         Self::Loginctl,
+        Self::Rpm,
         Self::Systemctl,
     ];
 
@@ -57,6 +60,7 @@ impl Program {
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
             Self::Loginctl => "loginctl",
+            Self::Rpm => "rpm",
             Self::Systemctl => "systemctl",
         }
     }
@@ -71,6 +75,7 @@ impl Program {
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],
+            Self::Rpm => &["/usr/bin/rpm"],
             Self::Systemctl => {
                 &["/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl"]
             }
