@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use crate::{
     catalogue::{Catalogue, FOLDERS_BELOW_MAX},
-    linux::{asset, block, container, disk, edr, gnome, os_patch, os_release, screen_lock, sessions},
+    linux::{
+        asset, block, container, disk, dnf, edr, gnome, os_patch, os_release, pacman, screen_lock, sessions,
+        zypper,
+    },
     platform::Platform,
     programs::Program,
     question::Question,
@@ -139,6 +142,23 @@ fn os_patch(add: &mut dyn FnMut(String)) {
     add(format!("metadata {}/*", os_patch::LISTS));
     add(format!("metadata {}", os_patch::SUCCESS_STAMP));
     add(format!("metadata {}", os_patch::DPKG_STATUS));
+    add(Question::run(Program::Dnf, &dnf::CHECK).to_string());
+    add(Question::run(Program::Dnf, &dnf::CHECK_SECURITY).to_string());
+    for cache in dnf::CACHES {
+        add(format!("list {cache}"));
+        add(format!("metadata {cache}/*/{}", dnf::REPOMD));
+    }
+    add(format!("metadata {}", dnf::LAST_MAKECACHE));
+    add(Question::run(Program::Pacman, &pacman::LIST_UPGRADES).to_string());
+    for path in pacman::DATABASES.into_iter().chain([pacman::INSTALLED]) {
+        add(format!("metadata {path}"));
+    }
+    add(format!("metadata {}", os_patch::IMAGE_MARK_PATH));
+    add(format!("list {}", os_patch::KERNEL_MODULES));
+    add(Question::run(Program::Zypper, &zypper::CHECK).to_string());
+    add(Question::run(Program::Zypper, &zypper::LIST_SECURITY).to_string());
+    add(format!("list {}", zypper::CACHE));
+    add(format!("metadata {}/*/{}", zypper::CACHE, zypper::REPOMD));
 }
 
 fn screen_lock(add: &mut dyn FnMut(String)) {

@@ -33,7 +33,7 @@ use proto::Reason;
 pub const PROBES: [Probe; 4] = [
     Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
     Probe { control: "edr", version: 2, step: |p, a| on_linux(p, a, linux::edr::step) },
-    Probe { control: "os-patch", version: 1, step: |p, a| on_linux(p, a, linux::os_patch::step) },
+    Probe { control: "os-patch", version: 2, step: |p, a| on_linux(p, a, linux::os_patch::step) },
     Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
 ];
 

@@ -1,5 +1,7 @@
 //! What a catalogue must be before it is believed.
 
+use std::path::Path;
+
 use super::{Catalogue, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct};
 
 /// Characters of an Apple Team ID.
@@ -121,7 +123,8 @@ fn check_windows(id: &str, windows: &WindowsProduct) -> Result<(), CatalogueErro
         value(absolute, path, "an absolute path")?;
     }
     for image in &windows.images {
-        value(!image.contains('\\') && image.ends_with(".exe"), image, "a file name that ends in .exe")?;
+        let is_program = Path::new(image).extension().is_some_and(|extension| extension == "exe");
+        value(is_program && !image.contains('\\'), image, "a file name that ends in .exe")?;
     }
     Ok(())
 }
