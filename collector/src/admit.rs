@@ -51,13 +51,15 @@ pub struct Refusal {
 }
 
 /// Admits envelope bytes sent over a connection of device `peer`. `origin` is this log; `standing` looks an instance up,
-/// and `root_at` gives the root over this log's first entries, none for a size it has not reached.
+/// `root_at` gives the root over this log's first entries, none for a size it has not reached, and `note_size` the size of the
+/// checkpoint with a note, none for a note that is not known.
 pub fn admit(
     bytes: &[u8],
     peer: &DeviceId,
     standing: impl FnOnce(&InstanceId) -> Option<Standing>,
     origin: &str,
     root_at: impl FnOnce(u64) -> Option<Digest>,
+    note_size: impl FnOnce(&Digest) -> Option<u64>,
 ) -> Result<Admitted, Refusal> {
     let refuse = |sequence, reason, detail: String| Err(Refusal { sequence, reason, detail });
     let envelope = match Envelope::parse(bytes) {
@@ -97,6 +99,12 @@ pub fn admit(
     {
         let detail = "the anchor is not a checkpoint of this log: another log has this origin, or an old copy of \
                       it was restored";
+        return refuse(sequence, RefusedReason::Anchor, detail.into());
+    }
+    let note = statement.anchor.as_ref().and_then(|anchor| Some((anchor.note?, anchor.size)));
+    if note.is_some_and(|(note, size)| note_size(&note).is_some_and(|known| known != size)) {
+        let detail = "the anchor names the note of another checkpoint: this device's disk was damaged or restored; \
+                      retire it and enrol it anew";
         return refuse(sequence, RefusedReason::Anchor, detail.into());
     }
     Ok(Admitted { envelope, statement })

@@ -13,6 +13,7 @@ use evidence::leaf::Stream;
 use crate::ledger::Ledger;
 use crate::state::{Moment, PutAct, State, StateError};
 
+mod anchors;
 mod export;
 mod files;
 mod unit;

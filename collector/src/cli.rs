@@ -1,5 +1,5 @@
-//! The command line: init, serve, token, user, erase, hold, fsck, rebuild, recover. Works with the server up (through its socket)
-//! and down (through the data directory), with the same code.
+//! The command line: init, serve, token, user, erase, hold, fsck, rebuild, backup, restore, recover. Works with the server
+//! up (through its socket) and down (through the data directory), with the same code.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::init::{profile, write_profile};
 use crate::secrets;
 use crate::state::{Detail, random};
 
+mod backing_up;
 mod beginning;
 mod checking;
 mod erasing;
@@ -36,7 +37,8 @@ const TOKEN_HOURS_MAX: u64 = 72;
 
 /// Takes in what devices say, keeps it in an append-only log, judges and samples it.
 ///
-/// Exit codes: 0 done; 1 the answer is no (fsck or rebuild found damage, recover did not find everything); 2 wrong usage or it could not be done.
+/// Exit codes: 0 done; 1 the answer is no (fsck, rebuild or restore found damage, recover did not find everything); 2 wrong usage
+/// or it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "tallystick-collector", version)]
 pub struct Arguments {
@@ -70,6 +72,8 @@ enum Command {
     ///
     /// Exit code 0: everything is sound now; 1: it is not, and what is left is listed; 2: it could not be done.
     Rebuild(rebuilding::RebuildArguments),
+    Backup(backing_up::BackupArguments),
+    Restore(backing_up::RestoreArguments),
     /// Bring a log that went back (an older copy was restored) level with a mirror of it, byte for byte, then check everything
     /// as `fsck` does. The server must be down.
     ///
@@ -195,6 +199,9 @@ fn with_remedy(error: &anyhow::Error) -> String {
     let no_room =
         |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let full = error.chain().filter_map(|cause| cause.downcast_ref()).any(no_room);
+    if full && backing_up::is_of_these(error) {
+        return format!("{text}; make room there, and run it again");
+    }
     if full && !text.contains("`ballast`") {
         return format!(
             "{text}; delete the file `ballast` in the data directory, start again, then make room"
@@ -215,6 +222,8 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
         Command::Fsck(arguments) => checking::run(&arguments, out),
         Command::Rebuild(arguments) => rebuilding::run(&arguments, out),
+        Command::Backup(arguments) => backing_up::backup(&arguments, out).map(|()| true),
+        Command::Restore(arguments) => backing_up::restore(&arguments, out),
         Command::Recover(arguments) => recovering::run(&arguments, out),
     }
 }

@@ -31,8 +31,8 @@ const OTHERS: u32 = 0o077;
 /// Why a data directory could not be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// `init` found something there.
-    #[error("{path} is not empty: `init` never writes into a folder that holds anything")]
+    /// `init` or `restore` found something there.
+    #[error("{path} is not empty: `init` and `restore` never write into a folder that holds anything")]
     NotEmpty {
         /// The folder.
         path: PathBuf,
@@ -53,6 +53,21 @@ pub enum DataDirError {
     /// There is none.
     #[error("{path} is no data directory: run `init` first")]
     Absent {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It is what `backup` ships to.
+    #[error(
+        "{path} is a backup and no data directory: make one of it with `restore --from {path} --dir NEW`, NEW being a \
+         folder that is not there yet"
+    )]
+    Shipment {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A restore was interrupted.
+    #[error("{path} is half of what `restore` makes: remove the folder and run `restore` again")]
+    Unfinished {
         /// The folder.
         path: PathBuf,
     },
@@ -113,15 +128,18 @@ pub enum Ballast {
     },
 }
 
-/// A data directory, locked for this process as long as the value lives.
+/// File that lies in a data directory while `restore` makes it.
+pub(crate) const UNFINISHED: &str = "restore.unfinished";
+
+/// A data directory, locked for this process as long as the value lives, unless it was opened by [`DataDir::beside`].
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl DataDir {
-    /// Makes the folders and the ballast at `path`, which must not exist or be empty. Only `init` does this.
+    /// Makes the folders and the ballast at `path`, which must not exist or be empty. Only `init` and `restore` do this.
     pub fn create(path: &Path, ballast_bytes: u64) -> Result<Self, DataDirError> {
         // The whole path: it may be relative now and not when the server is started.
         let whole =
@@ -134,7 +152,7 @@ impl DataDir {
         fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE))
             .map_err(|source| failed("set the permissions of", path, source))?;
         let lock = lock(path)?;
-        let dir = Self { path: path.to_owned(), _lock: lock };
+        let dir = Self { path: path.to_owned(), lock: Some(lock) };
         for folder in [dir.keys(), dir.certs(), dir.journal(), dir.indexes()] {
             make_folder(&folder)?;
         }
@@ -148,11 +166,27 @@ impl DataDir {
 
     /// Locks an existing data directory and refuses one that others may read.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        Self::open_with(path, true)
+    }
+
+    /// As [`DataDir::open`], without the lock: for reading beside a running server, and for nothing else.
+    pub fn beside(path: &Path) -> Result<Self, DataDirError> {
+        Self::open_with(path, false)
+    }
+
+    fn open_with(path: &Path, locked: bool) -> Result<Self, DataDirError> {
+        if path.join(crate::shipment::MANIFEST).exists() {
+            return Err(DataDirError::Shipment { path: path.to_owned() });
+        }
+        if path.join(UNFINISHED).exists() {
+            return Err(DataDirError::Unfinished { path: path.to_owned() });
+        }
         if !path.join("journal").is_dir() {
             return Err(DataDirError::Absent { path: path.to_owned() });
         }
         refuse_foreign(path, rustix::process::geteuid().as_raw())?;
-        let dir = Self { path: path.to_owned(), _lock: lock(path)? };
+        let lock = if locked { Some(lock(path)?) } else { None };
+        let dir = Self { path: path.to_owned(), lock };
         for folder in [path.to_owned(), dir.keys()] {
             refuse_others(&folder, FOLDER_MODE)?;
         }
@@ -161,6 +195,24 @@ impl DataDir {
             refuse_others(&found.map_err(|source| failed("read", &keys, source))?.path(), FILE_MODE)?;
         }
         Ok(dir)
+    }
+
+    /// Whether this process holds the lock, so that nobody writes here.
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Marks the directory as half made, durably: nobody opens it until [`DataDir::finished`].
+    pub fn unfinished(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(UNFINISHED);
+        replace_file(&path, b"").map_err(|source| failed("write", &path, source))
+    }
+
+    /// Takes the mark of [`DataDir::unfinished`] away, durably.
+    pub fn finished(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(UNFINISHED);
+        fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+        sync_folder(&self.path)
     }
 
     /// The folder itself.
@@ -223,6 +275,11 @@ impl DataDir {
     /// The payload bundles.
     pub fn payloads(&self) -> PathBuf {
         self.path.join("payload")
+    }
+
+    /// Cosigned notes.
+    pub fn notes(&self) -> PathBuf {
+        self.path.join("notes")
     }
 
     /// The wrapped data keys: the only copy of what opens the payloads, and what erasing rewrites.
@@ -343,7 +400,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Makes a folder that is its owner's alone, unless it is there.
+/// Makes a folder that is its owner's alone, unless there is one.
 pub(crate) fn make_folder(path: &Path) -> Result<(), DataDirError> {
     let made = DirBuilder::new().mode(FOLDER_MODE).create(path);
     match made {
@@ -363,7 +420,8 @@ fn sync_folder(path: &Path) -> Result<(), DataDirError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", path, source))
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+/// Locks a folder for as long as the file lives.
+pub(crate) fn lock(path: &Path) -> Result<File, DataDirError> {
     let folder = File::open(path).map_err(|source| failed("open", path, source))?;
     match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(folder),

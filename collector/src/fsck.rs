@@ -1,6 +1,6 @@
 //! Checks a data directory over all its copies: every record, leaf, commitment, chain, commit and checkpoint is
 //! recomputed from the journal, or from the bundles where the journal does not reach back, and index, public tree and
-//! payload bundles are compared with that, row by row and file by file. Nothing is repaired or changed.
+//! payload bundles are compared with that, row by row and file by file. Kept notes are read. Nothing is repaired or changed.
 //!
 //! Works while no server runs: the caller holds the lock of the data directory.
 
@@ -27,6 +27,7 @@ mod bundles;
 mod decode;
 mod fault;
 mod index_rows;
+mod notes;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -79,6 +80,7 @@ pub fn check(dir: &DataDir, options: &Options<'_>) -> Result<Report, JournalErro
     }
     walk.end_index();
     walk.end_tree();
+    walk.notes(dir);
     Ok(walk.report(numbers.len() as u64))
 }
 
@@ -137,6 +139,7 @@ impl<'a> Walk<'a> {
             index_rows: 0,
             index_size: 0,
             payload_bundles: 0,
+            notes: 0,
             tree_size: 0,
             tree_files: 0,
             faults: Vec::new(),

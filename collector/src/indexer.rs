@@ -4,11 +4,13 @@
 //!
 //! 1. The records of whole bundles are read from the journal, which checks each, and made into rows.
 //!    *Crash: nothing of the step exists.*
-//! 2. The payload bundles are written and synced. *Crash: files that the next step writes again, byte for byte.*
+//! 2. The payload bundles are written and synced, and the newest cosigned notes are synced. *Crash: files that the next
+//!    step writes again, byte for byte.*
 //! 3. The rows are applied, the head row last and in one batch with every row it replaces. *Crash: rows that no head
 //!    names, written again.*
 //! 4. sled is synced; readers look there from now on. *Crash: as 3, or a head that the journal continues.*
-//! 5. Journal segments go that nothing needs any more, the oldest first: their entries are below sled's head, in full
+//! 5. The notes that its statements name are written and synced ([`crate::notes`]). *Crash: files that the next start writes.*
+//! 6. Journal segments go that nothing needs any more, the oldest first: their entries are below sled's head, in full
 //!    bundles, in full tiles of the public tree, and below a signed checkpoint. *Crash: fewer segments, without a hole.*
 //!
 //! So sled ≤ journal at any moment, and an entry is always in the journal or in both sled and bundles.
@@ -29,6 +31,7 @@ use crate::index::{EntryError, Index};
 use crate::journal::{JournalError, Position, Record};
 use crate::ledger::{Ledger, parse_note};
 use crate::log::BUNDLE_LEAVES;
+use crate::notes::Keeper;
 use crate::payload_bundles::PayloadBundles;
 use crate::row_maker::{MakeError, RowMaker};
 use crate::store::rows::CheckpointRow;
@@ -59,6 +62,8 @@ pub(crate) enum StepError {
     Journal(#[from] JournalError),
     #[error("the payload bundles could not be written")]
     Bundles(#[source] io::Error),
+    #[error("the cosigned notes could not be written")]
+    Notes(#[source] io::Error),
     #[error("the journal does not hold what was committed: {0}")]
     Differs(&'static str),
 }
@@ -75,6 +80,7 @@ pub(crate) struct Indexer {
     ledger: Ledger,
     maker: RowMaker,
     bundles: PayloadBundles,
+    keeper: Keeper,
     /// Where the journal goes on after what is indexed: a checkpoint may lie before the next entry.
     next: Position,
     /// Segment of the newest checkpoint taken in, as the log signed it.
@@ -89,6 +95,7 @@ impl Indexer {
     pub(crate) fn new(
         ledger: Ledger,
         bundles: PayloadBundles,
+        keeper: Keeper,
         segments_kept: u64,
     ) -> Result<Self, StoreError> {
         let epochs = &ledger.shared.epochs;
@@ -103,7 +110,7 @@ impl Indexer {
         let segments =
             (0..next.segment).map(|segment| (segment, index.size())).next_back().into_iter().collect();
         let maker = RowMaker::new(index);
-        Ok(Self { ledger, maker, bundles, next, checkpoint_segment, segments, segments_kept })
+        Ok(Self { ledger, maker, bundles, keeper, next, checkpoint_segment, segments, segments_kept })
     }
 
     /// One step over the whole bundles that wait, if there are any. Gives how many entries it took.
@@ -122,6 +129,8 @@ impl Indexer {
             self.bundles.put(bundle.number, &bundle.bytes).map_err(StepError::Bundles)?;
         }
         self.bundles.sync().map_err(StepError::Bundles)?;
+        let unsynced = self.ledger.recent_notes().unsynced().map_err(StepError::Notes)?;
+        unsynced.map_or(Ok(()), |file| file.sync_data()).map_err(StepError::Notes)?;
         failpoints::reach("bundles-synced");
         let epochs = &self.ledger.shared.epochs;
         for batch in batches(&step.rows) {
@@ -295,6 +304,7 @@ impl Indexer {
         loop {
             let begun = Instant::now();
             let taken = self.step()?;
+            self.keeper.step().map_err(StepError::Notes)?;
             self.drop_segments()?;
             let shared = Arc::clone(&self.ledger.shared);
             let (signal, changed) = &*shared.indexer;

@@ -171,12 +171,22 @@ struct Active {
 impl Journal {
     /// Makes the first segment in the existing, empty folder `dir`. Durable once it returns.
     pub fn create(dir: &Path, segment_bytes: u64, io: Arc<dyn Io>) -> Result<Self, JournalError> {
+        Self::create_from(dir, 0, segment_bytes, io)
+    }
+
+    /// As [`Journal::create`], with a first segment of that number: the ones before it count as dropped.
+    pub fn create_from(
+        dir: &Path,
+        number: u64,
+        segment_bytes: u64,
+        io: Arc<dyn Io>,
+    ) -> Result<Self, JournalError> {
         let mut found = fs::read_dir(dir).map_err(|source| failed("read", dir, source))?;
         if found.next().is_some() {
             return Err(JournalError::Exists { path: dir.to_owned() });
         }
         let segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-        let active = make_segment(dir, 0, segment_bytes, io.as_ref())?;
+        let active = make_segment(dir, number, segment_bytes, io.as_ref())?;
         let reader = JournalReader::new(dir);
         let dir = dir.to_owned();
         Ok(Self { dir, segment_bytes, io, reader, active, tail: Tail::Clean, poisoned: false })
@@ -192,7 +202,9 @@ impl Journal {
         let (number, scan) = newest_segment(&reader, &numbers)?;
         remove_leftovers(dir, number, &numbers, io.as_ref())?;
         settle(dir, number, &scan, io.as_ref())?;
-        if let Some(before) = number.checked_sub(1).filter(|_| scan.is_empty()) {
+        if let Some(before) =
+            number.checked_sub(1).filter(|before| scan.is_empty() && numbers.contains(before))
+        {
             // The last group of all is the record that names this segment.
             settle(dir, before, &recovery::scan(&reader.segment(before)?)?, io.as_ref())?;
         }
@@ -329,7 +341,10 @@ fn newest_segment(reader: &JournalReader, numbers: &[u64]) -> Result<(u64, recov
         let what = "it says that another segment follows, and that file is missing";
         return Err(JournalError::Corrupt { segment: last, offset: scan.sealed_end, what });
     }
-    let Some(number) = last.checked_sub(1) else { return Ok((last, scan)) };
+    let Some(number) = last.checked_sub(1).filter(|before| numbers.contains(before)) else {
+        // It is the first, or the ones before it were dropped.
+        return Ok((last, scan));
+    };
     let before = recovery::scan(&reader.segment(number)?)?;
     if before.continued_to == Some(last) {
         return Ok((last, scan));

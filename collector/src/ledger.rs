@@ -25,10 +25,12 @@ use crate::epochs::{EpochTiles, Epochs};
 use crate::indexer::Signal;
 use crate::journal::{JournalError, JournalReader, Record};
 use crate::log::{self, Tiles};
+use crate::notes::Recent;
 use crate::payload_codec::{self, Opened, PayloadError, ReadPayloadError, Subject};
 use crate::store::StoreError;
 use crate::store::rows::{CHUNK_LEAVES, StreamHead};
 use crate::tail::Tail;
+use crate::tree::Folder;
 
 mod memo;
 mod opening;
@@ -58,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) memo: memo::Memo,
     pub(crate) journal: JournalReader,
     pub(crate) keys: Arc<DataKeys>,
+    /// The newest cosigned notes.
+    pub(crate) recent: Mutex<Recent>,
+    /// Those that statements of whole bundles name.
+    pub(crate) kept_notes: Folder,
     /// Leaves that the public tree holds durably; 0 while nobody keeps one.
     pub(crate) tree_size: AtomicU64,
     pub(crate) indexer: Arc<(Mutex<Signal>, Condvar)>,

@@ -24,7 +24,7 @@ mod tests;
 pub use evidence::payload_record::{
     CODEC_ERASED, CODEC_SEALED, OVERHEAD_BYTES_MAX, Sealed, Stored, Subject, erased_record,
 };
-pub use reading::{Opened, ReadPayloadError, read};
+pub use reading::{Opened, ReadPayloadError, fits, read};
 pub(crate) use reading::{check_subject, read_written};
 
 /// Of [`DICTIONARY_FLEET`]: trained on simulated devices: dictionaries/README.md. Its bytes never change; another one gets another number.

@@ -11,7 +11,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use evidence::leaf::Leaf;
 use evidence::merkle::{leaf_hash, verify_inclusion};
 use evidence::note::Checkpoint;
 use serde::Serialize;
@@ -24,7 +23,7 @@ use crate::journal::{EntryRecord, Journal, JournalError, Record};
 use crate::ledger::{LedgerOptions, OpenError, level_index};
 use crate::log::{BUNDLE_LEAVES, Inclusions};
 use crate::payload_bundles::{self, PayloadBundles};
-use crate::payload_codec::{self, ReadPayloadError};
+use crate::payload_codec;
 use crate::store::StoreError;
 use crate::store::rows::{self, CHUNK_LEAVES, Head};
 
@@ -318,13 +317,8 @@ impl<'a> Mender<'a> {
             && fitting.all(|((index, leaf), (codec, stored))| self.fits(index, leaf, *codec, stored))
     }
 
-    /// Whether a record is what its leaf commits to, as far as that can be known without a key that is gone.
-    fn fits(&self, index: u64, bytes: &[u8], codec: u8, stored: &[u8]) -> bool {
-        let Ok(leaf) = Leaf::parse(bytes) else { return false };
-        match payload_codec::read(self.keys.as_ref(), index, &leaf, bytes, codec, stored) {
-            Ok(_) | Err(ReadPayloadError::Key(_)) => true,
-            Err(ReadPayloadError::Payload(_)) => false,
-        }
+    fn fits(&self, index: u64, leaf: &[u8], codec: u8, stored: &[u8]) -> bool {
+        payload_codec::fits(self.keys.as_ref(), index, leaf, codec, stored)
     }
 
     fn lies_there(&mut self, number: u64, bytes: &[u8]) -> bool {

@@ -17,10 +17,10 @@ pub const SKEW_MAX_MS: u64 = 300_000;
 const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// Whose clocks a bound rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Clocks {
-    /// Of so many witnesses, a quorum of the trust file's policy.
-    Witnesses(usize),
+    /// Of these witnesses, a quorum of the trust file's policy, by its names and in its order.
+    Witnesses(Vec<String>),
     /// Of the auditor, who committed to a nonce before.
     Auditor,
     /// Of the collector, who may write what it likes.
@@ -30,8 +30,10 @@ pub enum Clocks {
 impl fmt::Display for Clocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Witnesses(1) => f.write_str("1 witness"),
-            Self::Witnesses(count) => write!(f, "{count} witnesses"),
+            Self::Witnesses(names) => {
+                let (count, word) = (names.len(), if names.len() == 1 { "witness" } else { "witnesses" });
+                write!(f, "{count} {word}: {}", names.join(", "))
+            }
             Self::Auditor => f.write_str("auditor's clock"),
             Self::Log => f.write_str("log's clock"),
         }
@@ -39,7 +41,7 @@ impl fmt::Display for Clocks {
 }
 
 /// One end of an interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// The time.
     pub at: Timestamp,
@@ -48,7 +50,7 @@ pub struct Bound {
 }
 
 /// When a statement was signed. Never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interval {
     /// Not before; none if nothing is known.
     pub not_before: Option<Bound>,
@@ -78,12 +80,12 @@ fn seconds(at: Timestamp) -> String {
 }
 
 /// A time that a quorum of witnesses stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witnessed {
     /// Unix seconds.
     pub seconds: u64,
-    /// How many witnesses say so.
-    pub witnesses: usize,
+    /// Which witnesses say so: names of the policy, in its order.
+    pub witnesses: Vec<String>,
 }
 
 /// The first second by which a whole quorum had cosigned; none if it never did. If one witness of any quorum is honest,
@@ -115,12 +117,13 @@ fn at_quorum(
     times.into_iter().find_map(|bound| {
         let names: Vec<&str> =
             told.iter().filter(|(_, s)| within(*s, bound)).map(|(name, _)| name.as_str()).collect();
-        policy.is_quorum(&names).then_some(Witnessed { seconds: bound, witnesses: names.len() })
+        let witnesses = || names.iter().map(|name| (*name).to_owned()).collect();
+        policy.is_quorum(&names).then(|| Witnessed { seconds: bound, witnesses: witnesses() })
     })
 }
 
 /// What a set shows about the time of one statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks {
     /// Its leaf's.
     pub received: Timestamp,
@@ -154,23 +157,24 @@ impl Marks {
     /// The interval, by the best clocks there are: witnesses' before the auditor's before the log's. Where two of them
     /// cross by no more than [`SKEW_MAX_MS`], it spans both.
     pub fn interval(&self) -> Result<Interval, Contradiction> {
-        let witnessed = |mark: Option<Witnessed>, more: u64| {
-            let mark = mark.filter(|mark| !self.simulated && mark.seconds <= SECONDS_MAX)?;
+        let witnessed = |mark: &Option<Witnessed>, more: u64| {
+            let known = |mark: &&Witnessed| !self.simulated && mark.seconds <= SECONDS_MAX;
+            let mark = mark.as_ref().filter(known)?;
             let at = Timestamp(mark.seconds.saturating_add(more).saturating_mul(1000));
-            Some(Bound { at, clocks: Clocks::Witnesses(mark.witnesses) })
+            Some(Bound { at, clocks: Clocks::Witnesses(mark.witnesses.clone()) })
         };
         // A signed second may have been signed at its very end.
-        let (since, by) = (witnessed(self.anchored, 0), witnessed(self.covered, 1));
+        let (since, by) = (witnessed(&self.anchored, 0), witnessed(&self.covered, 1));
         let beyond = |late: Timestamp, early: Timestamp| late.ms() > early.ms().saturating_add(SKEW_MAX_MS);
-        if let (Some(since), Some(by)) = (since, by)
+        if let (Some(since), Some(by)) = (&since, &by)
             && beyond(since.at, by.at)
         {
             return Err(Contradiction::Witnesses);
         }
-        if since.is_some_and(|since| beyond(since.at, self.received)) {
+        if since.as_ref().is_some_and(|since| beyond(since.at, self.received)) {
             return Err(Contradiction::ReceivedEarly);
         }
-        if by.is_some_and(|by| beyond(self.received, by.at)) {
+        if by.as_ref().is_some_and(|by| beyond(self.received, by.at)) {
             return Err(Contradiction::ReceivedLate);
         }
         let mut not_after = by.unwrap_or(Bound { at: self.received, clocks: Clocks::Log });

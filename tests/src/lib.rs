@@ -14,6 +14,7 @@
 
 pub use fleet::seeded;
 
+pub mod audit;
 pub mod device;
 pub mod elsewhere;
 pub mod figures;

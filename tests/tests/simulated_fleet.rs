@@ -34,6 +34,7 @@ fn admitted(order: &Order, count: usize) {
             |instance| standings.get(instance).copied(),
             ORIGIN,
             |size| roots.get(&size).copied(),
+            |_| None,
         );
         assert_eq!(gate.expect("it is admitted").statement, made.statement);
         log.push(made.statement.kind(), made.received, made.envelope.bytes());

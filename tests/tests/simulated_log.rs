@@ -140,6 +140,7 @@ impl Simulation {
                 |instance| Standing::of(state.book().authority.roster(), instance, made.received),
                 state.origin(),
                 |size| state.ledger.root_at(size).ok(),
+                |_| None,
             )
             .expect("it is admitted");
             let device = Device::of(&admitted.statement, &admitted.envelope);

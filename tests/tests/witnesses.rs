@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use certs::pem;
@@ -14,8 +13,9 @@ use evidence::note::Note;
 use evidence::witness::AddCheckpoint;
 use evidence::witness_policy::WitnessPolicy;
 use tempfile::TempDir;
+use tests::audit::{Audit, line_with};
 use tests::device::Device;
-use tests::process::{Ran, Running, run, run_command, wait_for};
+use tests::process::{Running, run, wait_for};
 use tests::programs;
 use tests::witness::{Liar, Says, Witness, install, policy};
 use tests::world::{Settings, World, now};
@@ -63,44 +63,19 @@ fn wait_said(running: &Running, what: &str) {
     wait_for(what, || running.said().contains(what).then_some(()));
 }
 
-/// Both verifiers on a set; they must agree. Gives what they say of a check, and the exit code.
+/// Both verifiers on a set. Gives what they say of a check, and the exit code.
 fn verified(world: &World, set: &Path, trust: &Path, check: &str) -> (Option<i32>, [String; 2]) {
-    let line = [text(set), "--trust".to_owned(), text(trust)];
-    let first = run(world.programs().verify, &line);
-    let target =
-        Path::new(world.programs().verify).parent().and_then(Path::parent).expect("a build directory");
-    let made = target.join("tools/venv/bin/python");
-    let mut second = Command::new(if made.exists() { made } else { PathBuf::from("python3") });
-    second.arg(format!("{}/oracle/verify.py", env!("CARGO_MANIFEST_DIR"))).args(&line);
-    let second = run_command(second);
-    assert_eq!(first.code, second.code, "{first:?}\n{second:?}");
-    let said = |ran: &Ran| ran.out.lines().find(|line| line.contains(check)).unwrap_or_default().to_owned();
-    (first.code, [said(&first), said(&second)])
+    let both = tests::audit::verified(world, set, trust);
+    (both[0].code, both.map(|ran| line_with(&ran, check)))
 }
 
 /// From the policy to a set, with one device; the trust file asks for `policy`.
 async fn exported(world: &World, policy: &Path, trust: &Path) -> PathBuf {
-    let baseline = format!("{}/../docs/policies/baseline.toml", env!("CARGO_MANIFEST_DIR"));
-    world.cli(&world.analyst, &["policy", "put", &baseline]).ok();
     let mut device = Device::enrol(world, &world.token()).await;
     store(&mut device).await;
-    let day = now().day().to_string();
-    let [plan, nonce, set] = ["plan.json", "auditor.nonce", "set"].map(|name| text(&world.file(name)));
-    let (auditor, trust, policy) = (text(&world.auditor.public), text(trust), text(policy));
-    let line = ["audit", "plan", "--engagement", "new", "--auditor-key", &auditor, "--out", &plan];
-    let units = ["--control", "edr", "--day", &day, "--partial-day", "--sample-size", "1", "--reserves", "0"];
-    let risk = ["--risk", "5%", "--tolerable", "5%"];
-    world.cli(&world.analyst, &[&line[..], &units, &risk].concat()).ok();
-    let pin = ["trust", "pin", "--auditor-key", &auditor, "--made-by", "auditor", "--out", &trust];
-    world.cli(&world.auditor, &[&pin[..], &["--witness-policy", &policy]].concat()).ok();
-    world.cli(&world.auditor, &["audit", "nonce", "--out", &nonce]).ok();
-    let commit = ["audit", "commit", "--plan", &plan, "--nonce", &nonce, "--trust", &trust, "--carry"];
-    world.cli(&world.auditor, &commit).ok();
-    world.cli(&world.analyst, &["audit", "freeze", "--plan", &plan]).ok();
-    world.cli(&world.auditor, &["audit", "reveal", "--plan", &plan, "--nonce", &nonce, "--carry"]).ok();
-    world.cli(&world.analyst, &["audit", "draw", "--plan", &plan]).ok();
-    world.cli(&world.auditor, &["audit", "export", "--plan", &plan, "--out", &set]).ok();
-    PathBuf::from(set)
+    let audit = Audit::begin(world, policy, trust);
+    audit.draw();
+    audit.export("set")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,10 @@
 //! The sampling set: every file of docs/FORMAT.md section 11, and the entry that says it was exported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evidence::acts::{Body, Export as ExportAct, TreeHead};
 use evidence::draw::{DrawRecord, Population};
-use evidence::envelope::Envelope;
 use evidence::evaluation::{Evaluation, evaluated};
 use evidence::ids::{DeviceId, Digest, Name, UnitId};
 use evidence::judge::{Day, State as UnitStateName};
@@ -19,6 +18,7 @@ use evidence::time::DayLabel;
 use evidence::trust::{MadeBy, Trust};
 use evidence::witness_policy::WitnessPolicy;
 
+use super::anchors;
 use super::files::verify_md;
 use super::unit::Export;
 use super::{Revealed, refused, stream_indexes};
@@ -115,23 +115,8 @@ fn build(state: &State, revealed: &Revealed, published: &Published) -> Result<(F
     for (control, (population, record)) in revealed.draws()? {
         control_files(&shared, &mut files, revealed, &control, &population, &record, &days)?;
     }
-    anchor_proofs(state, &mut files, head.size)?;
+    anchors::add(state, &mut files, head.size)?;
     Ok((files, head))
-}
-
-/// From the checkpoint of every statement's anchor a proof to the set's: what the device had seen is in this tree. The
-/// cosigned notes themselves (`log/anchors/`) are not kept by this collector, so its sets hold none.
-fn anchor_proofs(state: &State, files: &mut Files, size: u64) -> Result<(), StateError> {
-    let envelopes = files.iter().filter(|(path, _)| path.ends_with(".envelope"));
-    let anchors = envelopes
-        .filter_map(|(_, bytes)| Envelope::parse(bytes).ok()?.claimed().ok()?.anchor)
-        .filter(|anchor| anchor.origin == state.origin() && anchor.size < size);
-    let sizes: BTreeSet<u64> = anchors.map(|anchor| anchor.size).collect();
-    for from in sizes {
-        let proof = state.ledger.consistency(from, size)?;
-        files.insert(consistency_path(from), evidence::note::hash_lines(&proof).into_bytes());
-    }
-    Ok(())
 }
 
 /// Streams 1 to 3 whole, each with the proof of its newest leaf; and the state they fold to.

@@ -40,14 +40,15 @@ pub(super) fn run(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Re
         if report.sound { "sound" } else { "NOT sound: keep the disk as it is and restore from a copy" };
     writeln!(
         out,
-        "{} entries, {} commits, {} checkpoints, {} segments; index of {} entries, {} payload bundles, public tree of {}: \
-         {verdict}",
+        "{} entries, {} commits, {} checkpoints, {} segments; index of {} entries, {} payload bundles, {} cosigned notes, \
+         public tree of {}: {verdict}",
         report.entries,
         report.commits,
         report.checkpoints,
         report.segments,
         report.index_size,
         report.payload_bundles,
+        report.notes,
         report.tree_size
     )
     .context("cannot write the report")?;

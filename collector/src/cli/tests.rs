@@ -3,7 +3,9 @@
 use std::io;
 
 use super::with_remedy;
+use crate::backup::BackupError;
 use crate::ledger::OpenError;
+use crate::shipment::ShipmentError;
 use crate::store::StoreError;
 
 fn failed(kind: io::ErrorKind) -> anyhow::Error {
@@ -23,4 +25,13 @@ fn a_full_disk_names_the_ballast_whatever_found_it_full() {
     let store = StoreError::System { what: "No space left on device (os error 28)".to_owned() };
     let said = with_remedy(&OpenError::Store(store).into());
     assert_eq!(said.matches("`ballast`").count(), 1, "{said}");
+}
+
+#[test]
+fn a_full_disk_of_a_backup_is_not_the_servers() {
+    let source = io::ErrorKind::StorageFull.into();
+    let error = ShipmentError::Io { what: "write into", path: "usb/00000001".into(), source };
+    let said = with_remedy(&BackupError::from(error).into());
+    assert!(said.contains("usb/00000001") && said.contains("make room there"), "{said}");
+    assert!(!said.contains("ballast"), "{said}");
 }

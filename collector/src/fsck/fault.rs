@@ -22,6 +22,8 @@ pub enum Part {
     Tree,
     /// The payload bundles: restore them from a copy, or from the index by `rebuild`.
     Payloads,
+    /// The cosigned notes: restore `notes` from a copy; without them sets have fewer lower bounds by witnesses.
+    Notes,
     /// The high-water mark outside the log.
     HighWater,
 }
@@ -57,6 +59,7 @@ impl Part {
             Self::HighWater => "high-water",
             Self::Tree => "tree",
             Self::Payloads => "payloads",
+            Self::Notes => "notes",
         }
     }
 }

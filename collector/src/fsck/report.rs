@@ -37,6 +37,8 @@ pub struct Report {
     pub index_size: u64,
     /// Payload bundles compared.
     pub payload_bundles: u64,
+    /// Cosigned notes that statements name, checked.
+    pub notes: u64,
     /// Entries of the public tree's own checkpoint; 0 if there is none. Behind the journal is no fault.
     pub tree_size: u64,
     /// Files of the public tree compared.

@@ -72,6 +72,26 @@ fn what_was_appended_is_read_back_in_order_and_by_position() {
 }
 
 #[test]
+fn a_journal_may_begin_later_and_have_one_segment_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create_from(dir.path(), 3, SEGMENT_BYTES, system()).unwrap();
+    for reopened in 0..6 {
+        let at = journal.append(&group(512 + reopened * 3, 3, 900)).unwrap();
+        assert!(at[0].segment >= 3);
+        assert_eq!(journal.reader().first().unwrap().segment, 3);
+        drop(journal);
+        journal = open(dir.path()).unwrap().0;
+    }
+    assert!(journal.end().segment > 3);
+    // What lies before the newest may go.
+    journal.reader().drop_below(journal.end().segment).unwrap();
+    let end = journal.end();
+    drop(journal);
+    let (journal, _) = open(dir.path()).unwrap();
+    assert_eq!((journal.end(), journal.reader().first().unwrap().segment), (end, end.segment));
+}
+
+#[test]
 fn a_journal_is_never_made_over_another_and_never_by_opening() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(open(dir.path()), Err(JournalError::Absent { .. })));

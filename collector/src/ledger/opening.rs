@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use evidence::ids::Digest;
 use evidence::leaf::{CODEC_PLAIN, Kind};
@@ -23,10 +23,12 @@ use crate::epochs::{EPOCH_LEAVES_DEFAULT, Epochs, MemoryEpochs, SledEpochs};
 use crate::index::Index;
 use crate::indexer::{Indexer, IndexerThread};
 use crate::journal::{Io, Journal, JournalError, Record, Recovery, SEGMENT_BYTES_DEFAULT, SystemIo};
+use crate::notes::Keeper;
 use crate::payload_bundles::PayloadBundles;
 use crate::sequencer::{self, Random, Refusal, high_water};
 use crate::store::StoreError;
 use crate::store::rows::{self, CheckpointRow, Head};
+use crate::tree::Folder;
 
 /// Damaged indexes kept aside at most, so that names can be tried in order.
 const ASIDE_MAX: u32 = 1000;
@@ -157,7 +159,8 @@ impl Unstarted {
     pub(crate) fn start_indexer(&self) -> io::Result<IndexerThread> {
         let mut bundles = PayloadBundles::new(&self.dir.payloads());
         bundles.prepare()?;
-        let indexer = Indexer::new(self.ledger.clone(), bundles, self.segments_kept);
+        let keeper = Keeper::new(self.ledger.clone(), &self.dir.notes())?;
+        let indexer = Indexer::new(self.ledger.clone(), bundles, keeper, self.segments_kept);
         IndexerThread::start(indexer.map_err(io::Error::other)?)
     }
 }
@@ -219,7 +222,7 @@ impl Ledger {
         opened: Level,
         keys: Arc<DataKeys>,
     ) -> Result<(Self, Unstarted), OpenError> {
-        let Level { epochs, tail, index, checkpoint, cosigned, indexed_entries, rebuilt } = opened;
+        let Level { epochs, tail, index, checkpoint, cosigned, recent, indexed_entries, rebuilt } = opened;
         let snapshot = Snapshot {
             size: index.size(),
             root: index.root(),
@@ -232,6 +235,8 @@ impl Ledger {
             memo: super::memo::Memo::default(),
             journal: journal.reader(),
             keys,
+            recent: Mutex::new(recent),
+            kept_notes: Folder::private(&dir.notes()),
             tree_size: std::sync::atomic::AtomicU64::new(0),
             indexer: Arc::default(),
             snapshot: RwLock::new(snapshot),

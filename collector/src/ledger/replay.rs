@@ -16,6 +16,7 @@ use crate::index::{DeviceLink, EntryError, Index};
 use crate::indexer::{STEP_ENTRIES_MAX, batches, checkpoint_row};
 use crate::journal::{EntryRecord, Journal, JournalError, JournalReader, Position, Record};
 use crate::log::{self, BUNDLE_LEAVES};
+use crate::notes::Recent;
 use crate::payload_bundles::{self, PayloadBundles};
 use crate::payload_codec::{self, Stored};
 use crate::row_maker::{MakeError, PayloadBundle, RowMaker};
@@ -31,6 +32,7 @@ pub(super) struct Level {
     pub(super) index: Index,
     pub(super) checkpoint: Option<CheckpointRow>,
     pub(super) cosigned: Option<CheckpointRow>,
+    pub(super) recent: Recent,
     pub(super) indexed_entries: u64,
     pub(super) rebuilt: Option<String>,
 }
@@ -65,7 +67,12 @@ pub(super) fn follow(epochs: Epochs, journal: &Journal, dir: &DataDir) -> Result
         Err(error) => return Err(error.into()),
     };
     let first = reader.first()?;
-    let mut follower = Follower::new(epochs, dir, (index, head.next), checkpoints);
+    let recent = Recent::open(&dir.notes()).map_err(|source| OpenError::Io {
+        what: "read the cosigned notes in",
+        path: dir.notes(),
+        source,
+    })?;
+    let mut follower = Follower::new(epochs, dir, (index, head.next), checkpoints, recent);
     let mut from = head.next;
     if head.next <= first {
         // What the journal does not reach back to comes from the bundles, and may overlap with its first entries.
@@ -156,6 +163,8 @@ struct Follower {
     waiting: u64,
     checkpoint: Option<CheckpointRow>,
     cosigned: Option<CheckpointRow>,
+    recent: Recent,
+    notes: PathBuf,
     indexed_entries: u64,
 }
 
@@ -165,6 +174,7 @@ impl Follower {
         dir: &DataDir,
         (index, next): (Index, Position),
         [checkpoint, cosigned]: [Option<CheckpointRow>; 2],
+        recent: Recent,
     ) -> Self {
         let sealed_size = index.size();
         let (positions, pending) = (Vec::new(), VecDeque::new());
@@ -184,6 +194,8 @@ impl Follower {
             waiting,
             checkpoint,
             cosigned,
+            recent,
+            notes: dir.notes(),
             indexed_entries,
         }
     }
@@ -216,8 +228,12 @@ impl Follower {
             }
             Record::Checkpoint { note } => {
                 let row = checkpoint_row(at, note).map_err(damaged)?;
-                let newest = if row.is_cosigned() { &mut self.cosigned } else { &mut self.checkpoint };
-                *newest = Some(row.clone());
+                if row.is_cosigned() {
+                    self.recent.push(&row.note).map_err(|source| self.notes_error(source))?;
+                    self.cosigned = Some(row.clone());
+                } else {
+                    self.checkpoint = Some(row.clone());
+                }
                 self.pending.push_back(Pending::Checkpoint(row));
             }
             Record::Continued { .. } => return Err(damaged("a segment goes on after its end")),
@@ -288,6 +304,7 @@ impl Follower {
             path: self.root.clone(),
             source,
         })?;
+        self.recent.sync().map_err(|source| self.notes_error(source))?;
         for batch in batches(&step.rows) {
             self.epochs.apply(batch)?;
         }
@@ -296,6 +313,10 @@ impl Follower {
         let size = self.maker.index().size();
         self.tail.write().unwrap_or_else(PoisonError::into_inner).trim(size);
         Ok(())
+    }
+
+    fn notes_error(&self, source: io::Error) -> OpenError {
+        OpenError::Io { what: "write the cosigned notes in", path: self.notes.clone(), source }
     }
 
     fn put(&mut self, bundles: &[PayloadBundle]) -> io::Result<()> {
@@ -367,8 +388,8 @@ impl Follower {
         }
         self.step(end)?;
         self.tail.write().unwrap_or_else(PoisonError::into_inner).set_end(end);
-        let Self { epochs, tail, index, checkpoint, cosigned, indexed_entries, .. } = self;
-        Ok(Level { epochs, tail, index, checkpoint, cosigned, indexed_entries, rebuilt: None })
+        let Self { epochs, tail, index, checkpoint, cosigned, recent, indexed_entries, .. } = self;
+        Ok(Level { epochs, tail, index, checkpoint, cosigned, recent, indexed_entries, rebuilt: None })
     }
 }
 

@@ -385,7 +385,7 @@ fn a_lost_cut_or_overwritten_index_is_rebuilt_with_the_same_root() {
     assert!(rebuilt >= 4 && repaired >= 9, "{rebuilt} rebuilt, {repaired} repaired");
 }
 
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+pub(crate) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     fs::create_dir_all(to).unwrap();
     for found in fs::read_dir(from).unwrap() {
         let found = found.unwrap();

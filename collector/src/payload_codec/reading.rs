@@ -99,3 +99,13 @@ pub(crate) fn read_written(
     }
     Ok(Opened::Payload { salt, payload })
 }
+
+/// Whether the payload record of the entry at `index` is what its leaf commits to, as far as that can be known without a
+/// key that is gone.
+pub fn fits(keys: Option<&DataKeys>, index: u64, leaf: &[u8], codec: u8, stored: &[u8]) -> bool {
+    let Ok(parsed) = Leaf::parse(leaf) else { return false };
+    match read(keys, index, &parsed, leaf, codec, stored) {
+        Ok(_) | Err(ReadPayloadError::Key(_)) => true,
+        Err(ReadPayloadError::Payload(_)) => false,
+    }
+}

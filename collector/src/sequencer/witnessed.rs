@@ -171,6 +171,7 @@ impl Witnessed {
             );
             ledger.set_signing(Signing::Active);
             if let Some(before) = self.before.take() {
+                remember(ledger, &before.note)?;
                 ledger.shared.checkpoints.send_replace(Some(Arc::new(before)));
             }
         }
@@ -235,6 +236,7 @@ impl Witnessed {
         let note = note.encode();
         append(journal, &note)?;
         failpoints::reach("cosigned-synced");
+        remember(ledger, &note)?;
         ledger.shared.checkpoints.send_replace(Some(Arc::new(Published { checkpoint, note })));
         Ok(())
     }
@@ -331,6 +333,14 @@ pub(crate) fn meets(policy: &WitnessPolicy, note: &Note) -> Option<Published> {
     let note = policy.fitted(note, COSIGNED_NOTE_BYTES_MAX).ok()?;
     let checkpoint = policy.open(&note).ok()?;
     Some(Published { checkpoint, note: note.encode() })
+}
+
+/// Adds a note to those that devices may name, before any of them can know it.
+fn remember(ledger: &Ledger, note: &str) -> Result<(), SignError> {
+    let added = ledger.recent_notes().push(note);
+    added.map_err(|error| {
+        SignError::Fatal(format!("the cosigned notes could not be written: {}", chain(&error)))
+    })
 }
 
 /// Appends a checkpoint record and syncs it.

@@ -227,7 +227,8 @@ impl Session {
                 None
             })
         };
-        let admitted = admit(bytes, &self.device, standing, self.state.origin(), root_at);
+        let note_size = |note: &Digest| self.state.ledger.cosigned_size(note);
+        let admitted = admit(bytes, &self.device, standing, self.state.origin(), root_at, note_size);
         let Admitted { envelope, statement } = admitted.map_err(|refusal| {
             if let Some(error) = unread.take() {
                 // What could not be read says nothing about the statement.

@@ -25,18 +25,24 @@ fn lines(times: &[(&str, u64)]) -> Vec<(String, u64)> {
     times.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect()
 }
 
+fn names(letters: &str) -> Vec<String> {
+    letters.chars().map(String::from).collect()
+}
+
 #[test]
 fn a_quorum_stands_for_its_first_and_its_last_second() {
     let told = lines(&[("a", 10), ("b", 20), ("c", 30)]);
     for (quorum, by, since) in [
-        (ALL, Some((30, 3)), Some((10, 3))),
-        (TWO, Some((20, 2)), Some((20, 2))),
-        (ANY, Some((10, 1)), Some((30, 1))),
-        ("quorum b\n", Some((20, 2)), Some((20, 2))),
+        (ALL, Some((30, "abc")), Some((10, "abc"))),
+        (TWO, Some((20, "ab")), Some((20, "bc"))),
+        (ANY, Some((10, "a")), Some((30, "c"))),
+        ("quorum b\n", Some((20, "ab")), Some((20, "bc"))),
         ("quorum none\n", None, None),
     ] {
+        let [by, since] = [by, since]
+            .map(|row: Option<(u64, &str)>| row.map(|(seconds, names)| (seconds, names.to_owned())));
         let policy = policy(quorum);
-        let row = |mark: Option<Witnessed>| mark.map(|mark| (mark.seconds, mark.witnesses));
+        let row = |mark: Option<Witnessed>| mark.map(|mark| (mark.seconds, mark.witnesses.concat()));
         assert_eq!(
             (row(cosigned_by(&policy, &told)), row(cosigned_since(&policy, &told))),
             (by, since),
@@ -47,12 +53,12 @@ fn a_quorum_stands_for_its_first_and_its_last_second() {
     // Equal seconds count together; what is no time counts not at all.
     let policy = policy(TWO);
     let same = lines(&[("a", 10), ("b", 10), ("c", 10)]);
-    assert_eq!(cosigned_by(&policy, &same), Some(Witnessed { seconds: 10, witnesses: 3 }));
+    assert_eq!(cosigned_by(&policy, &same), Some(Witnessed { seconds: 10, witnesses: names("abc") }));
     let far = lines(&[("a", 10), ("b", SECONDS_MAX + 1), ("c", u64::MAX)]);
     assert_eq!(cosigned_by(&policy, &far), None);
     assert_eq!(cosigned_since(&policy, &far), None);
     let last = lines(&[("a", 10), ("b", SECONDS_MAX)]);
-    assert_eq!(cosigned_by(&policy, &last), Some(Witnessed { seconds: SECONDS_MAX, witnesses: 2 }));
+    assert_eq!(cosigned_by(&policy, &last), Some(Witnessed { seconds: SECONDS_MAX, witnesses: names("ab") }));
 }
 
 fn marks() -> Marks {
@@ -68,57 +74,56 @@ fn marks() -> Marks {
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands where a mark may be none")]
 fn by(seconds: u64) -> Option<Witnessed> {
-    Some(Witnessed { seconds, witnesses: 2 })
+    Some(Witnessed { seconds, witnesses: names("ab") })
 }
 
 #[test]
 fn the_best_clocks_are_told() {
     let at = |hours: u64| Some(Timestamp((ONE_OCLOCK + hours * 3600) * 1000));
     let ago = |hours: u64| Some(Timestamp((ONE_OCLOCK - hours * 3600) * 1000));
-    let none = marks();
     let rows = [
-        (none, "not before: unknown, not after 2026-06-02 01:00:00 (log's clock)"),
+        (marks(), "not before: unknown, not after 2026-06-02 01:00:00 (log's clock)"),
         (
-            Marks { earlier: ago(2), ..none },
+            Marks { earlier: ago(2), ..marks() },
             "between 2026-06-01 23:00:00 (log's clock) and 2026-06-02 01:00:00 (log's clock)",
         ),
         (
-            Marks { earlier: ago(1), committed: ago(2), ..none },
+            Marks { earlier: ago(1), committed: ago(2), ..marks() },
             "between 2026-06-01 23:00:00 (auditor's clock) and 2026-06-02 01:00:00 (log's clock)",
         ),
         (
-            Marks { anchored: by(ONE_OCLOCK - 7200), earlier: ago(1), committed: ago(1), ..none },
-            "between 2026-06-01 23:00:00 (2 witnesses) and 2026-06-02 01:00:00 (log's clock)",
+            Marks { anchored: by(ONE_OCLOCK - 7200), earlier: ago(1), committed: ago(1), ..marks() },
+            "between 2026-06-01 23:00:00 (2 witnesses: a, b) and 2026-06-02 01:00:00 (log's clock)",
         ),
         (
-            Marks { covered: by(ONE_OCLOCK + 60), ..none },
-            "not before: unknown, not after 2026-06-02 01:01:01 (2 witnesses)",
+            Marks { covered: by(ONE_OCLOCK + 60), ..marks() },
+            "not before: unknown, not after 2026-06-02 01:01:01 (2 witnesses: a, b)",
         ),
         (
-            Marks { anchored: by(ONE_OCLOCK), covered: by(ONE_OCLOCK), ..none },
-            "between 2026-06-02 01:00:00 (2 witnesses) and 2026-06-02 01:00:01 (2 witnesses)",
+            Marks { anchored: by(ONE_OCLOCK), covered: by(ONE_OCLOCK), ..marks() },
+            "between 2026-06-02 01:00:00 (2 witnesses: a, b) and 2026-06-02 01:00:01 (2 witnesses: a, b)",
         ),
         // An auditor whose clock is ahead of the statement's receipt tells nothing.
         (
-            Marks { committed: at(1), ..none },
+            Marks { committed: at(1), ..marks() },
             "not before: unknown, not after 2026-06-02 01:00:00 (log's clock)",
         ),
         (
-            Marks { committed: at(1), earlier: ago(1), ..none },
+            Marks { committed: at(1), earlier: ago(1), ..marks() },
             "between 2026-06-02 00:00:00 (log's clock) and 2026-06-02 01:00:00 (log's clock)",
         ),
         // Clocks that cross a little: the interval spans both.
         (
-            Marks { anchored: by(ONE_OCLOCK + 300), ..none },
-            "between 2026-06-02 01:00:00 (log's clock) and 2026-06-02 01:05:00 (2 witnesses)",
+            Marks { anchored: by(ONE_OCLOCK + 300), ..marks() },
+            "between 2026-06-02 01:00:00 (log's clock) and 2026-06-02 01:05:00 (2 witnesses: a, b)",
         ),
         (
-            Marks { anchored: by(ONE_OCLOCK + 299), covered: by(ONE_OCLOCK - 2), ..none },
-            "between 2026-06-02 00:59:59 (2 witnesses) and 2026-06-02 01:04:59 (2 witnesses)",
+            Marks { anchored: by(ONE_OCLOCK + 299), covered: by(ONE_OCLOCK - 2), ..marks() },
+            "between 2026-06-02 00:59:59 (2 witnesses: a, b) and 2026-06-02 01:04:59 (2 witnesses: a, b)",
         ),
         // Time that is made up has nothing to do with the witnesses'.
         (
-            Marks { simulated: true, anchored: by(1), covered: by(2), earlier: ago(1), ..none },
+            Marks { simulated: true, anchored: by(1), covered: by(2), earlier: ago(1), ..marks() },
             "between 2026-06-02 00:00:00 (log's clock) and 2026-06-02 01:00:00 (log's clock)",
         ),
         // Parts of a second never make it narrower.
@@ -126,16 +131,16 @@ fn the_best_clocks_are_told() {
             Marks {
                 received: Timestamp(ONE_OCLOCK * 1000 + 1),
                 earlier: Some(Timestamp(ONE_OCLOCK * 1000 - 1)),
-                ..none
+                ..marks()
             },
             "between 2026-06-02 00:59:59 (log's clock) and 2026-06-02 01:00:01 (log's clock)",
         ),
         (
-            Marks { received: Timestamp(u64::MAX), ..none },
+            Marks { received: Timestamp(u64::MAX), ..marks() },
             "not before: unknown, not after the end of 9999 (log's clock)",
         ),
         (
-            Marks { received: Timestamp(0), ..none },
+            Marks { received: Timestamp(0), ..marks() },
             "not before: unknown, not after 1970-01-01 00:00:00 (log's clock)",
         ),
     ];
@@ -146,22 +151,24 @@ fn the_best_clocks_are_told() {
 
 #[test]
 fn clocks_that_cannot_all_be_right_are_an_error() {
-    let none = marks();
     for (marks, error) in [
-        (Marks { anchored: by(ONE_OCLOCK + 301), ..none }, Contradiction::ReceivedEarly),
-        (Marks { covered: by(ONE_OCLOCK - 302), ..none }, Contradiction::ReceivedLate),
+        (Marks { anchored: by(ONE_OCLOCK + 301), ..marks() }, Contradiction::ReceivedEarly),
+        (Marks { covered: by(ONE_OCLOCK - 302), ..marks() }, Contradiction::ReceivedLate),
         (
-            Marks { anchored: by(ONE_OCLOCK + 300), covered: by(ONE_OCLOCK - 2), ..none },
+            Marks { anchored: by(ONE_OCLOCK + 300), covered: by(ONE_OCLOCK - 2), ..marks() },
             Contradiction::Witnesses,
         ),
-        (Marks { anchored: by(ONE_OCLOCK), covered: by(ONE_OCLOCK - 302), ..none }, Contradiction::Witnesses),
+        (
+            Marks { anchored: by(ONE_OCLOCK), covered: by(ONE_OCLOCK - 302), ..marks() },
+            Contradiction::Witnesses,
+        ),
     ] {
         assert_eq!(marks.interval(), Err(error), "{marks:?}");
     }
     for good in [
-        Marks { anchored: by(ONE_OCLOCK + 300), ..none },
-        Marks { covered: by(ONE_OCLOCK - 301), ..none },
-        Marks { anchored: by(ONE_OCLOCK + 300), covered: by(ONE_OCLOCK), ..none },
+        Marks { anchored: by(ONE_OCLOCK + 300), ..marks() },
+        Marks { covered: by(ONE_OCLOCK - 301), ..marks() },
+        Marks { anchored: by(ONE_OCLOCK + 300), covered: by(ONE_OCLOCK), ..marks() },
     ] {
         assert!(good.interval().is_ok(), "{good:?}");
     }
@@ -169,7 +176,7 @@ fn clocks_that_cannot_all_be_right_are_an_error() {
 
 fn any_mark() -> impl Strategy<Value = Option<Witnessed>> {
     let seconds = prop_oneof![8 => ONE_OCLOCK - 900..ONE_OCLOCK + 900, 1 => any::<u64>()];
-    prop::option::of(seconds.prop_map(|seconds| Witnessed { seconds, witnesses: 2 }))
+    prop::option::of(seconds.prop_map(|seconds| Witnessed { seconds, witnesses: names("ab") }))
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {
@@ -209,22 +216,23 @@ proptest! {
     #[test]
     fn no_bound_is_narrower_than_its_clock_says(marks in any_marks()) {
         let Ok(interval) = marks.interval() else { return Ok(()) };
-        let ends: Vec<Bound> = interval.not_before.into_iter().chain([interval.not_after]).collect();
+        let Interval { not_before, not_after } = interval.clone();
+        let ends: Vec<Bound> = not_before.into_iter().chain([not_after]).collect();
         for end in ends {
             let ms = end.at.ms();
             let holds = match end.clocks {
-                Clocks::Witnesses(_) => [(marks.anchored, 0), (marks.covered, 1)]
+                Clocks::Witnesses(_) => [(&marks.anchored, 0), (&marks.covered, 1)]
                     .iter()
-                    .any(|(mark, more)| mark.is_some_and(|mark| mark.seconds.saturating_add(*more).saturating_mul(1000) == ms)),
+                    .any(|(mark, more)| mark.as_ref().is_some_and(|mark| mark.seconds.saturating_add(*more).saturating_mul(1000) == ms)),
                 Clocks::Auditor => marks.committed == Some(end.at),
                 Clocks::Log => marks.received == end.at || marks.earlier == Some(end.at),
             };
             prop_assert!(holds, "{end:?}");
         }
-        if let (Some(covered), false) = (marks.covered, marks.simulated) && covered.seconds <= SECONDS_MAX {
+        if let (Some(covered), false) = (&marks.covered, marks.simulated) && covered.seconds <= SECONDS_MAX {
             prop_assert!(interval.not_after.at.ms() >= (covered.seconds + 1) * 1000);
         }
-        if let (Some(anchored), Some(before)) = (marks.anchored, interval.not_before)
+        if let (Some(anchored), Some(before)) = (&marks.anchored, &interval.not_before)
             && !marks.simulated && anchored.seconds <= SECONDS_MAX
         {
             prop_assert!(before.at.ms() <= anchored.seconds * 1000);

@@ -355,6 +355,8 @@ fn across(found: &Found, all: &Statements) -> Result<(), String> {
     for (instance, chain) in &all.places() {
         let mut before: Option<&Place<'_>> = None;
         let mut said: Option<&Logged> = None;
+        // Largest anchor so far, by origin.
+        let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
         for place in chain {
             if let Some(before) = before {
                 if before.sequence == place.sequence && before.leaf != place.leaf {
@@ -367,18 +369,22 @@ fn across(found: &Found, all: &Statements) -> Result<(), String> {
             before = Some(place);
             let Some(statement) = place.statement else { continue };
             if let Some(said) = said {
-                let (old, new) = (&said.statement.anchor, &statement.statement.anchor);
-                match (old, new) {
-                    (Some(_), None) => return Err(format!("{instance}: an anchor is followed by none")),
-                    (Some(old), Some(new)) if old.origin == new.origin && new.size < old.size => {
-                        return Err(format!("{instance}: an anchor shrinks"));
-                    }
-                    _ => {}
-                }
                 let adjoins = place.first == said.statement.sequence.saturating_add(1);
                 if adjoins && statement.statement.previous != said.envelope {
                     return Err(format!("{instance}: sequence {} breaks the chain", place.sequence));
                 }
+            }
+            match &statement.statement.anchor {
+                // What was said of another log in between does not matter.
+                Some(anchor) => {
+                    let largest = sizes.entry(&anchor.origin).or_default();
+                    if anchor.size < *largest {
+                        return Err(format!("{instance}: an anchor shrinks"));
+                    }
+                    *largest = anchor.size;
+                }
+                None if sizes.is_empty() => {}
+                None => return Err(format!("{instance}: an anchor is followed by none")),
             }
             said = Some(statement);
         }

@@ -1,5 +1,6 @@
 //! Check 25: the anchors of statements, and when each statement was signed.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, Verdict, file, note};
@@ -59,18 +60,20 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
     let committed = commitment(found)?;
     let received = received(found);
     let mut intervals: BTreeMap<u64, Interval> = BTreeMap::new();
-    let (mut witnessed, mut bounded) = (0_u64, 0_u64);
+    let (mut witnessed, mut bounded, mut missing) = (0_u64, 0_u64, 0_u64);
     for logged in found.statements.logged.values() {
         let anchor = logged.statement.anchor.as_ref();
         let anchored = anchor.and_then(|anchor| notes.get(&anchor.note?));
         let anchored = anchored.and_then(|note| cosigned_since(policy, &note.standing.cosigned));
         let tree = anchor.filter(|anchor| proved.contains(&(anchor.size, anchor.root)));
-        let covering = trees.iter().filter(|(size, _)| *size > logged.index).map(|(_, by)| *by);
+        let covering = trees.iter().filter(|(size, _)| *size > logged.index).map(|(_, by)| by);
         let marks = Marks {
             received: logged.received,
             simulated,
             anchored,
-            covered: covering.min_by_key(|by| (by.seconds, std::cmp::Reverse(by.witnesses))),
+            covered: covering
+                .min_by_key(|by| (by.seconds, Reverse(by.witnesses.len()), &by.witnesses))
+                .cloned(),
             committed: committed
                 .filter(|(index, _)| tree.is_some_and(|tree| *index < tree.size))
                 .map(|c| c.1),
@@ -79,15 +82,18 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
         let interval = marks.interval().map_err(|error| format!("statement {}: {error}", logged.index))?;
         witnessed += u64::from(marks.anchored.is_some() && marks.covered.is_some() && !simulated);
         bounded += u64::from(interval.not_before.is_some());
+        let named = anchor.and_then(|anchor| anchor.note);
+        missing += u64::from(named.is_some_and(|note| !notes.contains_key(&note)));
         intervals.insert(logged.index, interval);
     }
     let detail = format!(
-        "{} statements: {bounded} have a lower bound, {witnessed} both bounds by witnesses",
+        "{} statements: {bounded} have a lower bound, {witnessed} both bounds by witnesses; {missing} name a note that is \
+         not in the set",
         intervals.len()
     );
     let of_unit = |(folder, view): (&String, &UnitView)| {
         let index = view.decided_by?;
-        let interval = *intervals.get(&index)?;
+        let interval = intervals.get(&index)?.clone();
         Some(UnitTime { folder: folder.clone(), unit: view.unit.clone(), index, interval })
     };
     found.times = found.statements.units.iter().filter_map(of_unit).collect();

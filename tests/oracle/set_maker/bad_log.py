@@ -336,11 +336,13 @@ def _statements():
         waiting = list(sizes)
 
         def step(_log, _audit, device):
-            device.anchor = waiting.pop(0) if waiting else device.anchor
+            anchor = waiting.pop(0) if waiting else (device.anchor, device.anchor_origin)
+            device.anchor, device.anchor_origin = anchor if isinstance(anchor, tuple) else (anchor, None)
         return {"before statement": step}
     yield _case("anchor-gone", [16], None, anchors(4, None, 4, 4))
     yield _case("anchor-younger-than-its-leaf", [16], None, anchors(4, 99, 99, 99))
     yield _case("anchor-shrinks", [16], None, anchors(5, 4, 5, 5))
+    yield _case("anchor-shrinks-beyond-another-log", [16], None, anchors(5, (7, "other.example/log/1"), 4, 5))
 
 
 def _shorter(data, old, new):

@@ -43,6 +43,7 @@ class Device:
         self.enrolled_ms = self.retired_ms = None
         self.statements = []  # dicts, in order of sequence
         self.anchor = None
+        self.anchor_origin = None  # of another log than this one
         self.anchor_note = None  # bytes of the cosigned note that its statements name by hash
 
     def states(self):
@@ -241,7 +242,7 @@ class Log:
             if device.anchor_note is not None:
                 note_hash = sha(device.anchor_note)
                 self.anchor_notes[note_hash.hex()] = device.anchor_note
-            anchor = blob(4, blob(1, self.origin) + num(2, size) + blob(3, root) + blob(4, note_hash))
+            anchor = blob(4, blob(1, device.anchor_origin or self.origin) + num(2, size) + blob(3, root) + blob(4, note_hash))
         payload = blob(1, instance_bytes(device.name)) + num(2, sequence) + blob(3, previous) + anchor + body
         payload = self.hooks.bend("statement %s/%d" % (device.name, sequence), payload)
         signature = device.key.sign(pae(STATEMENT_TYPE, payload))

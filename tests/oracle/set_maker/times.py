@@ -8,19 +8,19 @@ from .wire import Key, b64, note
 from .witness import ALL, SECONDS, TWO, Witness, name_of, policy
 
 LAST_STATEMENT = 1_780_398_000  # Unix seconds of the last statement's receipt
-LAST = "2026-06-03 00:00:01 (2 witnesses)"
+LAST = "2026-06-03 00:00:01 (2 witnesses: w1, w2)"
 EDR = "units/edr/0001"
 
 
 class Anchoring:
     """Before each statement its device verifies a new checkpoint, cosigned so many seconds ago.
 
-    `ago`: witness -> seconds before the statement, None: the statements name no note; `bend` changes the note of the first statement, which decides the
-    unit of the control edr; the next one comes two hours later.
+    `ago`: witness -> seconds before the statement, None: the statements name no note; `text` changes what log and witnesses sign; `bend` changes the note
+    of the first statement, which decides the unit of the control edr; the next one comes two hours later.
     """
 
-    def __init__(self, ago, bend=None, size=None):
-        self.ago, self.bend, self.size, self.turn = ago, bend, size, 0
+    def __init__(self, ago, bend=None, size=None, text=None):
+        self.ago, self.bend, self.size, self.text, self.turn = ago, bend, size, text, 0
 
     def __call__(self, log, _audit, device):
         self.turn += 1
@@ -30,17 +30,18 @@ class Anchoring:
             return
         signers = [(name_of(name), Witness(name, log.now // 1000 - ago)) for name, ago in self.ago.items()]
         text = "%s\n%d\n%s\n" % (log.origin, size, b64(log.tree.root(0, size)))
+        text = self.text(text) if self.text else text
         device.anchor_note = note(text, (log.origin, log.keys["log"]), *signers)
         if self.bend and self.turn == 1:
             device.anchor_note = self.bend(device.anchor_note)
 
 
-def anchored(quorum, ago, hooks=None, bend=None, size=None, at=SECONDS, signers=("w1", "w2"), **options):
+def anchored(quorum, ago, hooks=None, bend=None, size=None, text=None, at=SECONDS, signers=("w1", "w2"), **options):
     """(files, trust) of the small set with anchors; the set's own checkpoint is cosigned at `at`."""
     label = options.pop("label", "2026")
     lines = [("audit.example/log/" + label, Key("log"))] + [(name_of(n), Witness(n, at)) for n in signers]
     hooks = {"checkpoint signers": lambda _value: lines, **(hooks or {})}
-    files, trust = scenes.small(hooks, steps={"before statement": Anchoring(ago, bend, size)}, label=label, **options)
+    files, trust = scenes.small(hooks, steps={"before statement": Anchoring(ago, bend, size, text)}, label=label, **options)
     return files, policy(trust, quorum)
 
 
@@ -54,19 +55,19 @@ BY_LOG = "between 2026-06-01 22:00:00 (log's clock) and "
 # What both verifiers say of the unit of the first statement: received at 01:00:00, the next one's anchor cosigned two hours
 # after its own.
 EXPECTED = {
-    "good-times-all": {EDR: "between 2026-06-02 00:58:30 (2 witnesses) and 2026-06-02 02:59:31 (2 witnesses)"},
-    "good-times-two-of-three": {EDR: "between 2026-06-02 00:59:00 (2 witnesses) and 2026-06-02 02:59:01 (2 witnesses)"},
-    "good-times-any": {EDR: "between 2026-06-02 00:59:30 (1 witness) and 2026-06-02 02:58:31 (1 witness)"},
-    "good-times-same-second": {EDR: "between 2026-06-02 01:00:00 (2 witnesses) and 2026-06-02 03:00:01 (2 witnesses)"},
-    "good-times-fast": {EDR: "between 2026-06-02 01:05:00 (2 witnesses) and 2026-06-02 03:05:01 (2 witnesses)"},
-    "good-times-set-slow": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and 2026-06-02 10:55:00 (2 witnesses)"},
+    "good-times-all": {EDR: "between 2026-06-02 00:58:30 (2 witnesses: w1, w2) and 2026-06-02 02:59:31 (2 witnesses: w1, w2)"},
+    "good-times-two-of-three": {EDR: "between 2026-06-02 00:59:00 (2 witnesses: w2, w3) and 2026-06-02 02:59:01 (2 witnesses: w1, w2)"},
+    "good-times-any": {EDR: "between 2026-06-02 00:59:30 (1 witness: w2) and 2026-06-02 02:58:31 (1 witness: w1)"},
+    "good-times-same-second": {EDR: "between 2026-06-02 01:00:00 (2 witnesses: w1, w2) and 2026-06-02 03:00:01 (2 witnesses: w1, w2)"},
+    "good-times-fast": {EDR: "between 2026-06-02 01:05:00 (2 witnesses: w1, w2) and 2026-06-02 03:05:01 (2 witnesses: w1, w2)"},
+    "good-times-set-slow": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and 2026-06-02 10:55:00 (2 witnesses: w1, w2)"},
     "good-times-only-the-set": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and " + LAST},
-    "good-times-no-proofs": {EDR: "between 2026-06-02 00:58:30 (2 witnesses) and " + LAST},
+    "good-times-no-proofs": {EDR: "between 2026-06-02 00:58:30 (2 witnesses: w1, w2) and " + LAST},
     "good-times-no-notes": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and " + LAST},
     "good-times-too-few": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and " + LAST},
     "good-times-quorum-none": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and 2026-06-02 01:00:00 (log's clock)"},
     "good-times-simulated": {EDR: "between 2026-06-01 23:00:00 (auditor's clock) and 2026-06-02 01:00:00 (log's clock)"},
-    "good-times-last-second": {EDR: "between 2026-06-02 00:58:30 (1 witness) and 2026-06-02 02:58:31 (1 witness)"},
+    "good-times-last-second": {EDR: "between 2026-06-02 00:58:30 (1 witness: w1) and 2026-06-02 02:58:31 (1 witness: w1)"},
     "good-small": {EDR: BY_LOG + "2026-06-02 01:00:00 (log's clock)"},
 }
 
@@ -118,12 +119,23 @@ def bad_sets():
         line for line in data.splitlines(True) if not line.startswith("— audit".encode())))
     yield case("note-forged", [25], ALL, BOTH, bend=_other_time)
     yield case("note-of-other-size", [25], ALL, BOTH, size=3)
+    yield case("note-of-other-root", [25], ALL, BOTH, text=lambda text: text.rsplit("\n", 2)[0] + "\n%s\n" % b64(b"\7" * 32))
+    yield case("note-of-another-log", [25], ALL, BOTH, text=lambda text: text.replace("/log/", "/log/x", 1))
+    yield case("note-with-more-lines", [25], ALL, BOTH, text=lambda text: text + "more\n")
+    yield case("notes-swapped", [25], ALL, BOTH, {"files": _swapped})
+    yield case("note-odd-name", [1, 25], ALL, BOTH, of_notes(lambda files, path: {**files, "log/anchors/hello": files[path]}))
     yield case("anchor-of-another-tree", [25], ALL, None, {"anchor root": lambda root: flipped(root)})
     yield case("proof-cut", [25], ALL, BOTH, {"files": lambda files: {
         p: data[45:] if p == _newest_proof(files) else data for p, data in files.items()}})
     yield case("anchored-after-receipt", [25], ALL, {"w1": -301, "w2": -301})
     yield case("covered-before-receipt", [25], ALL, None, at=LAST_STATEMENT - 302)
     yield case("witnesses-contradict", [25], ALL, BOTH, at=LAST_STATEMENT - 86400)
+
+
+def _swapped(files):
+    """Two notes under each other's name."""
+    one, two = sorted(p for p in files if p.startswith("log/anchors/"))[:2]
+    return {**files, one: files[two], two: files[one]}
 
 
 def _newest_proof(files):

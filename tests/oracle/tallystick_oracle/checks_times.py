@@ -24,20 +24,20 @@ class _Bound:
 
 
 def _quorum_time(policy, cosigned, first):
-    """(seconds, witnesses) by when, or since when, a quorum of {name: seconds} cosigned; None if it never did."""
+    """(seconds, names) by when, or since when, a quorum of {name: seconds} cosigned; None if it never did."""
     if policy.quorum == "none":
         return None
     told = {name: seconds for name, seconds in cosigned.items() if seconds <= SECONDS_MAX}
     for bound in sorted(told.values(), reverse=not first):
         names = {name for name, seconds in told.items() if (seconds <= bound if first else seconds >= bound)}
         if policy.holds(names):
-            return bound, len(names)
+            return bound, [name for name in policy.witnesses if name in names]
     return None
 
 
 def _witnesses(mark, more):
-    count = mark[1]
-    return _Bound((mark[0] + more) * 1000, "1 witness" if count == 1 else "%d witnesses" % count)
+    seconds, names = mark
+    return _Bound((seconds + more) * 1000, "%d witness%s: %s" % (len(names), "" if len(names) == 1 else "es", ", ".join(names)))
 
 
 def interval(received, anchored, covered, committed, earlier):
@@ -120,7 +120,7 @@ def _proved(run, anchors):
 
 
 def _trees(run, notes, proved):
-    """[(size, (seconds, witnesses))] of trees that a quorum cosigned; the size of those that hold everything is None."""
+    """[(size, (seconds, names))] of trees that a quorum cosigned; the size of those that hold everything is None."""
     whole = [(None, cosigned) for cosigned in (run.cosigned, run.cosigned_later)]
     whole += [(size, cosigned) for size, root, cosigned in notes.values() if (size, root) in proved]
     timed = [(size, _quorum_time(run.policy, cosigned, True)) for size, cosigned in whole]
@@ -150,7 +150,7 @@ def check_times(run):
             earlier = shown[max(before)] if before else None
         covering = [time for size, time in trees if size is None or size > index]
         if covering:
-            covered = min(covering, key=lambda time: (time[0], -time[1]))
+            covered = min(covering, key=lambda time: (time[0], -len(time[1]), time[1]))
         if simulated:
             anchored = covered = None
         try:
@@ -167,4 +167,6 @@ def check_times(run):
                 "folder": folder, "unit": unit.value["unit"], "index": index,
                 "not_before": [start.row()] if start else [], "not_after": end.row(), "text": _text(start, end),
             })
-    return "%d statements, %d with a lower bound" % (len(intervals), sum(s is not None for s, _e in intervals.values()))
+    missing = sum(bool(anchor and anchor["note"] and anchor["note"] not in notes) for _at, anchor in statements.values())
+    return "%d statements, %d with a lower bound, %d name a note that is not in the set" % (
+        len(intervals), sum(s is not None for s, _e in intervals.values()), missing)

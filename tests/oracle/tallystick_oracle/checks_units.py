@@ -130,16 +130,20 @@ class _Statements:
                 where = "statements %d and %d" % (index, next_index)
                 if other.first_sequence == one.sequence + 1 and other.previous != sha256(one.envelope):
                     raise Bad("%s: do not chain" % where)
-                _check_anchors(one.anchor, other.anchor, where)
+            _check_anchors([(index, one.anchor) for _sequence, index, one in rows])
 
 
-def _check_anchors(one, other, where):
-    if one is None:
-        return
-    if other is None:
-        raise Bad("%s: anchor is gone" % where)
-    if one["origin"] == other["origin"] and other["size"] < one["size"]:
-        raise Bad("%s: anchor shrinks" % where)
+def _check_anchors(rows):
+    """Raises unless the anchors of one instance, in its order, stay and never shrink within one origin."""
+    largest = {}
+    for index, anchor in rows:
+        if anchor is None:
+            if largest:
+                raise Bad("statement %d: anchor is gone" % index)
+            continue
+        if anchor["size"] < largest.get(anchor["origin"], 0):
+            raise Bad("statement %d: anchor shrinks" % index)
+        largest[anchor["origin"]] = anchor["size"]
 
 
 def _lies_in(received, statement, day, minutes):

@@ -8,6 +8,8 @@ use crate::fsck;
 use crate::ledger::tests::{Bench, In, ORIGIN, Running, log_key, statement};
 use crate::witnesses::rounds::{Answer, Contradiction, Question};
 
+mod notes;
+
 /// Patience of these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
