@@ -15,7 +15,9 @@ mod recording;
 
 pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
-pub use catalogue::{Catalogue, CatalogueProduct, LinuxProduct, catalogue_digest};
+pub use catalogue::{
+    Catalogue, CatalogueError, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct, catalogue_digest,
+};
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
@@ -30,8 +32,8 @@ use proto::Reason;
 /// Every probe, ascending by control.
 pub const PROBES: [Probe; 4] = [
     Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
-    Probe { control: "edr", version: 1, step: |p, a| on_linux(p, a, linux::edr::step) },
-    Probe { control: "os-patch", version: 1, step: |p, a| on_linux(p, a, linux::os_patch::step) },
+    Probe { control: "edr", version: 2, step: |p, a| on_linux(p, a, linux::edr::step) },
+    Probe { control: "os-patch", version: 2, step: |p, a| on_linux(p, a, linux::os_patch::step) },
     Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
 ];
 
