@@ -22,7 +22,12 @@ fn render(outcome: &Outcome) -> String {
             Control::DiskEncryption(facts) => rows(&mut out, &facts.volumes),
             Control::Edr(facts) => rows(&mut out, &facts.products),
             Control::ScreenLock(facts) => rows(&mut out, &facts.users),
+            Control::HostFirewall(facts) => rows(&mut out, &facts.filters),
             Control::OsPatch(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::AutomaticUpdates(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::TimeSync(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::SecureBoot(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::RemoteAccess(facts) => rows(&mut out, std::slice::from_ref(facts)),
         },
         Outcome::NotApplicable(Proof::Headless(proof)) => rows(&mut out, std::slice::from_ref(proof)),
         Outcome::Unavailable(reason, question) => {
