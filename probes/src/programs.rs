@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Program {
     /// `apt`: lists upgradable packages with their suites.
     Apt,
+    /// `apt-config`: apt's settings, all files merged.
+    AptConfig,
     /// `apt-get`, always with `-s`: simulates, never changes anything.
     AptGet,
     /// `dconf`: lists the keys an administrator has locked.
@@ -21,8 +23,14 @@ pub enum Program {
     Gsettings,
     /// `loginctl`: login sessions.
     Loginctl,
-    /// `systemctl show`: properties of one unit.
+    /// `nft list ruleset`: the packet filter in force.
+    Nft,
+    /// `sshd -T`: checks and prints the effective configuration, and starts no server.
+    Sshd,
+    /// `systemctl show`: properties of units.
     Systemctl,
+    /// `timedatectl show`: whether the clock is synchronised.
+    Timedatectl,
 }
 
 /// Longest time a program may take unless it has a reason for more.
@@ -36,28 +44,36 @@ const APT_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Apt,
+        Self::AptConfig,
         Self::AptGet,
         Self::Dconf,
         Self::DpkgQuery,
         Self::Gdbus,
         Self::Gsettings,
         Self::Loginctl,
+        Self::Nft,
+        Self::Sshd,
         Self::Systemctl,
+        Self::Timedatectl,
     ];
 
     /// The name used in questions and recordings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Apt => "apt",
+            Self::AptConfig => "apt-config",
             Self::AptGet => "apt-get",
             Self::Dconf => "dconf",
             Self::DpkgQuery => "dpkg-query",
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
             Self::Loginctl => "loginctl",
+            Self::Nft => "nft",
+            Self::Sshd => "sshd",
             Self::Systemctl => "systemctl",
+            Self::Timedatectl => "timedatectl",
         }
     }
 
@@ -65,15 +81,19 @@ impl Program {
     pub const fn paths(self) -> &'static [&'static str] {
         match self {
             Self::Apt => &["/usr/bin/apt"],
+            Self::AptConfig => &["/usr/bin/apt-config"],
             Self::AptGet => &["/usr/bin/apt-get"],
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
             Self::DpkgQuery => &["/usr/bin/dpkg-query"],
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],
+            Self::Nft => &["/usr/sbin/nft", "/usr/bin/nft", "/run/current-system/sw/bin/nft"],
+            Self::Sshd => &["/usr/sbin/sshd", "/usr/bin/sshd", "/run/current-system/sw/bin/sshd"],
             Self::Systemctl => {
                 &["/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl"]
             }
+            Self::Timedatectl => &["/usr/bin/timedatectl", "/run/current-system/sw/bin/timedatectl"],
         }
     }
 

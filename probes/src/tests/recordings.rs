@@ -12,8 +12,8 @@ use crate::{
     Answer, Host, NoAnswer, Origin, Outcome, PROBES, Platform, Question, asset, is_permitted, observe,
 };
 
-/// disk-encryption, edr, os-patch, screen-lock: written by hand, by what the machine is.
-const EXPECTED: [(&str, [Verdict; 4]); 76] = include!("expected.in");
+/// One verdict per probe, ascending by control: written by hand, by what the machine is.
+const EXPECTED: [(&str, [Verdict; 9]); 112] = include!("expected.in");
 
 fn render(outcome: &Outcome) -> String {
     let mut out = String::new();
@@ -104,7 +104,7 @@ fn every_control_has_a_passing_failing_unavailable_and_damaged_machine() {
         }
     }
     assert_eq!(gaps, Vec::<String>::new());
-    assert!(EXPECTED.iter().any(|(_, verdicts)| verdicts[3] == NotApplicable));
+    assert!(EXPECTED.iter().any(|(_, verdicts)| verdicts.contains(&NotApplicable)));
 }
 
 #[test]
