@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use crate::{
     catalogue::{Catalogue, FOLDERS_BELOW_MAX},
     linux::{
-        asset, block, container, disk, dnf, edr, gnome, os_patch, os_release, pacman, screen_lock, sessions,
-        zypper,
+        asset, automatic_updates, block, container, disk, dnf, edr, gnome, host_firewall, os_patch,
+        os_release, pacman, remote_access, screen_lock, secure_boot, sessions, time_sync, units, zypper,
     },
     platform::Platform,
     programs::Program,
@@ -36,7 +36,7 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     }
     let mut list = Vec::new();
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
-    for control in ["asset", "disk-encryption", "edr", "os-patch", "screen-lock"] {
+    for control in std::iter::once("asset").chain(crate::PROBES.iter().map(|probe| probe.control)) {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
         add(control, format!("list {}", container::RUN_SYSTEMD));
@@ -48,6 +48,7 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
         }
     }
     asset(&mut |pattern| add("asset", pattern));
+    further(&mut add);
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
@@ -69,6 +70,34 @@ fn asset(add: &mut dyn FnMut(String)) {
     for path in screen_lock::DEFAULT_TARGETS {
         add(format!("link {path}"));
     }
+}
+
+/// The controls that ask little each.
+fn further(add: &mut dyn FnMut(&'static str, String)) {
+    let run = |program: Program, args: &[&str]| Question::run(program, args).to_string();
+    for path in os_release::PATHS {
+        add("automatic-updates", format!("read {path}"));
+    }
+    add("automatic-updates", run(Program::AptConfig, &automatic_updates::DUMP));
+    add("automatic-updates", run(Program::AptConfig, &automatic_updates::SWITCHES));
+    add("automatic-updates", format!("metadata {}", automatic_updates::PROGRAM));
+    add("automatic-updates", units::question().to_string());
+    add("host-firewall", run(Program::Nft, &host_firewall::RULESET));
+    add("host-firewall", format!("read {}", host_firewall::OLD_IPV4));
+    add("host-firewall", format!("read {}", host_firewall::OLD_IPV6));
+    add("remote-access", run(Program::Sshd, &remote_access::EFFECTIVE));
+    add("remote-access", units::question().to_string());
+    add("remote-access", "processes".to_owned());
+    for folder in [secure_boot::FIRMWARE, secure_boot::VARIABLES, secure_boot::TPMS] {
+        add("secure-boot", format!("list {folder}"));
+    }
+    for name in [secure_boot::SECURE_BOOT, secure_boot::SETUP_MODE, secure_boot::SHIM] {
+        add("secure-boot", format!("read {}/{name}", secure_boot::VARIABLES));
+    }
+    add("secure-boot", format!("read {}", secure_boot::TPM_VERSION));
+    add("time-sync", run(Program::Timedatectl, &time_sync::SHOW));
+    add("time-sync", "processes".to_owned());
+    add("time-sync", format!("metadata {}", time_sync::TIMESYNC_STAMP));
 }
 
 fn disk_encryption(add: &mut dyn FnMut(String)) {

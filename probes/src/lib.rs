@@ -30,11 +30,20 @@ pub use recording::{Origin, Recording, RecordingError, Replay};
 use proto::Reason;
 
 /// Every probe, ascending by control.
-pub const PROBES: [Probe; 4] = [
+pub const PROBES: [Probe; 9] = [
+    Probe {
+        control: "automatic-updates",
+        version: 1,
+        step: |p, a| on_linux(p, a, linux::automatic_updates::step),
+    },
     Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
     Probe { control: "edr", version: 2, step: |p, a| on_linux(p, a, linux::edr::step) },
+    Probe { control: "host-firewall", version: 1, step: |p, a| on_linux(p, a, linux::host_firewall::step) },
     Probe { control: "os-patch", version: 2, step: |p, a| on_linux(p, a, linux::os_patch::step) },
+    Probe { control: "remote-access", version: 1, step: |p, a| on_linux(p, a, linux::remote_access::step) },
     Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
+    Probe { control: "secure-boot", version: 1, step: |p, a| on_linux(p, a, linux::secure_boot::step) },
+    Probe { control: "time-sync", version: 1, step: |p, a| on_linux(p, a, linux::time_sync::step) },
 ];
 
 /// Other platforms are not looked at yet, and say so.

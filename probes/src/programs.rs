@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Program {
     /// `apt`: lists upgradable packages with their suites.
     Apt,
+    /// `apt-config`: apt's settings, all files merged.
+    AptConfig,
     /// `apt-get`, always with `-s`: simulates, never changes anything.
     AptGet,
     /// `dconf`: lists the keys an administrator has locked.
@@ -23,12 +25,18 @@ pub enum Program {
     Gsettings,
     /// `loginctl`: login sessions.
     Loginctl,
+    /// `nft list ruleset`: the packet filter in force.
+    Nft,
     /// `pacman -Qu`: lists upgrades against what was last fetched.
     Pacman,
     /// `rpm -q`: the installed version of one package.
     Rpm,
-    /// `systemctl show`: properties of one unit.
+    /// `sshd -T`: checks and prints the effective configuration, and starts no server.
+    Sshd,
+    /// `systemctl show`: properties of units.
     Systemctl,
+    /// `timedatectl show`: whether the clock is synchronised.
+    Timedatectl,
     /// `zypper`, always with `--no-refresh`: never fetches anything.
     Zypper,
 }
@@ -44,8 +52,9 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Apt,
+        Self::AptConfig,
         Self::AptGet,
         Self::Dconf,
         Self::Dnf,
@@ -53,9 +62,12 @@ impl Program {
         Self::Gdbus,
         Self::Gsettings,
         Self::Loginctl,
+        Self::Nft,
         Self::Pacman,
         Self::Rpm,
+        Self::Sshd,
         Self::Systemctl,
+        Self::Timedatectl,
         Self::Zypper,
     ];
 
@@ -63,6 +75,7 @@ impl Program {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Apt => "apt",
+            Self::AptConfig => "apt-config",
             Self::AptGet => "apt-get",
             Self::Dconf => "dconf",
             Self::Dnf => "dnf",
@@ -70,9 +83,12 @@ impl Program {
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
             Self::Loginctl => "loginctl",
+            Self::Nft => "nft",
             Self::Pacman => "pacman",
             Self::Rpm => "rpm",
+            Self::Sshd => "sshd",
             Self::Systemctl => "systemctl",
+            Self::Timedatectl => "timedatectl",
             Self::Zypper => "zypper",
         }
     }
@@ -81,6 +97,7 @@ impl Program {
     pub const fn paths(self) -> &'static [&'static str] {
         match self {
             Self::Apt => &["/usr/bin/apt"],
+            Self::AptConfig => &["/usr/bin/apt-config"],
             Self::AptGet => &["/usr/bin/apt-get"],
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
             Self::Dnf => &["/usr/bin/dnf", "/usr/bin/yum"],
@@ -88,12 +105,15 @@ impl Program {
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],
+            Self::Nft => &["/usr/sbin/nft", "/usr/bin/nft", "/run/current-system/sw/bin/nft"],
             Self::Pacman => &["/usr/bin/pacman"],
             Self::Rpm => &["/usr/bin/rpm"],
+            Self::Sshd => &["/usr/sbin/sshd", "/usr/bin/sshd", "/run/current-system/sw/bin/sshd"],
             Self::Zypper => &["/usr/bin/zypper"],
             Self::Systemctl => {
                 &["/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl"]
             }
+            Self::Timedatectl => &["/usr/bin/timedatectl", "/run/current-system/sw/bin/timedatectl"],
         }
     }
 
