@@ -1,5 +1,7 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
+mod macos;
+
 use std::sync::OnceLock;
 
 use crate::{
@@ -28,11 +30,19 @@ impl Permitted {
 
 /// Every kind of question of a platform, ascending by control and pattern; empty where nothing is asked yet.
 pub fn questions(platform: Platform) -> Vec<Permitted> {
-    if platform != Platform::Linux {
-        return Vec::new();
-    }
     let mut list = Vec::new();
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
+    match platform {
+        Platform::Linux => linux_questions(&mut add),
+        Platform::Macos => macos::questions(&mut add),
+        Platform::Windows | Platform::Other => {}
+    }
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
     for control in ["asset", "disk-encryption", "edr", "os-patch", "screen-lock"] {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
@@ -49,9 +59,6 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     edr(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
     screen_lock(&mut |pattern| add("screen-lock", pattern));
-    list.sort();
-    list.dedup();
-    list
 }
 
 fn asset(add: &mut dyn FnMut(String)) {
@@ -158,11 +165,13 @@ pub fn is_permitted(platform: Platform, question: &Question) -> bool {
         return false;
     }
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
-    platform == Platform::Linux
-        && LINUX
-            .get_or_init(|| questions(Platform::Linux))
-            .iter()
-            .any(|permitted| fits(&permitted.pattern, &text))
+    static MACOS: OnceLock<Vec<Permitted>> = OnceLock::new();
+    let list = match platform {
+        Platform::Linux => &LINUX,
+        Platform::Macos => &MACOS,
+        Platform::Windows | Platform::Other => return false,
+    };
+    list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
 }
 
 /// `*` stands for one or more characters other than `/` and blanks.

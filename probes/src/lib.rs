@@ -8,6 +8,7 @@ mod answers;
 mod catalogue;
 mod drive;
 mod linux;
+mod macos;
 mod platform;
 mod programs;
 mod question;
@@ -29,20 +30,37 @@ use proto::Reason;
 
 /// Every probe, ascending by control.
 pub const PROBES: [Probe; 4] = [
-    Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
-    Probe { control: "edr", version: 1, step: |p, a| on_linux(p, a, linux::edr::step) },
-    Probe { control: "os-patch", version: 1, step: |p, a| on_linux(p, a, linux::os_patch::step) },
-    Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
+    Probe {
+        control: "disk-encryption",
+        version: 1,
+        step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step)),
+    },
+    Probe { control: "edr", version: 1, step: |p, a| on(p, a, linux::edr::step, None) },
+    Probe {
+        control: "os-patch",
+        version: 1,
+        step: |p, a| on(p, a, linux::os_patch::step, Some(macos::os_patch::step)),
+    },
+    Probe {
+        control: "screen-lock",
+        version: 1,
+        step: |p, a| on(p, a, linux::screen_lock::step, Some(macos::screen_lock::step)),
+    },
 ];
 
-/// Other platforms are not looked at yet, and say so.
-fn on_linux(platform: Platform, answers: &Answers, step: fn(&Answers) -> Step) -> Step {
-    match platform {
-        Platform::Linux => step(answers),
-        Platform::Macos | Platform::Windows | Platform::Other => {
-            Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform))
-        }
-    }
+/// The step for a platform. What is not looked at there yet says so.
+fn on(
+    platform: Platform,
+    answers: &Answers,
+    linux: fn(&Answers) -> Step,
+    macos: Option<fn(&Answers) -> Step>,
+) -> Step {
+    let step = match platform {
+        Platform::Linux => Some(linux),
+        Platform::Macos => macos,
+        Platform::Windows | Platform::Other => None,
+    };
+    step.map_or_else(|| Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform)), |step| step(answers))
 }
 
 #[cfg(test)]

@@ -13,14 +13,30 @@ pub enum Program {
     AptGet,
     /// `dconf`: lists the keys an administrator has locked.
     Dconf,
+    /// `defaults` of macOS, always with `export`: one domain of the user's preferences as a property list.
+    Defaults,
+    /// `diskutil` of macOS, with `list`, `apfs list` and `info`: disks and volumes as property lists.
+    Diskutil,
     /// `dpkg-query`: the installed version of one package.
     DpkgQuery,
+    /// `fdesetup` of macOS, with `status`: FileVault in words.
+    Fdesetup,
     /// `gdbus`: asks the session bus whether GNOME Shell is on it.
     Gdbus,
     /// `gsettings`: the settings of the user it runs as.
     Gsettings,
+    /// `id` of macOS, with `-un`: the user's name.
+    Id,
+    /// `ioreg` of macOS: one entry of the device tree as a property list.
+    Ioreg,
     /// `loginctl`: login sessions.
     Loginctl,
+    /// `pmset` of macOS, with `-g`: settings of power and display.
+    Pmset,
+    /// `sysadminctl` of macOS, with `-screenLock status`: when a password is asked for.
+    Sysadminctl,
+    /// `sysctl` of macOS: values of the kernel by name.
+    Sysctl,
     /// `systemctl show`: properties of one unit.
     Systemctl,
 }
@@ -36,14 +52,22 @@ const APT_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 16] = [
         Self::Apt,
         Self::AptGet,
         Self::Dconf,
+        Self::Defaults,
+        Self::Diskutil,
         Self::DpkgQuery,
+        Self::Fdesetup,
         Self::Gdbus,
         Self::Gsettings,
+        Self::Id,
+        Self::Ioreg,
         Self::Loginctl,
+        Self::Pmset,
+        Self::Sysadminctl,
+        Self::Sysctl,
         Self::Systemctl,
     ];
 
@@ -53,10 +77,18 @@ impl Program {
             Self::Apt => "apt",
             Self::AptGet => "apt-get",
             Self::Dconf => "dconf",
+            Self::Defaults => "defaults",
+            Self::Diskutil => "diskutil",
             Self::DpkgQuery => "dpkg-query",
+            Self::Fdesetup => "fdesetup",
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
+            Self::Id => "id",
+            Self::Ioreg => "ioreg",
             Self::Loginctl => "loginctl",
+            Self::Pmset => "pmset",
+            Self::Sysadminctl => "sysadminctl",
+            Self::Sysctl => "sysctl",
             Self::Systemctl => "systemctl",
         }
     }
@@ -67,7 +99,15 @@ impl Program {
             Self::Apt => &["/usr/bin/apt"],
             Self::AptGet => &["/usr/bin/apt-get"],
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
+            Self::Defaults => &["/usr/bin/defaults"],
+            Self::Diskutil => &["/usr/sbin/diskutil"],
             Self::DpkgQuery => &["/usr/bin/dpkg-query"],
+            Self::Fdesetup => &["/usr/bin/fdesetup"],
+            Self::Id => &["/usr/bin/id"],
+            Self::Ioreg => &["/usr/sbin/ioreg"],
+            Self::Pmset => &["/usr/bin/pmset"],
+            Self::Sysadminctl => &["/usr/sbin/sysadminctl"],
+            Self::Sysctl => &["/usr/sbin/sysctl"],
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],
