@@ -4,4 +4,5 @@ mod asset;
 mod damage;
 mod fleet;
 mod recordings;
+mod table;
 mod verdict;
