@@ -16,7 +16,9 @@ mod recording;
 
 pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
-pub use catalogue::{Catalogue, CatalogueProduct, LinuxProduct, catalogue_digest};
+pub use catalogue::{
+    Catalogue, CatalogueError, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct, catalogue_digest,
+};
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
@@ -35,10 +37,10 @@ pub const PROBES: [Probe; 4] = [
         version: 1,
         step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step)),
     },
-    Probe { control: "edr", version: 1, step: |p, a| on(p, a, linux::edr::step, None) },
+    Probe { control: "edr", version: 2, step: |p, a| on(p, a, linux::edr::step, None) },
     Probe {
         control: "os-patch",
-        version: 1,
+        version: 2,
         step: |p, a| on(p, a, linux::os_patch::step, Some(macos::os_patch::step)),
     },
     Probe {

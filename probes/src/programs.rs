@@ -17,6 +17,8 @@ pub enum Program {
     Defaults,
     /// `diskutil` of macOS, with `list`, `apfs list` and `info`: disks and volumes as property lists.
     Diskutil,
+    /// `dnf`, or `yum` where it is called so, always with `-C`: never fetches anything.
+    Dnf,
     /// `dpkg-query`: the installed version of one package.
     DpkgQuery,
     /// `fdesetup` of macOS, with `status`: FileVault in words.
@@ -31,33 +33,40 @@ pub enum Program {
     Ioreg,
     /// `loginctl`: login sessions.
     Loginctl,
+    /// `pacman -Qu`: lists upgrades against what was last fetched.
+    Pacman,
     /// `pmset` of macOS, with `-g`: settings of power and display.
     Pmset,
+    /// `rpm -q`: the installed version of one package.
+    Rpm,
     /// `sysadminctl` of macOS, with `-screenLock status`: when a password is asked for.
     Sysadminctl,
     /// `sysctl` of macOS: values of the kernel by name.
     Sysctl,
     /// `systemctl show`: properties of one unit.
     Systemctl,
+    /// `zypper`, always with `--no-refresh`: never fetches anything.
+    Zypper,
 }
 
 /// Longest time a program may take unless it has a reason for more.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
-/// `apt` and `apt-get` may rebuild their package cache, which takes tens of seconds on a slow disk.
-const APT_DEADLINE: Duration = Duration::from_secs(90);
+/// Package managers may rebuild their package cache, which takes tens of seconds on a slow disk.
+const PACKAGES_DEADLINE: Duration = Duration::from_secs(90);
 /// Most bytes of output that are read, stdout and stderr each.
 const DEFAULT_OUTPUT_BYTES: usize = 256 * 1024;
 /// A simulated distribution upgrade prints two lines a package, some 100 bytes each, for up to 10,000 packages.
-const APT_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Apt,
         Self::AptGet,
         Self::Dconf,
         Self::Defaults,
         Self::Diskutil,
+        Self::Dnf,
         Self::DpkgQuery,
         Self::Fdesetup,
         Self::Gdbus,
@@ -65,10 +74,13 @@ impl Program {
         Self::Id,
         Self::Ioreg,
         Self::Loginctl,
+        Self::Pacman,
         Self::Pmset,
+        Self::Rpm,
         Self::Sysadminctl,
         Self::Sysctl,
         Self::Systemctl,
+        Self::Zypper,
     ];
 
     /// The name used in questions and recordings.
@@ -79,6 +91,7 @@ impl Program {
             Self::Dconf => "dconf",
             Self::Defaults => "defaults",
             Self::Diskutil => "diskutil",
+            Self::Dnf => "dnf",
             Self::DpkgQuery => "dpkg-query",
             Self::Fdesetup => "fdesetup",
             Self::Gdbus => "gdbus",
@@ -86,10 +99,13 @@ impl Program {
             Self::Id => "id",
             Self::Ioreg => "ioreg",
             Self::Loginctl => "loginctl",
+            Self::Pacman => "pacman",
             Self::Pmset => "pmset",
+            Self::Rpm => "rpm",
             Self::Sysadminctl => "sysadminctl",
             Self::Sysctl => "sysctl",
             Self::Systemctl => "systemctl",
+            Self::Zypper => "zypper",
         }
     }
 
@@ -101,6 +117,7 @@ impl Program {
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
             Self::Defaults => &["/usr/bin/defaults"],
             Self::Diskutil => &["/usr/sbin/diskutil"],
+            Self::Dnf => &["/usr/bin/dnf", "/usr/bin/yum"],
             Self::DpkgQuery => &["/usr/bin/dpkg-query"],
             Self::Fdesetup => &["/usr/bin/fdesetup"],
             Self::Id => &["/usr/bin/id"],
@@ -111,6 +128,9 @@ impl Program {
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],
+            Self::Pacman => &["/usr/bin/pacman"],
+            Self::Rpm => &["/usr/bin/rpm"],
+            Self::Zypper => &["/usr/bin/zypper"],
             Self::Systemctl => {
                 &["/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl"]
             }
@@ -120,7 +140,7 @@ impl Program {
     /// How long it may run before it is killed with its process group.
     pub const fn deadline(self) -> Duration {
         match self {
-            Self::Apt | Self::AptGet => APT_DEADLINE,
+            Self::Apt | Self::AptGet | Self::Dnf | Self::Pacman | Self::Zypper => PACKAGES_DEADLINE,
             _ => DEFAULT_DEADLINE,
         }
     }
@@ -128,7 +148,7 @@ impl Program {
     /// Most bytes read of stdout, and of stderr; more is answered with "too large".
     pub const fn output_bytes_max(self) -> usize {
         match self {
-            Self::Apt | Self::AptGet => APT_OUTPUT_BYTES,
+            Self::Apt | Self::AptGet | Self::Dnf | Self::Pacman | Self::Zypper => PACKAGES_OUTPUT_BYTES,
             _ => DEFAULT_OUTPUT_BYTES,
         }
     }
