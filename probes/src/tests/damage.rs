@@ -49,11 +49,14 @@ pub(super) fn damaged(question: &Question, answer: &Answer) -> Vec<Answer> {
         Answer::Output { status, stdout, stderr } => {
             let output = |status, stdout| Answer::Output { status, stdout, stderr: stderr.clone() };
             all.extend(cut_bytes(stdout).into_iter().map(|stdout| output(*status, stdout)));
-            all.extend(cut_bytes(stderr).into_iter().map(|stderr| Answer::Output {
-                status: *status,
-                stdout: stdout.clone(),
-                stderr,
-            }));
+            // A program that ends well and prints nothing else answers there.
+            if *status == 0 && stdout.is_empty() {
+                all.extend(cut_bytes(stderr).into_iter().map(|stderr| Answer::Output {
+                    status: *status,
+                    stdout: stdout.clone(),
+                    stderr,
+                }));
+            }
             all.extend([0, 1, 256 + 9].map(|status| output(status, stdout.clone())));
         }
         Answer::Names(names) => all.extend(shorter(names).into_iter().map(Answer::Names)),
