@@ -308,6 +308,13 @@ fn utc(minute: u64) -> String {
 
 fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
     let list = probes::questions(Platform::current());
+    // Only what some question of this platform runs.
+    let programs: Vec<Program> = Program::ALL
+        .into_iter()
+        .filter(|program| {
+            list.iter().any(|asked| asked.pattern.split(' ').any(|word| word == program.name()))
+        })
+        .collect();
     if as_json {
         let questions = list.iter().map(|permitted| {
             json::object([
@@ -315,7 +322,7 @@ fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
                 ("question", json::text(&permitted.pattern)),
             ])
         });
-        let programs = Program::ALL.iter().map(|program| {
+        let programs = programs.iter().map(|program| {
             json::object([
                 ("paths", Value::Array(program.paths().iter().map(|path| json::text(*path)).collect())),
                 ("program", json::text(program.name())),
@@ -338,7 +345,7 @@ fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         print_wrapped(out, &permitted.pattern)?;
     }
     writeln!(out, "\nprograms, each run only from here")?;
-    Program::ALL.iter().try_for_each(|program| {
+    programs.iter().try_for_each(|program| {
         print_wrapped(out, &format!("{:<11} {}", program.name(), program.paths().join(", ")))
     })
 }

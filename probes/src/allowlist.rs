@@ -1,5 +1,7 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
+mod macos;
+
 use std::sync::OnceLock;
 
 use crate::{
@@ -31,11 +33,19 @@ impl Permitted {
 
 /// Every kind of question of a platform, ascending by control and pattern; empty where nothing is asked yet.
 pub fn questions(platform: Platform) -> Vec<Permitted> {
-    if platform != Platform::Linux {
-        return Vec::new();
-    }
     let mut list = Vec::new();
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
+    match platform {
+        Platform::Linux => linux_questions(&mut add),
+        Platform::Macos => macos::questions(&mut add),
+        Platform::Windows | Platform::Other => {}
+    }
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
     for control in std::iter::once("asset").chain(crate::PROBES.iter().map(|probe| probe.control)) {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
@@ -48,14 +58,11 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
         }
     }
     asset(&mut |pattern| add("asset", pattern));
-    further(&mut add);
+    further(add);
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
     screen_lock(&mut |pattern| add("screen-lock", pattern));
-    list.sort();
-    list.dedup();
-    list
 }
 
 fn asset(add: &mut dyn FnMut(String)) {
@@ -226,11 +233,13 @@ pub fn is_permitted(platform: Platform, question: &Question) -> bool {
         return false;
     }
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
-    platform == Platform::Linux
-        && LINUX
-            .get_or_init(|| questions(Platform::Linux))
-            .iter()
-            .any(|permitted| fits(&permitted.pattern, &text))
+    static MACOS: OnceLock<Vec<Permitted>> = OnceLock::new();
+    let list = match platform {
+        Platform::Linux => &LINUX,
+        Platform::Macos => &MACOS,
+        Platform::Windows | Platform::Other => return false,
+    };
+    list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
 }
 
 /// `*` stands for one or more characters other than `/` and blanks.

@@ -8,6 +8,7 @@ mod answers;
 mod catalogue;
 mod drive;
 mod linux;
+mod macos;
 mod platform;
 mod programs;
 mod question;
@@ -34,26 +35,43 @@ pub const PROBES: [Probe; 9] = [
     Probe {
         control: "automatic-updates",
         version: 1,
-        step: |p, a| on_linux(p, a, linux::automatic_updates::step),
+        step: |p, a| on(p, a, linux::automatic_updates::step, None),
     },
-    Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
-    Probe { control: "edr", version: 2, step: |p, a| on_linux(p, a, linux::edr::step) },
-    Probe { control: "host-firewall", version: 1, step: |p, a| on_linux(p, a, linux::host_firewall::step) },
-    Probe { control: "os-patch", version: 2, step: |p, a| on_linux(p, a, linux::os_patch::step) },
-    Probe { control: "remote-access", version: 1, step: |p, a| on_linux(p, a, linux::remote_access::step) },
-    Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
-    Probe { control: "secure-boot", version: 1, step: |p, a| on_linux(p, a, linux::secure_boot::step) },
-    Probe { control: "time-sync", version: 1, step: |p, a| on_linux(p, a, linux::time_sync::step) },
+    Probe {
+        control: "disk-encryption",
+        version: 1,
+        step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step)),
+    },
+    Probe { control: "edr", version: 2, step: |p, a| on(p, a, linux::edr::step, None) },
+    Probe { control: "host-firewall", version: 1, step: |p, a| on(p, a, linux::host_firewall::step, None) },
+    Probe {
+        control: "os-patch",
+        version: 2,
+        step: |p, a| on(p, a, linux::os_patch::step, Some(macos::os_patch::step)),
+    },
+    Probe { control: "remote-access", version: 1, step: |p, a| on(p, a, linux::remote_access::step, None) },
+    Probe {
+        control: "screen-lock",
+        version: 1,
+        step: |p, a| on(p, a, linux::screen_lock::step, Some(macos::screen_lock::step)),
+    },
+    Probe { control: "secure-boot", version: 1, step: |p, a| on(p, a, linux::secure_boot::step, None) },
+    Probe { control: "time-sync", version: 1, step: |p, a| on(p, a, linux::time_sync::step, None) },
 ];
 
-/// Other platforms are not looked at yet, and say so.
-fn on_linux(platform: Platform, answers: &Answers, step: fn(&Answers) -> Step) -> Step {
-    match platform {
-        Platform::Linux => step(answers),
-        Platform::Macos | Platform::Windows | Platform::Other => {
-            Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform))
-        }
-    }
+/// The step for a platform. What is not looked at there yet says so.
+fn on(
+    platform: Platform,
+    answers: &Answers,
+    linux: fn(&Answers) -> Step,
+    macos: Option<fn(&Answers) -> Step>,
+) -> Step {
+    let step = match platform {
+        Platform::Linux => Some(linux),
+        Platform::Macos => macos,
+        Platform::Windows | Platform::Other => None,
+    };
+    step.map_or_else(|| Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform)), |step| step(answers))
 }
 
 #[cfg(test)]

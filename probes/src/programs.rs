@@ -15,25 +15,41 @@ pub enum Program {
     AptGet,
     /// `dconf`: lists the keys an administrator has locked.
     Dconf,
+    /// `defaults` of macOS, always with `export`: one domain of the user's preferences as a property list.
+    Defaults,
+    /// `diskutil` of macOS, with `list`, `apfs list` and `info`: disks and volumes as property lists.
+    Diskutil,
     /// `dnf`, or `yum` where it is called so, always with `-C`: never fetches anything.
     Dnf,
     /// `dpkg-query`: the installed version of one package.
     DpkgQuery,
+    /// `fdesetup` of macOS, with `status`: FileVault in words.
+    Fdesetup,
     /// `gdbus`: asks the session bus whether GNOME Shell is on it.
     Gdbus,
     /// `gsettings`: the settings of the user it runs as.
     Gsettings,
+    /// `id` of macOS, with `-un`: the user's name.
+    Id,
+    /// `ioreg` of macOS: one entry of the device tree as a property list.
+    Ioreg,
     /// `loginctl`: login sessions.
     Loginctl,
     /// `nft list ruleset`: the packet filter in force.
     Nft,
     /// `pacman -Qu`: lists upgrades against what was last fetched.
     Pacman,
+    /// `pmset` of macOS, with `-g`: settings of power and display.
+    Pmset,
     /// `rpm -q`: the installed version of one package.
     Rpm,
     /// `sshd -T`: checks and prints the effective configuration, and starts no server.
     Sshd,
-    /// `systemctl show`: properties of units.
+    /// `sysadminctl` of macOS, with `-screenLock status`: when a password is asked for.
+    Sysadminctl,
+    /// `sysctl` of macOS: values of the kernel by name.
+    Sysctl,
+    /// `systemctl show`: properties of one unit.
     Systemctl,
     /// `timedatectl show`: whether the clock is synchronised.
     Timedatectl,
@@ -52,20 +68,28 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::Apt,
         Self::AptConfig,
         Self::AptGet,
         Self::Dconf,
+        Self::Defaults,
+        Self::Diskutil,
         Self::Dnf,
         Self::DpkgQuery,
+        Self::Fdesetup,
         Self::Gdbus,
         Self::Gsettings,
+        Self::Id,
+        Self::Ioreg,
         Self::Loginctl,
         Self::Nft,
         Self::Pacman,
+        Self::Pmset,
         Self::Rpm,
         Self::Sshd,
+        Self::Sysadminctl,
+        Self::Sysctl,
         Self::Systemctl,
         Self::Timedatectl,
         Self::Zypper,
@@ -78,15 +102,23 @@ impl Program {
             Self::AptConfig => "apt-config",
             Self::AptGet => "apt-get",
             Self::Dconf => "dconf",
+            Self::Defaults => "defaults",
+            Self::Diskutil => "diskutil",
             Self::Dnf => "dnf",
             Self::DpkgQuery => "dpkg-query",
+            Self::Fdesetup => "fdesetup",
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
+            Self::Id => "id",
+            Self::Ioreg => "ioreg",
             Self::Loginctl => "loginctl",
             Self::Nft => "nft",
             Self::Pacman => "pacman",
+            Self::Pmset => "pmset",
             Self::Rpm => "rpm",
             Self::Sshd => "sshd",
+            Self::Sysadminctl => "sysadminctl",
+            Self::Sysctl => "sysctl",
             Self::Systemctl => "systemctl",
             Self::Timedatectl => "timedatectl",
             Self::Zypper => "zypper",
@@ -100,8 +132,16 @@ impl Program {
             Self::AptConfig => &["/usr/bin/apt-config"],
             Self::AptGet => &["/usr/bin/apt-get"],
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
+            Self::Defaults => &["/usr/bin/defaults"],
+            Self::Diskutil => &["/usr/sbin/diskutil"],
             Self::Dnf => &["/usr/bin/dnf", "/usr/bin/yum"],
             Self::DpkgQuery => &["/usr/bin/dpkg-query"],
+            Self::Fdesetup => &["/usr/bin/fdesetup"],
+            Self::Id => &["/usr/bin/id"],
+            Self::Ioreg => &["/usr/sbin/ioreg"],
+            Self::Pmset => &["/usr/bin/pmset"],
+            Self::Sysadminctl => &["/usr/sbin/sysadminctl"],
+            Self::Sysctl => &["/usr/sbin/sysctl"],
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],

@@ -5,4 +5,5 @@ mod damage;
 mod fleet;
 mod gaps;
 mod recordings;
+mod table;
 mod verdict;

@@ -9,6 +9,13 @@ fn everything_the_agent_may_ask() {
 }
 
 #[test]
+fn everything_the_agent_may_ask_of_a_mac() {
+    let list: Vec<String> =
+        questions(Platform::Macos).into_iter().map(|p| format!("{}: {}", p.control, p.pattern)).collect();
+    insta::assert_snapshot!(list.join("\n"));
+}
+
+#[test]
 fn every_program_lies_at_absolute_paths() {
     for program in Program::ALL {
         assert!(!program.paths().is_empty());

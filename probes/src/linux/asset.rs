@@ -9,13 +9,13 @@ use proto::{AssetClaim, AssetClass, Reason};
 
 use crate::{
     answers::{Answers, Round},
-    drive::{Outcome, Step},
+    drive::{Look, Outcome, Step},
     linux::{
         container,
         mounts::decimal,
         screen_lock::{DEFAULT_TARGETS, SYSTEMD_RUNS, default_target, exists},
     },
-    question::{Answer, Question},
+    question::Answer,
 };
 
 /// Code of the chassis in decimal (SMBIOS 3.7, section 7.4.1).
@@ -64,15 +64,6 @@ const NONE: &str = "none";
 const XEN: &str = "xen";
 /// A virtual machine whose hypervisor does not give its name, and a container whose manager was not asked for it.
 const OTHER: [&str; 2] = ["vm-other", "container-other"];
-
-/// What to do next.
-#[derive(Debug)]
-pub(crate) enum Look {
-    /// Asks these.
-    Ask(Vec<Question>),
-    /// Has concluded; `None` where nothing is known.
-    Done(Option<AssetClaim>),
-}
 
 /// The next step, given all answers so far.
 pub(crate) fn step(answers: &Answers) -> Look {

@@ -10,7 +10,7 @@ use super::{
 use crate::{Answer, Answers, Platform, Question, asset};
 
 /// By hand, by what the machine is; `None` where nothing at all is claimed. Every other machine is a laptop.
-const CLASSES: [(&str, Option<AssetClass>); 17] = [
+const CLASSES: [(&str, Option<AssetClass>); 23] = [
     ("asset-arm", Some(AssetClass::Unspecified)),
     ("asset-chassis-denied", Some(AssetClass::Unspecified)),
     ("asset-desktop", Some(AssetClass::Desktop)),
@@ -22,6 +22,12 @@ const CLASSES: [(&str, Option<AssetClass>); 17] = [
     ("container-systemd", Some(AssetClass::Container)),
     ("debian-12-vm", Some(AssetClass::Vm)),
     ("laptop", Some(AssetClass::Laptop)),
+    ("macos-desktop", Some(AssetClass::Desktop)),
+    ("macos-intel", Some(AssetClass::Laptop)),
+    ("macos-laptop", Some(AssetClass::Laptop)),
+    ("macos-model-number-only", Some(AssetClass::Unspecified)),
+    ("macos-silent", None),
+    ("macos-vm", Some(AssetClass::Vm)),
     ("namespace-chroot", None),
     ("namespace-first-process-denied", None),
     ("namespace-first-process-hidden", None),
