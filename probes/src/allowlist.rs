@@ -8,9 +8,10 @@ use crate::{
     platform::Platform,
     programs::Program,
     question::Question,
+    windows,
 };
 
-/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/` and blanks.
+/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/`, `\` and blanks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permitted {
     /// The control it is asked for; `asset` for what the machine seems to be.
@@ -28,11 +29,39 @@ impl Permitted {
 
 /// Every kind of question of a platform, ascending by control and pattern; empty where nothing is asked yet.
 pub fn questions(platform: Platform) -> Vec<Permitted> {
-    if platform != Platform::Linux {
-        return Vec::new();
-    }
     let mut list = Vec::new();
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
+    match platform {
+        Platform::Linux => on_linux(&mut add),
+        Platform::Windows => on_windows(&mut add),
+        Platform::Macos | Platform::Other => {}
+    }
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn on_windows(add: &mut dyn FnMut(&'static str, String)) {
+    for question in [windows::asset::BATTERY, windows::asset::ENCLOSURE, windows::asset::SYSTEM] {
+        add("asset", question.to_string());
+    }
+    for question in [windows::disk::ENCRYPTABLE, windows::disk::PARTITIONS, windows::disk::VOLUMES] {
+        add("disk-encryption", question.to_string());
+    }
+    let patch = &mut |question: Question| add("os-patch", question.to_string());
+    patch(windows::os_patch::version());
+    patch(windows::os_patch::rollups());
+    patch(windows::os_patch::package("*"));
+    patch(Question::WindowsUpdate);
+    windows::os_patch::restarts().into_iter().for_each(patch);
+    let lock = &mut |question: Question| add("screen-lock", question.to_string());
+    lock(windows::screen_lock::machine());
+    lock(windows::screen_lock::grace());
+    windows::screen_lock::people().into_iter().for_each(&mut *lock);
+    windows::screen_lock::of_user("*").into_iter().for_each(lock);
+}
+
+fn on_linux(add: &mut dyn FnMut(&'static str, String)) {
     for control in ["asset", "disk-encryption", "edr", "os-patch", "screen-lock"] {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
@@ -49,9 +78,6 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     edr(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
     screen_lock(&mut |pattern| add("screen-lock", pattern));
-    list.sort();
-    list.dedup();
-    list
 }
 
 fn asset(add: &mut dyn FnMut(String)) {
@@ -154,22 +180,24 @@ fn screen_lock(add: &mut dyn FnMut(String)) {
 pub fn is_permitted(platform: Platform, question: &Question) -> bool {
     let text = question.to_string();
     // A name out of a listing must not lead out of its folder.
-    if text.split(['/', ' ']).any(|part| part == ".." || part == ".") {
+    if text.split(['/', '\\', ' ']).any(|part| part == ".." || part == ".") {
         return false;
     }
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
-    platform == Platform::Linux
-        && LINUX
-            .get_or_init(|| questions(Platform::Linux))
-            .iter()
-            .any(|permitted| fits(&permitted.pattern, &text))
+    static WINDOWS: OnceLock<Vec<Permitted>> = OnceLock::new();
+    let list = match platform {
+        Platform::Linux => &LINUX,
+        Platform::Windows => &WINDOWS,
+        Platform::Macos | Platform::Other => return false,
+    };
+    list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
 }
 
-/// `*` stands for one or more characters other than `/` and blanks.
+/// `*` stands for one or more characters other than `/`, `\` and blanks.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
     let Some(rest) = text.strip_prefix(before) else { return false };
-    let longest = rest.find(['/', ' ']).unwrap_or(rest.len());
+    let longest = rest.find(['/', '\\', ' ']).unwrap_or(rest.len());
     (1..=longest).any(|end| rest.get(end..).is_some_and(|tail| fits(after, tail)))
 }
 

@@ -7,6 +7,7 @@ use crate::{
     linux,
     platform::Platform,
     question::{Answer, Question},
+    windows,
 };
 
 /// Most rounds of questions; the deepest probe needs four.
@@ -124,11 +125,13 @@ pub fn asset(
     host: &dyn Host,
     answers: &mut Answers,
 ) -> Result<Option<AssetClaim>, NoAnswer> {
-    if platform != Platform::Linux {
-        return Ok(None);
-    }
+    let step = match platform {
+        Platform::Linux => linux::asset::step,
+        Platform::Windows => windows::asset::step,
+        Platform::Macos | Platform::Other => return Ok(None),
+    };
     for _ in 0..ROUNDS_MAX {
-        match linux::asset::step(answers) {
+        match step(answers) {
             linux::asset::Look::Done(claim) => return Ok(claim),
             linux::asset::Look::Ask(questions) => ask(questions, host, answers)?,
         }

@@ -12,6 +12,8 @@ mod platform;
 mod programs;
 mod question;
 mod recording;
+mod table;
+mod windows;
 
 pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
@@ -24,25 +26,52 @@ pub use platform::Platform;
 pub use programs::Program;
 pub use question::{Answer, FILE_BYTES_MAX, FileKind, Metadata, NAMES_MAX, Process, Question};
 pub use recording::{Origin, Recording, RecordingError, Replay};
+pub use table::{TABLE_LINES_MAX, TableWriter};
 
 use proto::Reason;
 
 /// Every probe, ascending by control.
 pub const PROBES: [Probe; 4] = [
-    Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
-    Probe { control: "edr", version: 1, step: |p, a| on_linux(p, a, linux::edr::step) },
-    Probe { control: "os-patch", version: 1, step: |p, a| on_linux(p, a, linux::os_patch::step) },
-    Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
+    Probe {
+        control: "disk-encryption",
+        version: 1,
+        step: |platform, answers| match platform {
+            Platform::Linux => linux::disk::step(answers),
+            Platform::Windows => windows::disk::step(answers),
+            Platform::Macos | Platform::Other => not_looked_at(),
+        },
+    },
+    Probe {
+        control: "edr",
+        version: 1,
+        step: |platform, answers| match platform {
+            Platform::Linux => linux::edr::step(answers),
+            Platform::Windows | Platform::Macos | Platform::Other => not_looked_at(),
+        },
+    },
+    Probe {
+        control: "os-patch",
+        version: 1,
+        step: |platform, answers| match platform {
+            Platform::Linux => linux::os_patch::step(answers),
+            Platform::Windows => windows::os_patch::step(answers),
+            Platform::Macos | Platform::Other => not_looked_at(),
+        },
+    },
+    Probe {
+        control: "screen-lock",
+        version: 1,
+        step: |platform, answers| match platform {
+            Platform::Linux => linux::screen_lock::step(answers),
+            Platform::Windows => windows::screen_lock::step(answers),
+            Platform::Macos | Platform::Other => not_looked_at(),
+        },
+    },
 ];
 
-/// Other platforms are not looked at yet, and say so.
-fn on_linux(platform: Platform, answers: &Answers, step: fn(&Answers) -> Step) -> Step {
-    match platform {
-        Platform::Linux => step(answers),
-        Platform::Macos | Platform::Windows | Platform::Other => {
-            Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform))
-        }
-    }
+/// A platform whose probe is not written yet says so.
+fn not_looked_at() -> Step {
+    Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform))
 }
 
 #[cfg(test)]
