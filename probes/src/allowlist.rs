@@ -3,8 +3,11 @@
 use std::sync::OnceLock;
 
 use crate::{
-    catalogue::Catalogue,
-    linux::{asset, block, container, disk, edr, gnome, os_patch, os_release, screen_lock, sessions},
+    catalogue::{Catalogue, FOLDERS_BELOW_MAX},
+    linux::{
+        asset, block, container, disk, dnf, edr, gnome, os_patch, os_release, pacman, screen_lock, sessions,
+        zypper,
+    },
     platform::Platform,
     programs::Program,
     question::Question,
@@ -118,21 +121,40 @@ fn edr(add: &mut dyn FnMut(String)) {
     add("processes".to_owned());
     add("link /proc/*/exe".to_owned());
     add("read /proc/*/cgroup".to_owned());
-    for product in Catalogue::bundled().map(|c| c.products.as_slice()).unwrap_or_default() {
-        let linux = &product.linux;
+    for (_, linux) in Catalogue::bundled().into_iter().flat_map(Catalogue::linux) {
         for executable in &linux.executables {
             add(format!("metadata {executable}"));
             if linux.build_suffix {
                 add(format!("metadata {executable}*"));
             }
-            let mut path = executable.as_str();
-            while let Some((folder, _)) = path.rsplit_once('/') {
-                add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));
-                path = folder;
-            }
+            folders_above(executable, add);
         }
-        add(Question::run(Program::Systemctl, &edr::show_unit(&linux.unit)).to_string());
-        add(Question::run(Program::DpkgQuery, &edr::show_package(&linux.package)).to_string());
+        for folder in &linux.folders {
+            let mut below = format!("metadata {folder}");
+            add(below.clone());
+            for _ in 0..=FOLDERS_BELOW_MAX {
+                below.push_str("/*");
+                add(below.clone());
+            }
+            folders_above(folder, add);
+        }
+        if let Some(unit) = &linux.unit {
+            add(Question::run(Program::Systemctl, &edr::show_unit(unit)).to_string());
+        }
+        if let Some(package) = &linux.deb {
+            add(Question::run(Program::DpkgQuery, &edr::show_package(package)).to_string());
+        }
+        if let Some(package) = &linux.rpm {
+            add(Question::run(Program::Rpm, &edr::show_rpm(package)).to_string());
+        }
+    }
+}
+
+fn folders_above(path: &str, add: &mut dyn FnMut(String)) {
+    let mut path = path;
+    while let Some((folder, _)) = path.rsplit_once('/') {
+        add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));
+        path = folder;
     }
 }
 
@@ -146,6 +168,23 @@ fn os_patch(add: &mut dyn FnMut(String)) {
     add(format!("metadata {}/*", os_patch::LISTS));
     add(format!("metadata {}", os_patch::SUCCESS_STAMP));
     add(format!("metadata {}", os_patch::DPKG_STATUS));
+    add(Question::run(Program::Dnf, &dnf::CHECK).to_string());
+    add(Question::run(Program::Dnf, &dnf::CHECK_SECURITY).to_string());
+    for cache in dnf::CACHES {
+        add(format!("list {cache}"));
+        add(format!("metadata {cache}/*/{}", dnf::REPOMD));
+    }
+    add(format!("metadata {}", dnf::LAST_MAKECACHE));
+    add(Question::run(Program::Pacman, &pacman::LIST_UPGRADES).to_string());
+    for path in pacman::DATABASES.into_iter().chain([pacman::INSTALLED]) {
+        add(format!("metadata {path}"));
+    }
+    add(format!("metadata {}", os_patch::IMAGE_MARK_PATH));
+    add(format!("list {}", os_patch::KERNEL_MODULES));
+    add(Question::run(Program::Zypper, &zypper::CHECK).to_string());
+    add(Question::run(Program::Zypper, &zypper::LIST_SECURITY).to_string());
+    add(format!("list {}", zypper::CACHE));
+    add(format!("metadata {}/*/{}", zypper::CACHE, zypper::REPOMD));
 }
 
 fn screen_lock(add: &mut dyn FnMut(String)) {

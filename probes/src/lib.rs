@@ -17,7 +17,9 @@ mod windows;
 
 pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
-pub use catalogue::{Catalogue, CatalogueProduct, LinuxProduct, catalogue_digest};
+pub use catalogue::{
+    Catalogue, CatalogueError, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct, catalogue_digest,
+};
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
@@ -43,7 +45,7 @@ pub const PROBES: [Probe; 4] = [
     },
     Probe {
         control: "edr",
-        version: 1,
+        version: 2,
         step: |platform, answers| match platform {
             Platform::Linux => linux::edr::step(answers),
             Platform::Windows | Platform::Macos | Platform::Other => not_looked_at(),
@@ -51,7 +53,7 @@ pub const PROBES: [Probe; 4] = [
     },
     Probe {
         control: "os-patch",
-        version: 1,
+        version: 2,
         step: |platform, answers| match platform {
             Platform::Linux => linux::os_patch::step(answers),
             Platform::Windows => windows::os_patch::step(answers),

@@ -3,5 +3,6 @@
 mod asset;
 mod damage;
 mod fleet;
+mod gaps;
 mod recordings;
 mod verdict;
