@@ -13,9 +13,10 @@ use crate::{
     platform::Platform,
     programs::Program,
     question::Question,
+    windows,
 };
 
-/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/` and blanks.
+/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/`, `\` and blanks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permitted {
     /// The control it is asked for; `asset` for what the machine seems to be.
@@ -38,11 +39,32 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     match platform {
         Platform::Linux => linux_questions(&mut add),
         Platform::Macos => macos::questions(&mut add),
-        Platform::Windows | Platform::Other => {}
+        Platform::Windows => windows_questions(&mut add),
+        Platform::Other => {}
     }
     list.sort();
     list.dedup();
     list
+}
+
+fn windows_questions(add: &mut dyn FnMut(&'static str, String)) {
+    for question in [windows::asset::BATTERY, windows::asset::ENCLOSURE, windows::asset::SYSTEM] {
+        add("asset", question.to_string());
+    }
+    for question in [windows::disk::ENCRYPTABLE, windows::disk::PARTITIONS, windows::disk::VOLUMES] {
+        add("disk-encryption", question.to_string());
+    }
+    let patch = &mut |question: Question| add("os-patch", question.to_string());
+    patch(windows::os_patch::version());
+    patch(windows::os_patch::rollups());
+    patch(windows::os_patch::package("*"));
+    patch(Question::WindowsUpdate);
+    windows::os_patch::restarts().into_iter().for_each(patch);
+    let lock = &mut |question: Question| add("screen-lock", question.to_string());
+    lock(windows::screen_lock::machine());
+    lock(windows::screen_lock::grace());
+    windows::screen_lock::people().into_iter().for_each(&mut *lock);
+    windows::screen_lock::of_user("*").into_iter().for_each(lock);
 }
 
 fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
@@ -229,24 +251,26 @@ fn screen_lock(add: &mut dyn FnMut(String)) {
 pub fn is_permitted(platform: Platform, question: &Question) -> bool {
     let text = question.to_string();
     // A name out of a listing must not lead out of its folder.
-    if text.split(['/', ' ']).any(|part| part == ".." || part == ".") {
+    if text.split(['/', '\\', ' ']).any(|part| part == ".." || part == ".") {
         return false;
     }
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
     static MACOS: OnceLock<Vec<Permitted>> = OnceLock::new();
+    static WINDOWS: OnceLock<Vec<Permitted>> = OnceLock::new();
     let list = match platform {
         Platform::Linux => &LINUX,
         Platform::Macos => &MACOS,
-        Platform::Windows | Platform::Other => return false,
+        Platform::Windows => &WINDOWS,
+        Platform::Other => return false,
     };
     list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
 }
 
-/// `*` stands for one or more characters other than `/` and blanks.
+/// `*` stands for one or more characters other than `/`, `\` and blanks.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
     let Some(rest) = text.strip_prefix(before) else { return false };
-    let longest = rest.find(['/', ' ']).unwrap_or(rest.len());
+    let longest = rest.find(['/', '\\', ' ']).unwrap_or(rest.len());
     (1..=longest).any(|end| rest.get(end..).is_some_and(|tail| fits(after, tail)))
 }
 

@@ -7,6 +7,7 @@ use crate::{
     linux, macos,
     platform::Platform,
     question::{Answer, Question},
+    windows,
 };
 
 /// Most rounds of questions; the deepest probe needs four.
@@ -136,7 +137,8 @@ pub fn asset(
     let step = match platform {
         Platform::Linux => linux::asset::step,
         Platform::Macos => macos::asset::step,
-        Platform::Windows | Platform::Other => return Ok(None),
+        Platform::Windows => windows::asset::step,
+        Platform::Other => return Ok(None),
     };
     for _ in 0..ROUNDS_MAX {
         match step(answers) {

@@ -13,6 +13,8 @@ mod platform;
 mod programs;
 mod question;
 mod recording;
+mod table;
+mod windows;
 
 pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
@@ -27,6 +29,7 @@ pub use platform::Platform;
 pub use programs::Program;
 pub use question::{Answer, FILE_BYTES_MAX, FileKind, Metadata, NAMES_MAX, Process, Question};
 pub use recording::{Origin, Recording, RecordingError, Replay};
+pub use table::{TABLE_LINES_MAX, TableWriter};
 
 use proto::Reason;
 
@@ -35,28 +38,46 @@ pub const PROBES: [Probe; 9] = [
     Probe {
         control: "automatic-updates",
         version: 1,
-        step: |p, a| on(p, a, linux::automatic_updates::step, None),
+        step: |p, a| on(p, a, linux::automatic_updates::step, None, None),
     },
     Probe {
         control: "disk-encryption",
         version: 1,
-        step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step)),
+        step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step), Some(windows::disk::step)),
     },
-    Probe { control: "edr", version: 2, step: |p, a| on(p, a, linux::edr::step, None) },
-    Probe { control: "host-firewall", version: 1, step: |p, a| on(p, a, linux::host_firewall::step, None) },
+    Probe { control: "edr", version: 2, step: |p, a| on(p, a, linux::edr::step, None, None) },
+    Probe {
+        control: "host-firewall",
+        version: 1,
+        step: |p, a| on(p, a, linux::host_firewall::step, None, None),
+    },
     Probe {
         control: "os-patch",
         version: 2,
-        step: |p, a| on(p, a, linux::os_patch::step, Some(macos::os_patch::step)),
+        step: |p, a| {
+            on(p, a, linux::os_patch::step, Some(macos::os_patch::step), Some(windows::os_patch::step))
+        },
     },
-    Probe { control: "remote-access", version: 1, step: |p, a| on(p, a, linux::remote_access::step, None) },
+    Probe {
+        control: "remote-access",
+        version: 1,
+        step: |p, a| on(p, a, linux::remote_access::step, None, None),
+    },
     Probe {
         control: "screen-lock",
         version: 1,
-        step: |p, a| on(p, a, linux::screen_lock::step, Some(macos::screen_lock::step)),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::screen_lock::step,
+                Some(macos::screen_lock::step),
+                Some(windows::screen_lock::step),
+            )
+        },
     },
-    Probe { control: "secure-boot", version: 1, step: |p, a| on(p, a, linux::secure_boot::step, None) },
-    Probe { control: "time-sync", version: 1, step: |p, a| on(p, a, linux::time_sync::step, None) },
+    Probe { control: "secure-boot", version: 1, step: |p, a| on(p, a, linux::secure_boot::step, None, None) },
+    Probe { control: "time-sync", version: 1, step: |p, a| on(p, a, linux::time_sync::step, None, None) },
 ];
 
 /// The step for a platform. What is not looked at there yet says so.
@@ -65,11 +86,13 @@ fn on(
     answers: &Answers,
     linux: fn(&Answers) -> Step,
     macos: Option<fn(&Answers) -> Step>,
+    windows: Option<fn(&Answers) -> Step>,
 ) -> Step {
     let step = match platform {
         Platform::Linux => Some(linux),
         Platform::Macos => macos,
-        Platform::Windows | Platform::Other => None,
+        Platform::Windows => windows,
+        Platform::Other => None,
     };
     step.map_or_else(|| Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform)), |step| step(answers))
 }
