@@ -41,6 +41,7 @@ fn fields_of(message: &str) -> Vec<String> {
     let start = PROTO.split(&format!("message {message} {{\n")).nth(1).expect(message);
     let body = start.split("\n}").next().unwrap();
     body.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
         .filter_map(|line| line.split(" = ").next()?.split_whitespace().last().map(str::to_owned))
         .collect()
 }
