@@ -97,7 +97,7 @@ struct EnrolArgs {
     #[arg(long, value_name = "HOST:PORT")]
     agents: Option<Address>,
     /// Move to the log that follows the one this device is enrolled in. The state of the old instance is kept in the folder
-    /// before-<instance>, with every statement that was not proved.
+    /// before-INSTANCE, with every statement that was not proved.
     #[arg(long)]
     successor: bool,
     /// A file that holds the token; - is standard input.

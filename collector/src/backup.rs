@@ -2,7 +2,7 @@
 //!
 //! # Order of a run
 //!
-//! 1. Where the log ends ([`source`]), and whether the folder holds a shipment of this log.
+//! 1. Where the log ends (`source`), and whether the folder holds a shipment of this log.
 //! 2. Every entry is hashed again; bundles that are new or have changed are put into this run's folder. The root must be
 //!    the earlier shipment's at its size, the newest signed checkpoint's at its size, and that of the whole.
 //! 3. Configuration, certificates and notes, as far as they are new.

@@ -9,7 +9,7 @@
 //! 3. The rows are applied, the head row last and in one batch with every row it replaces. *Crash: rows that no head
 //!    names, written again.*
 //! 4. sled is synced; readers look there from now on. *Crash: as 3, or a head that the journal continues.*
-//! 5. The notes that its statements name are written and synced ([`crate::notes`]). *Crash: files that the next start writes.*
+//! 5. The notes that its statements name are written and synced (`notes.rs`). *Crash: files that the next start writes.*
 //! 6. Journal segments go that nothing needs any more, the oldest first: their entries are below sled's head, in full
 //!    bundles, in full tiles of the public tree, and below a signed checkpoint. *Crash: fewer segments, without a hole.*
 //!
