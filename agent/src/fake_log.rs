@@ -8,6 +8,7 @@ use evidence::keys::SecretKey;
 use evidence::leaf::{Leaf, commitment};
 use evidence::merkle::{empty_root, node_hash};
 use evidence::note::{Checkpoint, TlogProof, VerifierKey};
+use evidence::statement::SCHEMA_MAX;
 use evidence::time::Timestamp;
 use proto::from_agent::Item as In;
 use proto::to_agent::Item as Out;
@@ -122,7 +123,7 @@ impl FakeLog {
         match message {
             In::Hello(hello) => {
                 self.anchor_of_agent = hello.anchor_size;
-                let welcome = proto::Welcome { schema_max: 1, next_sequence: self.next };
+                let welcome = proto::Welcome { schema_max: SCHEMA_MAX, next_sequence: self.next };
                 let mut answers = vec![say(Out::Welcome(welcome))];
                 answers.extend(hello.unproved.iter().map(|sequence| self.proved(*sequence)));
                 answers

@@ -44,6 +44,9 @@ pub struct ProbeArgs {
 /// Print every program, file and folder the agent may ever ask for.
 #[derive(Debug, Args)]
 pub struct QuestionsArgs {
+    /// The system to tell about: linux, macos or windows; without it, this one.
+    #[arg(long, value_name = "NAME", value_parser = platform)]
+    pub platform: Option<Platform>,
     /// Print JSON for machines.
     #[arg(long)]
     pub json: bool,
@@ -85,13 +88,19 @@ impl ProbeArgs {
     }
 }
 
+/// A platform by its name on the command line.
+fn platform(name: &str) -> Result<Platform, String> {
+    Platform::from_name(name).ok_or_else(|| "use linux, macos or windows".to_owned())
+}
+
 impl QuestionsArgs {
     /// Prints the list.
     ///
     /// # Errors
     /// Only when `out` cannot be written.
     pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        print_questions(out, self.json).context("cannot write the list")
+        let platform = self.platform.unwrap_or(Platform::current());
+        print_questions(out, platform, self.json).context("cannot write the list")
     }
 }
 
@@ -306,8 +315,13 @@ fn utc(minute: u64) -> String {
     Timestamp(minute.saturating_mul(60_000)).rfc3339()
 }
 
-fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
-    let list = probes::questions(Platform::current());
+fn print_questions(out: &mut dyn Write, platform: Platform, as_json: bool) -> io::Result<()> {
+    let list = probes::questions(platform);
+    let is_run = |program: &&Program| {
+        let names =
+            |pattern: &str| pattern.starts_with("run") && pattern.split(' ').any(|w| w == program.name());
+        list.iter().any(|permitted| names(&permitted.pattern))
+    };
     if as_json {
         let questions = list.iter().map(|permitted| {
             json::object([
@@ -315,7 +329,7 @@ fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
                 ("question", json::text(&permitted.pattern)),
             ])
         });
-        let programs = Program::ALL.iter().map(|program| {
+        let programs = Program::ALL.iter().filter(is_run).map(|program| {
             json::object([
                 ("paths", Value::Array(program.paths().iter().map(|path| json::text(*path)).collect())),
                 ("program", json::text(program.name())),
@@ -328,7 +342,7 @@ fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         ]);
         return writeln!(out, "{}", value.encode());
     }
-    writeln!(out, "Everything this agent may ask of this machine. `*` is one name.")?;
+    writeln!(out, "Everything the agent may ask of a {} machine. `*` is one name.", platform.name())?;
     let mut control = "";
     for permitted in &list {
         if permitted.control != control {
@@ -338,7 +352,7 @@ fn print_questions(out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         print_wrapped(out, &permitted.pattern)?;
     }
     writeln!(out, "\nprograms, each run only from here")?;
-    Program::ALL.iter().try_for_each(|program| {
+    Program::ALL.iter().filter(is_run).try_for_each(|program| {
         print_wrapped(out, &format!("{:<11} {}", program.name(), program.paths().join(", ")))
     })
 }

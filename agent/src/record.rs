@@ -42,9 +42,8 @@ impl<H: Host> Recorder<H> {
 fn is_of_use(process: &Process) -> bool {
     let of_catalogue = |process: &Process| {
         Catalogue::bundled().is_some_and(|catalogue| {
-            catalogue.products.iter().any(|product| {
-                product.linux.names.contains(&process.name)
-                    || process.exe.as_deref().is_some_and(|exe| product.linux.owns(exe))
+            catalogue.products.iter().filter_map(|product| product.linux.as_ref()).any(|linux| {
+                linux.shows(&process.name) || process.exe.as_deref().is_some_and(|exe| linux.owns(exe))
             })
         })
     };

@@ -14,7 +14,17 @@ pub use json::FactsError;
 pub use schema::{ASSET, Field, Kind, Schema};
 
 /// The controls of this release, ascending: each has a schema, and no policy may name another.
-pub const CONTROLS: [&str; 4] = ["disk-encryption", "edr", "os-patch", "screen-lock"];
+pub const CONTROLS: [&str; 9] = [
+    "automatic-updates",
+    "disk-encryption",
+    "edr",
+    "host-firewall",
+    "os-patch",
+    "remote-access",
+    "screen-lock",
+    "secure-boot",
+    "time-sync",
+];
 
 /// The name of an item of a list that is itself a value.
 pub const ITEM: &str = ".";
@@ -70,10 +80,15 @@ impl Facts {
 pub fn control_of(facts: &proto::Facts) -> Option<&'static str> {
     use proto::facts::Control;
     facts.control.as_ref().map(|control| match control {
+        Control::AutomaticUpdates(_) => "automatic-updates",
         Control::DiskEncryption(_) => "disk-encryption",
         Control::Edr(_) => "edr",
+        Control::HostFirewall(_) => "host-firewall",
         Control::OsPatch(_) => "os-patch",
+        Control::RemoteAccess(_) => "remote-access",
         Control::ScreenLock(_) => "screen-lock",
+        Control::SecureBoot(_) => "secure-boot",
+        Control::TimeSync(_) => "time-sync",
     })
 }
 

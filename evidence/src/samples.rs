@@ -152,6 +152,60 @@ fn digest() -> impl Strategy<Value = Vec<u8>> {
 fn facts(control: &'static str) -> BoxedStrategy<Control> {
     let flag = || option::of(any::<bool>());
     match control {
+        "automatic-updates" => (text(), flag(), flag(), flag())
+            .prop_map(|(mechanism, downloads, installs_security, scheduled)| {
+                Control::AutomaticUpdates(proto::AutomaticUpdates {
+                    mechanism,
+                    downloads,
+                    installs_security,
+                    scheduled,
+                })
+            })
+            .boxed(),
+        "host-firewall" => {
+            let filter = (0..7i32, flag(), 0..3i32, option::of(small())).prop_map(
+                |(scope, enabled, incoming, open_interfaces)| proto::FirewallFilter {
+                    scope,
+                    enabled,
+                    incoming,
+                    open_interfaces,
+                },
+            );
+            (vec(filter, 0..4), any::<bool>())
+                .prop_map(|(filters, filters_truncated)| {
+                    Control::HostFirewall(proto::HostFirewall { filters, filters_truncated })
+                })
+                .boxed()
+        }
+        "remote-access" => (flag(), 0..5i32, flag(), flag(), flag(), flag())
+            .prop_map(|fields| {
+                Control::RemoteAccess(proto::RemoteAccess {
+                    ssh_server: fields.0,
+                    root_login: fields.1,
+                    password_login: fields.2,
+                    keyboard_interactive: fields.3,
+                    remote_desktop: fields.4,
+                    network_authentication: fields.5,
+                })
+            })
+            .boxed(),
+        "secure-boot" => (0..4i32, flag(), flag(), flag(), 0..4i32, option::of(small()))
+            .prop_map(|fields| {
+                Control::SecureBoot(proto::SecureBoot {
+                    firmware: fields.0,
+                    enabled: fields.1,
+                    setup_mode: fields.2,
+                    shim_disabled: fields.3,
+                    level: fields.4,
+                    tpm_version: fields.5,
+                })
+            })
+            .boxed(),
+        "time-sync" => (text(), flag(), flag(), option::of(number()))
+            .prop_map(|(service, enabled, synchronised, synchronised_minutes)| {
+                Control::TimeSync(proto::TimeSync { service, enabled, synchronised, synchronised_minutes })
+            })
+            .boxed(),
         "disk-encryption" => {
             let volume =
                 ((0..7i32, text(), text(), 0..5i32), (small(), small(), vec(0..16i32, 0..5), flag(), flag()))
@@ -228,12 +282,11 @@ fn facts(control: &'static str) -> BoxedStrategy<Control> {
 }
 
 fn observation() -> impl Strategy<Value = proto::Observation> {
-    let observed = prop::sample::select(vec!["disk-encryption", "edr", "os-patch", "screen-lock"])
-        .prop_flat_map(|control| {
-            facts(control).prop_map(move |facts| {
-                (control.to_owned(), Outcome::Observed(proto::Facts { control: Some(facts) }))
-            })
-        });
+    let observed = prop::sample::select(crate::facts::CONTROLS.to_vec()).prop_flat_map(|control| {
+        facts(control).prop_map(move |facts| {
+            (control.to_owned(), Outcome::Observed(proto::Facts { control: Some(facts) }))
+        })
+    });
     let headless =
         (text(), any::<bool>(), small(), any::<bool>()).prop_map(|(target, manager, sessions, desktop)| {
             Outcome::NotApplicable(proto::NotApplicable {

@@ -1,16 +1,22 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
+mod macos;
+
 use std::sync::OnceLock;
 
 use crate::{
-    catalogue::Catalogue,
-    linux::{asset, block, container, disk, edr, gnome, os_patch, os_release, screen_lock, sessions},
+    catalogue::{Catalogue, FOLDERS_BELOW_MAX},
+    linux::{
+        asset, automatic_updates, block, container, disk, dnf, edr, gnome, host_firewall, os_patch,
+        os_release, pacman, remote_access, screen_lock, secure_boot, sessions, time_sync, units, zypper,
+    },
     platform::Platform,
     programs::Program,
     question::Question,
+    windows,
 };
 
-/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/` and blanks.
+/// One kind of question. In `pattern`, `*` stands for one or more characters other than `/`, `\` and blanks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permitted {
     /// The control it is asked for; `asset` for what the machine seems to be.
@@ -28,12 +34,41 @@ impl Permitted {
 
 /// Every kind of question of a platform, ascending by control and pattern; empty where nothing is asked yet.
 pub fn questions(platform: Platform) -> Vec<Permitted> {
-    if platform != Platform::Linux {
-        return Vec::new();
-    }
     let mut list = Vec::new();
     let mut add = |control, pattern: String| list.push(Permitted { control, pattern });
-    for control in ["asset", "disk-encryption", "edr", "os-patch", "screen-lock"] {
+    match platform {
+        Platform::Linux => linux_questions(&mut add),
+        Platform::Macos => macos::questions(&mut add),
+        Platform::Windows => windows_questions(&mut add),
+        Platform::Other => {}
+    }
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn windows_questions(add: &mut dyn FnMut(&'static str, String)) {
+    for question in [windows::asset::BATTERY, windows::asset::ENCLOSURE, windows::asset::SYSTEM] {
+        add("asset", question.to_string());
+    }
+    for question in [windows::disk::ENCRYPTABLE, windows::disk::PARTITIONS, windows::disk::VOLUMES] {
+        add("disk-encryption", question.to_string());
+    }
+    let patch = &mut |question: Question| add("os-patch", question.to_string());
+    patch(windows::os_patch::version());
+    patch(windows::os_patch::rollups());
+    patch(windows::os_patch::package("*"));
+    patch(Question::WindowsUpdate);
+    windows::os_patch::restarts().into_iter().for_each(patch);
+    let lock = &mut |question: Question| add("screen-lock", question.to_string());
+    lock(windows::screen_lock::machine());
+    lock(windows::screen_lock::grace());
+    windows::screen_lock::people().into_iter().for_each(&mut *lock);
+    windows::screen_lock::of_user("*").into_iter().for_each(lock);
+}
+
+fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
+    for control in std::iter::once("asset").chain(crate::PROBES.iter().map(|probe| probe.control)) {
         add(control, format!("link {}", container::PID_NAMESPACE));
         add(control, format!("list {}", container::RUN));
         add(control, format!("list {}", container::RUN_SYSTEMD));
@@ -45,13 +80,11 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
         }
     }
     asset(&mut |pattern| add("asset", pattern));
+    further(add);
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
     screen_lock(&mut |pattern| add("screen-lock", pattern));
-    list.sort();
-    list.dedup();
-    list
 }
 
 fn asset(add: &mut dyn FnMut(String)) {
@@ -66,6 +99,34 @@ fn asset(add: &mut dyn FnMut(String)) {
     for path in screen_lock::DEFAULT_TARGETS {
         add(format!("link {path}"));
     }
+}
+
+/// The controls that ask little each.
+fn further(add: &mut dyn FnMut(&'static str, String)) {
+    let run = |program: Program, args: &[&str]| Question::run(program, args).to_string();
+    for path in os_release::PATHS {
+        add("automatic-updates", format!("read {path}"));
+    }
+    add("automatic-updates", run(Program::AptConfig, &automatic_updates::DUMP));
+    add("automatic-updates", run(Program::AptConfig, &automatic_updates::SWITCHES));
+    add("automatic-updates", format!("metadata {}", automatic_updates::PROGRAM));
+    add("automatic-updates", units::question().to_string());
+    add("host-firewall", run(Program::Nft, &host_firewall::RULESET));
+    add("host-firewall", format!("read {}", host_firewall::OLD_IPV4));
+    add("host-firewall", format!("read {}", host_firewall::OLD_IPV6));
+    add("remote-access", run(Program::Sshd, &remote_access::EFFECTIVE));
+    add("remote-access", units::question().to_string());
+    add("remote-access", "processes".to_owned());
+    for folder in [secure_boot::FIRMWARE, secure_boot::VARIABLES, secure_boot::TPMS] {
+        add("secure-boot", format!("list {folder}"));
+    }
+    for name in [secure_boot::SECURE_BOOT, secure_boot::SETUP_MODE, secure_boot::SHIM] {
+        add("secure-boot", format!("read {}/{name}", secure_boot::VARIABLES));
+    }
+    add("secure-boot", format!("read {}", secure_boot::TPM_VERSION));
+    add("time-sync", run(Program::Timedatectl, &time_sync::SHOW));
+    add("time-sync", "processes".to_owned());
+    add("time-sync", format!("metadata {}", time_sync::TIMESYNC_STAMP));
 }
 
 fn disk_encryption(add: &mut dyn FnMut(String)) {
@@ -92,21 +153,40 @@ fn edr(add: &mut dyn FnMut(String)) {
     add("processes".to_owned());
     add("link /proc/*/exe".to_owned());
     add("read /proc/*/cgroup".to_owned());
-    for product in Catalogue::bundled().map(|c| c.products.as_slice()).unwrap_or_default() {
-        let linux = &product.linux;
+    for (_, linux) in Catalogue::bundled().into_iter().flat_map(Catalogue::linux) {
         for executable in &linux.executables {
             add(format!("metadata {executable}"));
             if linux.build_suffix {
                 add(format!("metadata {executable}*"));
             }
-            let mut path = executable.as_str();
-            while let Some((folder, _)) = path.rsplit_once('/') {
-                add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));
-                path = folder;
-            }
+            folders_above(executable, add);
         }
-        add(Question::run(Program::Systemctl, &edr::show_unit(&linux.unit)).to_string());
-        add(Question::run(Program::DpkgQuery, &edr::show_package(&linux.package)).to_string());
+        for folder in &linux.folders {
+            let mut below = format!("metadata {folder}");
+            add(below.clone());
+            for _ in 0..=FOLDERS_BELOW_MAX {
+                below.push_str("/*");
+                add(below.clone());
+            }
+            folders_above(folder, add);
+        }
+        if let Some(unit) = &linux.unit {
+            add(Question::run(Program::Systemctl, &edr::show_unit(unit)).to_string());
+        }
+        if let Some(package) = &linux.deb {
+            add(Question::run(Program::DpkgQuery, &edr::show_package(package)).to_string());
+        }
+        if let Some(package) = &linux.rpm {
+            add(Question::run(Program::Rpm, &edr::show_rpm(package)).to_string());
+        }
+    }
+}
+
+fn folders_above(path: &str, add: &mut dyn FnMut(String)) {
+    let mut path = path;
+    while let Some((folder, _)) = path.rsplit_once('/') {
+        add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));
+        path = folder;
     }
 }
 
@@ -120,6 +200,23 @@ fn os_patch(add: &mut dyn FnMut(String)) {
     add(format!("metadata {}/*", os_patch::LISTS));
     add(format!("metadata {}", os_patch::SUCCESS_STAMP));
     add(format!("metadata {}", os_patch::DPKG_STATUS));
+    add(Question::run(Program::Dnf, &dnf::CHECK).to_string());
+    add(Question::run(Program::Dnf, &dnf::CHECK_SECURITY).to_string());
+    for cache in dnf::CACHES {
+        add(format!("list {cache}"));
+        add(format!("metadata {cache}/*/{}", dnf::REPOMD));
+    }
+    add(format!("metadata {}", dnf::LAST_MAKECACHE));
+    add(Question::run(Program::Pacman, &pacman::LIST_UPGRADES).to_string());
+    for path in pacman::DATABASES.into_iter().chain([pacman::INSTALLED]) {
+        add(format!("metadata {path}"));
+    }
+    add(format!("metadata {}", os_patch::IMAGE_MARK_PATH));
+    add(format!("list {}", os_patch::KERNEL_MODULES));
+    add(Question::run(Program::Zypper, &zypper::CHECK).to_string());
+    add(Question::run(Program::Zypper, &zypper::LIST_SECURITY).to_string());
+    add(format!("list {}", zypper::CACHE));
+    add(format!("metadata {}/*/{}", zypper::CACHE, zypper::REPOMD));
 }
 
 fn screen_lock(add: &mut dyn FnMut(String)) {
@@ -154,22 +251,26 @@ fn screen_lock(add: &mut dyn FnMut(String)) {
 pub fn is_permitted(platform: Platform, question: &Question) -> bool {
     let text = question.to_string();
     // A name out of a listing must not lead out of its folder.
-    if text.split(['/', ' ']).any(|part| part == ".." || part == ".") {
+    if text.split(['/', '\\', ' ']).any(|part| part == ".." || part == ".") {
         return false;
     }
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
-    platform == Platform::Linux
-        && LINUX
-            .get_or_init(|| questions(Platform::Linux))
-            .iter()
-            .any(|permitted| fits(&permitted.pattern, &text))
+    static MACOS: OnceLock<Vec<Permitted>> = OnceLock::new();
+    static WINDOWS: OnceLock<Vec<Permitted>> = OnceLock::new();
+    let list = match platform {
+        Platform::Linux => &LINUX,
+        Platform::Macos => &MACOS,
+        Platform::Windows => &WINDOWS,
+        Platform::Other => return false,
+    };
+    list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
 }
 
-/// `*` stands for one or more characters other than `/` and blanks.
+/// `*` stands for one or more characters other than `/`, `\` and blanks.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
     let Some(rest) = text.strip_prefix(before) else { return false };
-    let longest = rest.find(['/', ' ']).unwrap_or(rest.len());
+    let longest = rest.find(['/', '\\', ' ']).unwrap_or(rest.len());
     (1..=longest).any(|end| rest.get(end..).is_some_and(|tail| fits(after, tail)))
 }
 

@@ -4,9 +4,10 @@ use proto::{AssetClaim, Facts, NotApplicable, Observation, Reason, Unavailable};
 
 use crate::{
     answers::Answers,
-    linux,
+    linux, macos,
     platform::Platform,
     question::{Answer, Question},
+    windows,
 };
 
 /// Most rounds of questions; the deepest probe needs four.
@@ -34,6 +35,15 @@ pub enum Step {
     Ask(Vec<Question>),
     /// Has concluded.
     Done(Outcome),
+}
+
+/// What a look at the machine itself does next.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// Asks these.
+    Ask(Vec<Question>),
+    /// Has concluded; `None` where nothing is known.
+    Done(Option<AssetClaim>),
 }
 
 /// What a probe concludes: never a verdict.
@@ -124,13 +134,16 @@ pub fn asset(
     host: &dyn Host,
     answers: &mut Answers,
 ) -> Result<Option<AssetClaim>, NoAnswer> {
-    if platform != Platform::Linux {
-        return Ok(None);
-    }
+    let step = match platform {
+        Platform::Linux => linux::asset::step,
+        Platform::Macos => macos::asset::step,
+        Platform::Windows => windows::asset::step,
+        Platform::Other => return Ok(None),
+    };
     for _ in 0..ROUNDS_MAX {
-        match linux::asset::step(answers) {
-            linux::asset::Look::Done(claim) => return Ok(claim),
-            linux::asset::Look::Ask(questions) => ask(questions, host, answers)?,
+        match step(answers) {
+            Look::Done(claim) => return Ok(claim),
+            Look::Ask(questions) => ask(questions, host, answers)?,
         }
     }
     Ok(None)

@@ -8,14 +8,19 @@ mod answers;
 mod catalogue;
 mod drive;
 mod linux;
+mod macos;
 mod platform;
 mod programs;
 mod question;
 mod recording;
+mod table;
+mod windows;
 
 pub use allowlist::{Permitted, is_permitted, questions};
 pub use answers::Answers;
-pub use catalogue::{Catalogue, CatalogueProduct, LinuxProduct, catalogue_digest};
+pub use catalogue::{
+    Catalogue, CatalogueError, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct, catalogue_digest,
+};
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
@@ -24,25 +29,72 @@ pub use platform::Platform;
 pub use programs::Program;
 pub use question::{Answer, FILE_BYTES_MAX, FileKind, Metadata, NAMES_MAX, Process, Question};
 pub use recording::{Origin, Recording, RecordingError, Replay};
+pub use table::{TABLE_LINES_MAX, TableWriter};
 
 use proto::Reason;
 
 /// Every probe, ascending by control.
-pub const PROBES: [Probe; 4] = [
-    Probe { control: "disk-encryption", version: 1, step: |p, a| on_linux(p, a, linux::disk::step) },
-    Probe { control: "edr", version: 1, step: |p, a| on_linux(p, a, linux::edr::step) },
-    Probe { control: "os-patch", version: 1, step: |p, a| on_linux(p, a, linux::os_patch::step) },
-    Probe { control: "screen-lock", version: 1, step: |p, a| on_linux(p, a, linux::screen_lock::step) },
+pub const PROBES: [Probe; 9] = [
+    Probe {
+        control: "automatic-updates",
+        version: 1,
+        step: |p, a| on(p, a, linux::automatic_updates::step, None, None),
+    },
+    Probe {
+        control: "disk-encryption",
+        version: 1,
+        step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step), Some(windows::disk::step)),
+    },
+    Probe { control: "edr", version: 2, step: |p, a| on(p, a, linux::edr::step, None, None) },
+    Probe {
+        control: "host-firewall",
+        version: 1,
+        step: |p, a| on(p, a, linux::host_firewall::step, None, None),
+    },
+    Probe {
+        control: "os-patch",
+        version: 2,
+        step: |p, a| {
+            on(p, a, linux::os_patch::step, Some(macos::os_patch::step), Some(windows::os_patch::step))
+        },
+    },
+    Probe {
+        control: "remote-access",
+        version: 1,
+        step: |p, a| on(p, a, linux::remote_access::step, None, None),
+    },
+    Probe {
+        control: "screen-lock",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::screen_lock::step,
+                Some(macos::screen_lock::step),
+                Some(windows::screen_lock::step),
+            )
+        },
+    },
+    Probe { control: "secure-boot", version: 1, step: |p, a| on(p, a, linux::secure_boot::step, None, None) },
+    Probe { control: "time-sync", version: 1, step: |p, a| on(p, a, linux::time_sync::step, None, None) },
 ];
 
-/// Other platforms are not looked at yet, and say so.
-fn on_linux(platform: Platform, answers: &Answers, step: fn(&Answers) -> Step) -> Step {
-    match platform {
-        Platform::Linux => step(answers),
-        Platform::Macos | Platform::Windows | Platform::Other => {
-            Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform))
-        }
-    }
+/// The step for a platform. What is not looked at there yet says so.
+fn on(
+    platform: Platform,
+    answers: &Answers,
+    linux: fn(&Answers) -> Step,
+    macos: Option<fn(&Answers) -> Step>,
+    windows: Option<fn(&Answers) -> Step>,
+) -> Step {
+    let step = match platform {
+        Platform::Linux => Some(linux),
+        Platform::Macos => macos,
+        Platform::Windows => windows,
+        Platform::Other => None,
+    };
+    step.map_or_else(|| Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform)), |step| step(answers))
 }
 
 #[cfg(test)]

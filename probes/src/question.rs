@@ -46,6 +46,33 @@ pub enum Question {
     Metadata(String),
     /// Every process with the path of its executable. Printed `processes`.
     Processes,
+    /// Values of a key of the Windows registry. Printed `registry KEY: NAME, NAME`.
+    Registry {
+        /// The key, from `HKLM\\` or `HKU\\` on.
+        key: String,
+        /// Names of the values.
+        names: &'static [&'static str],
+    },
+    /// Names of the keys right below a key that begin with a prefix. Printed `keys KEY: PREFIX`.
+    Keys {
+        /// The key above them.
+        key: String,
+        /// How their names begin.
+        prefix: &'static str,
+    },
+    /// Properties of every object of a WMI class. Printed `wmi NAMESPACE CLASS: NAME, NAME`.
+    ///
+    /// `METHOD.NAME` is a value that the method, which only reads, gives out when it returns 0.
+    Wmi {
+        /// The namespace.
+        namespace: &'static str,
+        /// The class.
+        class: &'static str,
+        /// Properties, and what methods give out.
+        names: &'static [&'static str],
+    },
+    /// What Windows Update found when it last searched, without a new search. Printed `windows-update`.
+    WindowsUpdate,
 }
 
 impl Question {
@@ -66,7 +93,9 @@ impl Question {
     pub fn reason(&self, answer: &Answer) -> Reason {
         match answer {
             Answer::Absent => match self {
-                Self::Run { .. } | Self::RunAs { .. } => Reason::ToolMissing,
+                Self::Run { .. } | Self::RunAs { .. } | Self::Wmi { .. } | Self::WindowsUpdate => {
+                    Reason::ToolMissing
+                }
                 _ => Reason::IoError,
             },
             Answer::Denied => Reason::NoPrivilege,
@@ -94,6 +123,12 @@ impl fmt::Display for Question {
             Self::Link(path) => write!(f, "link {path}"),
             Self::Metadata(path) => write!(f, "metadata {path}"),
             Self::Processes => f.write_str("processes"),
+            Self::Registry { key, names } => write!(f, "registry {key}: {}", names.join(", ")),
+            Self::Keys { key, prefix } => write!(f, "keys {key}: {prefix}"),
+            Self::Wmi { namespace, class, names } => {
+                write!(f, "wmi {namespace} {class}: {}", names.join(", "))
+            }
+            Self::WindowsUpdate => f.write_str("windows-update"),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! source = "where it comes from"
 //! redactions = []
 //! based_on = "laptop"              # optional: the file beside this one whose answers it replaces some of
+//! incomplete = true                # optional: recorded when fewer controls were asked for
 //!
 //! [[answer]]
 //! question = "read /proc/swaps"
@@ -56,6 +57,10 @@ pub struct Recording {
     /// Name, without `.toml`, of the recording whose answers this one replaces some of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub based_on: Option<String>,
+    /// Recorded when fewer controls were asked for: a question without an answer was never asked, so it is answered
+    /// with `failed`, and its control could not be looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     #[serde(default, rename = "answer")]
     answers: Vec<Entry>,
 }
@@ -141,6 +146,7 @@ impl Recording {
             source,
             redactions,
             based_on: None,
+            incomplete: false,
             answers: answers.iter().map(|(question, answer)| Entry::of(question, answer)).collect(),
         }
     }
@@ -159,6 +165,7 @@ impl Recording {
         let own: BTreeSet<String> = self.answers.iter().map(|entry| entry.question.clone()).collect();
         self.answers.extend(base.answers.into_iter().filter(|entry| !own.contains(&entry.question)));
         self.based_on = base.based_on;
+        self.incomplete |= base.incomplete;
         self
     }
 
@@ -187,7 +194,7 @@ impl Recording {
                 return Err(RecordingError::Twice(entry.question.clone()));
             }
         }
-        Ok(Replay { platform, answers })
+        Ok(Replay { platform, answers, incomplete: self.incomplete })
     }
 }
 
@@ -288,6 +295,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 pub struct Replay {
     platform: Platform,
     answers: BTreeMap<String, Answer>,
+    incomplete: bool,
 }
 
 impl Replay {
@@ -319,6 +327,7 @@ impl Host for Replay {
         let question = question.to_string();
         match self.answers.get(&question) {
             Some(answer) => Ok(answer.clone()),
+            None if self.incomplete => Ok(Answer::Failed),
             None => Err(NoAnswer { question }),
         }
     }

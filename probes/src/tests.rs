@@ -3,5 +3,7 @@
 mod asset;
 mod damage;
 mod fleet;
+mod gaps;
 mod recordings;
+mod table;
 mod verdict;

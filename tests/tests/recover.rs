@@ -84,6 +84,18 @@ fn mirror_of(world: &World, mirror: &Path) -> u64 {
     done["size"].as_u64().expect("a size")
 }
 
+/// A device that stores some statements, and the path of a copy of the data directory made then.
+async fn copied(world: &World, statements: usize) -> (Device, PathBuf) {
+    let running = world.serve();
+    let mut device = Device::enrol(world, &world.token()).await;
+    let (mut submit, _) = device.greet().await;
+    store(&mut device, &mut submit, statements).await;
+    running.stop();
+    let older = world.file("older");
+    copy(&world.data, &older);
+    (device, older)
+}
+
 fn tree_size(data: &Path) -> u64 {
     let note = fs::read_to_string(data.join("tree/checkpoint")).unwrap_or_default();
     note.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or_default()
@@ -107,16 +119,9 @@ impl WentBack {
             },
         );
         let mut seen = Vec::new();
+        let (mut device, older) = copied(&world, 3).await;
         let running = world.serve();
-        let mut device = Device::enrol(&world, &world.token()).await;
-        let (mut submit, _) = device.greet().await;
-        store(&mut device, &mut submit, 3).await;
         seen.push(world.admin.connect().await.checkpoint(0).await.0);
-        running.stop();
-        let older = world.file("older");
-        copy(&world.data, &older);
-
-        let running = world.serve();
         let (mut submit, _) = device.greet().await;
         store(&mut device, &mut submit, STATEMENTS).await;
         if newcomer {
@@ -356,13 +361,7 @@ async fn payloads_under_keys_that_are_lost_come_back_as_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_erased_since_stays_erased_and_only_a_tombstone_says_so() {
     let world = World::new(programs!());
-    let running = world.serve();
-    let mut device = Device::enrol(&world, &world.token()).await;
-    let (mut submit, _) = device.greet().await;
-    store(&mut device, &mut submit, 1).await;
-    running.stop();
-    let older = world.file("older");
-    copy(&world.data, &older);
+    let (mut device, older) = copied(&world, 1).await;
     let running = world.serve();
     let (mut submit, _) = device.greet().await;
     store(&mut device, &mut submit, 3).await;
@@ -408,13 +407,7 @@ async fn cosignatures_come_back_with_the_checkpoint() {
     let world = World::new(programs!());
     let witness = Witness::new(&world, "firm");
     install(&world, &policy(&world, &[witness.line()], "all"));
-    let running = world.serve();
-    let mut device = Device::enrol(&world, &world.token()).await;
-    let (mut submit, _) = device.greet().await;
-    store(&mut device, &mut submit, 1).await;
-    running.stop();
-    let older = world.file("older");
-    copy(&world.data, &older);
+    let (mut device, older) = copied(&world, 1).await;
     let running = world.serve();
     let (mut submit, _) = device.greet().await;
     let stored = submit.store(&device.sign_next()).await;

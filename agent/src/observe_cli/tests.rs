@@ -65,7 +65,7 @@ fn this_machine_is_recorded_and_replayed_to_the_same_facts() {
 #[test]
 fn the_list_of_questions_is_printed_for_people_and_machines() {
     let mut out = Vec::new();
-    QuestionsArgs { json: false }.run(&mut out).unwrap();
+    QuestionsArgs { platform: None, json: false }.run(&mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     for line in text.lines() {
         let one_word = line.split_whitespace().count() == 1;
@@ -73,11 +73,20 @@ fn the_list_of_questions_is_printed_for_people_and_machines() {
     }
     assert!(text.contains("\ndisk-encryption\n") && text.contains("  read /proc/self/mountinfo\n"), "{text}");
     let mut out = Vec::new();
-    QuestionsArgs { json: true }.run(&mut out).unwrap();
+    QuestionsArgs { platform: None, json: true }.run(&mut out).unwrap();
     let Ok(Value::Object(members)) = Value::parse(String::from_utf8(out).unwrap().trim_end().as_bytes())
     else {
         panic!("not canonical JSON")
     };
     let Some(Value::Array(questions)) = members.get("questions") else { panic!("no questions") };
     assert_eq!(questions.len(), probes::questions(Platform::current()).len());
+}
+
+#[test]
+fn the_questions_of_another_system_are_printed_with_its_programs_alone() {
+    let mut out = Vec::new();
+    QuestionsArgs { platform: Some(platform("windows").unwrap()), json: false }.run(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("Win32_EncryptableVolume") && !text.contains("apt-get"), "{text}");
+    assert!(platform("beos").unwrap_err().contains("linux, macos or windows"));
 }

@@ -1,7 +1,7 @@
 use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
 use evidence::keys::SecretKey;
-use evidence::statement::{Body, Gap, Statement};
+use evidence::statement::{Body, Gap, SCHEMA_MAX, Statement};
 use proptest::prelude::*;
 use proto::from_agent::Item;
 use proto::to_agent::Item as In;
@@ -154,7 +154,7 @@ fn no_more_than_a_window_is_sent_unanswered() {
     let mut device = Device::new(&log, 50);
     assert!(matches!(device.next(), Next::Send(Item::Hello(_))));
     assert_eq!(device.next(), Next::Idle, "nothing before the welcome");
-    device.hear(say(In::Welcome(proto::Welcome { schema_max: 1, next_sequence: 0 }))).unwrap();
+    device.hear(say(In::Welcome(proto::Welcome { schema_max: SCHEMA_MAX, next_sequence: 0 }))).unwrap();
     let sent = std::iter::repeat_with(|| device.next()).take_while(|next| *next != Next::Idle).count();
     assert_eq!(sent, WINDOW_STATEMENTS_MAX);
 }
@@ -200,7 +200,7 @@ fn a_proof_of_anything_else_gives_nothing_back() {
     for tlog_proof in texts {
         device.reconnect();
         device.next();
-        device.hear(say(In::Welcome(proto::Welcome { schema_max: 1, next_sequence: 1 }))).unwrap();
+        device.hear(say(In::Welcome(proto::Welcome { schema_max: SCHEMA_MAX, next_sequence: 1 }))).unwrap();
         let proof = || say(In::Proved(proto::Proved { sequence: 0, tlog_proof: tlog_proof.clone() }));
         let event = device.hear(proof()).unwrap();
         assert!(matches!(event, Some(Event::ProofRefused(0, _))), "{event:?}");
@@ -267,7 +267,7 @@ fn a_refusal_stops_the_stream_and_keeps_the_statement() {
     let log = FakeLog::new(0);
     let mut device = Device::new(&log, 3);
     device.next();
-    device.hear(say(In::Welcome(proto::Welcome { schema_max: 1, next_sequence: 0 }))).unwrap();
+    device.hear(say(In::Welcome(proto::Welcome { schema_max: SCHEMA_MAX, next_sequence: 0 }))).unwrap();
     device.next();
     let reason = proto::RefusedReason::Retired.into();
     let refused = proto::Refused { sequence: 0, reason, detail: "re\u{7}tired\n".into() };
@@ -284,7 +284,7 @@ fn expect_rewinds_and_not_for_ever() {
     let log = FakeLog::new(0);
     let mut device = Device::new(&log, 3);
     device.next();
-    device.hear(say(In::Welcome(proto::Welcome { schema_max: 1, next_sequence: 0 }))).unwrap();
+    device.hear(say(In::Welcome(proto::Welcome { schema_max: SCHEMA_MAX, next_sequence: 0 }))).unwrap();
     for _ in 0..REWINDS_MAX {
         while device.next() != Next::Idle {}
         for _ in 0..3 {
@@ -326,8 +326,8 @@ fn an_older_collector_is_not_written_to() {
     let log = FakeLog::new(0);
     let mut device = Device::new(&log, 1);
     device.next();
-    let welcome = say(In::Welcome(proto::Welcome { schema_max: 0, next_sequence: 0 }));
-    assert!(matches!(device.hear(welcome), Err(SessionError::Schema { found: 0 })));
+    let welcome = say(In::Welcome(proto::Welcome { schema_max: SCHEMA_MAX - 1, next_sequence: 0 }));
+    assert!(matches!(device.hear(welcome), Err(SessionError::Schema { found }) if found == SCHEMA_MAX - 1));
     assert_eq!(device.next(), Next::Idle);
 }
 
@@ -395,7 +395,7 @@ enum Move {
 fn lie() -> impl Strategy<Value = proto::ToAgent> {
     let small = 0..12u64;
     prop_oneof![
-        (0..3u32, small.clone()).prop_map(|(schema_max, next_sequence)| {
+        (0..SCHEMA_MAX + 2, small.clone()).prop_map(|(schema_max, next_sequence)| {
             say(In::Welcome(proto::Welcome { schema_max, next_sequence }))
         }),
         (small.clone(), small.clone(), prop::collection::vec(any::<u8>(), 30..34)).prop_map(

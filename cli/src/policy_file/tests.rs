@@ -20,7 +20,7 @@ fn refused(from: &str, to: &str) -> (PolicyFileError, usize) {
 fn the_baseline_has_one_rule_per_control_and_survives_the_ledger() {
     let policy = parse(BASELINE).unwrap();
     let ids: Vec<_> = policy.controls.iter().map(|control| control.id.as_str()).collect();
-    assert_eq!(ids, evidence::facts::CONTROLS);
+    assert_eq!(ids, ["disk-encryption", "edr", "os-patch", "screen-lock"]);
     for control in &policy.controls {
         assert!(!control.mapping.is_empty() && !control.remedy.is_empty() && !control.rationale.is_empty());
         assert!(!control.remedy.contains("  ") && !control.remedy.ends_with('\n'));
@@ -110,11 +110,9 @@ fn an_unknown_member_is_refused_where_it_stands() {
 fn the_rule_vectors_judge_by_the_conditions_of_the_baseline() {
     let vectors = include_bytes!("../../../evidence/testdata/rules_vectors.json");
     let Value::Object(mut vectors) = Value::parse_any(vectors).unwrap() else { panic!("an object") };
-    let conditions = parse(BASELINE)
-        .unwrap()
-        .controls
-        .iter()
-        .map(|control| (control.id.to_string(), control.condition.to_json()))
-        .collect();
-    assert_eq!(vectors.remove("baseline"), Some(Value::Object(conditions)));
+    let Some(Value::Object(mut conditions)) = vectors.remove("baseline") else { panic!("an object") };
+    // The vectors also have conditions for controls that the shipped policy does not ask for.
+    for control in &parse(BASELINE).unwrap().controls {
+        assert_eq!(conditions.remove(control.id.as_str()), Some(control.condition.to_json()));
+    }
 }

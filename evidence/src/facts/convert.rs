@@ -2,7 +2,10 @@
 
 use proto::facts::Control;
 
-use super::schema::{ASSET_CLASSES, COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
+use super::schema::{
+    ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, LAYERS,
+    LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+};
 use super::{Facts, ITEM, List, Value};
 
 impl Facts {
@@ -59,17 +62,60 @@ pub(super) fn asset(claim: &proto::AssetClaim) -> Facts {
 
 pub(super) fn control(control: &Control) -> Facts {
     match control {
+        Control::AutomaticUpdates(updates) => Facts::default()
+            .text("mechanism", &updates.mechanism)
+            .flag("downloads", updates.downloads)
+            .flag("installs_security", updates.installs_security)
+            .flag("scheduled", updates.scheduled),
         Control::DiskEncryption(disk) => {
             Facts::default().rows("volumes", &disk.volumes, disk.volumes_truncated, volume)
         }
         Control::Edr(edr) => {
             Facts::default().rows("products", &edr.products, edr.products_truncated, product)
         }
+        Control::HostFirewall(firewall) => {
+            Facts::default().rows("filters", &firewall.filters, firewall.filters_truncated, firewall_filter)
+        }
         Control::OsPatch(patch) => os_patch(patch),
+        Control::RemoteAccess(remote) => remote_access(remote),
         Control::ScreenLock(lock) => {
             Facts::default().rows("users", &lock.users, lock.users_truncated, lock_setting)
         }
+        Control::SecureBoot(boot) => secure_boot(boot),
+        Control::TimeSync(time) => Facts::default()
+            .text("service", &time.service)
+            .flag("enabled", time.enabled)
+            .flag("synchronised", time.synchronised)
+            .integer("synchronised_minutes", time.synchronised_minutes),
     }
+}
+
+fn firewall_filter(filter: &proto::FirewallFilter) -> Facts {
+    Facts::default()
+        .choice("scope", FILTER_SCOPES, filter.scope)
+        .flag("enabled", filter.enabled)
+        .choice("incoming", FILTER_DEFAULTS, filter.incoming)
+        .integer("open_interfaces", filter.open_interfaces.map(u64::from))
+}
+
+fn remote_access(remote: &proto::RemoteAccess) -> Facts {
+    Facts::default()
+        .flag("ssh_server", remote.ssh_server)
+        .choice("root_login", ROOT_LOGINS, remote.root_login)
+        .flag("password_login", remote.password_login)
+        .flag("keyboard_interactive", remote.keyboard_interactive)
+        .flag("remote_desktop", remote.remote_desktop)
+        .flag("network_authentication", remote.network_authentication)
+}
+
+fn secure_boot(boot: &proto::SecureBoot) -> Facts {
+    Facts::default()
+        .choice("firmware", FIRMWARES, boot.firmware)
+        .flag("enabled", boot.enabled)
+        .flag("setup_mode", boot.setup_mode)
+        .flag("shim_disabled", boot.shim_disabled)
+        .choice("level", BOOT_SECURITIES, boot.level)
+        .integer("tpm_version", boot.tpm_version.map(u64::from))
 }
 
 fn volume(volume: &proto::Volume) -> Facts {

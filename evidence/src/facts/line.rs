@@ -23,6 +23,7 @@ impl Facts {
             "volumes" => volume(self),
             "products" => product(self),
             "users" => lock_setting(self),
+            "filters" => firewall_filter(self),
             _ => self.word(super::ITEM).unwrap_or("unknown").to_owned(),
         }
     }
@@ -115,6 +116,22 @@ fn product(product: &Facts) -> String {
         })
         .collect();
     format!("{name}{kind}: {}", words.join(", "))
+}
+
+fn firewall_filter(filter: &Facts) -> String {
+    let scope = filter.word("scope").unwrap_or("some traffic");
+    let incoming = match (filter.word("incoming"), filter.word("enabled")) {
+        (Some("block"), _) => "incoming traffic is blocked unless a rule allows it",
+        (Some(_), Some("no")) => "no firewall",
+        (Some(_), _) => "incoming traffic is allowed unless a rule blocks it",
+        (None, _) => "unknown",
+    };
+    let open = match filter.number("open_interfaces") {
+        Some(0) => String::new(),
+        Some(number) => format!(", {} to a whole interface", counted(number, "open rule")),
+        None => ", open interfaces unknown".to_owned(),
+    };
+    format!("{scope}: {incoming}{open}")
 }
 
 fn lock_setting(setting: &Facts) -> String {

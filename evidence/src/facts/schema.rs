@@ -105,6 +105,11 @@ pub(super) const LAYERS: &[&str] = &[
 ];
 pub(super) const LOCK_SCOPES: &[&str] = &["session", "system_default"];
 pub(super) const PRODUCT_KINDS: &[&str] = &["edr", "av", "telemetry", "platform"];
+pub(super) const FILTER_SCOPES: &[&str] = &["ipv4", "ipv6", "domain", "private", "public", "application"];
+pub(super) const FILTER_DEFAULTS: &[&str] = &["block", "allow"];
+pub(super) const FIRMWARES: &[&str] = &["uefi", "bios", "apple"];
+pub(super) const BOOT_SECURITIES: &[&str] = &["full", "reduced", "permissive"];
+pub(super) const ROOT_LOGINS: &[&str] = &["no", "commands_only", "keys_only", "yes"];
 
 /// What a device claims to be and why. Not of a control: a policy cannot name it.
 pub static ASSET: Schema = Schema {
@@ -204,6 +209,81 @@ static EDR: Schema = Schema {
     )],
 };
 
+static FIREWALL_FILTER: Schema = Schema {
+    name: "host-firewall.filters",
+    fields: &[
+        field("scope", Kind::Choice(FILTER_SCOPES), "the traffic it filters"),
+        field("enabled", Kind::Flag, "something filters incoming traffic now"),
+        field("incoming", Kind::Choice(FILTER_DEFAULTS), "what becomes of incoming traffic no rule names"),
+        field("open_interfaces", Kind::Integer, "rules that let in everything from some interface"),
+    ],
+};
+
+static HOST_FIREWALL: Schema = Schema {
+    name: "host-firewall",
+    fields: &[field(
+        "filters",
+        Kind::List { truncated: Some("filters_truncated"), item: &FIREWALL_FILTER },
+        "what the system filters apart",
+    )],
+};
+
+static AUTOMATIC_UPDATES: Schema = Schema {
+    name: "automatic-updates",
+    fields: &[
+        field("mechanism", Kind::Text, "what would install updates"),
+        field("downloads", Kind::Flag, "looks for updates by itself"),
+        field("installs_security", Kind::Flag, "is set to install security updates without a person"),
+        field("scheduled", Kind::Flag, "what starts it is active now"),
+    ],
+};
+
+static TIME_SYNC: Schema = Schema {
+    name: "time-sync",
+    fields: &[
+        field("service", Kind::Text, "the program that sets the clock"),
+        field("enabled", Kind::Flag, "the system is set to synchronise"),
+        field("synchronised", Kind::Flag, "the kernel holds the clock for synchronised now"),
+        field("synchronised_minutes", Kind::Integer, "minute since 1970 of the last synchronisation"),
+    ],
+};
+
+static SECURE_BOOT: Schema = Schema {
+    name: "secure-boot",
+    fields: &[
+        field("firmware", Kind::Choice(FIRMWARES), "what started the system"),
+        field("enabled", Kind::Flag, "the firmware's switch is on"),
+        field("setup_mode", Kind::Flag, "no owner's key is enrolled, nothing is enforced"),
+        field("shim_disabled", Kind::Flag, "the boot loader was told not to check what it starts"),
+        field("level", Kind::Choice(BOOT_SECURITIES), "Apple's level of boot security"),
+        field("tpm_version", Kind::Integer, "major version of the TPM, 0 without one"),
+    ],
+};
+
+static REMOTE_ACCESS: Schema = Schema {
+    name: "remote-access",
+    fields: &[
+        field("ssh_server", Kind::Flag, "a server for SSH is active or started by a connection"),
+        field("root_login", Kind::Choice(ROOT_LOGINS), "how root may log in over SSH"),
+        field("password_login", Kind::Flag, "SSH takes passwords"),
+        field("keyboard_interactive", Kind::Flag, "SSH asks questions, as a rule for a password"),
+        field("remote_desktop", Kind::Flag, "the system's own remote desktop is on"),
+        field("network_authentication", Kind::Flag, "remote desktop asks who it is before it shows a screen"),
+    ],
+};
+
 pub(super) fn of(control: &str) -> Option<&'static Schema> {
-    [&DISK_ENCRYPTION, &EDR, &OS_PATCH, &SCREEN_LOCK].into_iter().find(|schema| schema.name == control)
+    [
+        &AUTOMATIC_UPDATES,
+        &DISK_ENCRYPTION,
+        &EDR,
+        &HOST_FIREWALL,
+        &OS_PATCH,
+        &REMOTE_ACCESS,
+        &SCREEN_LOCK,
+        &SECURE_BOOT,
+        &TIME_SYNC,
+    ]
+    .into_iter()
+    .find(|schema| schema.name == control)
 }

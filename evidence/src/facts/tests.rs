@@ -18,7 +18,15 @@ fn names<E: TryFrom<i32>>(as_str_name: impl Fn(E) -> &'static str) -> Vec<String
 
 #[test]
 fn enum_names_are_those_of_the_proto() {
-    use super::schema::{ASSET_CLASSES, COVERAGES, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES};
+    use super::schema::{
+        ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, LAYERS,
+        LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+    };
+    assert_eq!(names(|e: proto::FilterScope| e.as_str_name()), FILTER_SCOPES);
+    assert_eq!(names(|e: proto::FilterDefault| e.as_str_name()), FILTER_DEFAULTS);
+    assert_eq!(names(|e: proto::Firmware| e.as_str_name()), FIRMWARES);
+    assert_eq!(names(|e: proto::BootSecurity| e.as_str_name()), BOOT_SECURITIES);
+    assert_eq!(names(|e: proto::RootLogin| e.as_str_name()), ROOT_LOGINS);
     assert_eq!(names(|e: proto::AssetClass| e.as_str_name()), ASSET_CLASSES);
     assert_eq!(names(|e: proto::VolumePurpose| e.as_str_name()), PURPOSES);
     assert_eq!(names(|e: proto::Coverage| e.as_str_name()), COVERAGES);
@@ -33,6 +41,7 @@ fn fields_of(message: &str) -> Vec<String> {
     let start = PROTO.split(&format!("message {message} {{\n")).nth(1).expect(message);
     let body = start.split("\n}").next().unwrap();
     body.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
         .filter_map(|line| line.split(" = ").next()?.split_whitespace().last().map(str::to_owned))
         .collect()
 }
@@ -51,12 +60,21 @@ fn schemas_have_the_fields_of_the_proto_and_no_flags() {
     for (control, message, list, item) in [
         ("disk-encryption", "DiskEncryption", "volumes", "Volume"),
         ("edr", "Edr", "products", "Product"),
+        ("host-firewall", "HostFirewall", "filters", "FirewallFilter"),
         ("screen-lock", "ScreenLock", "users", "LockSetting"),
     ] {
         check(schema(control).unwrap(), message);
         check(schema(control).unwrap().item(list).unwrap(), item);
     }
-    check(schema("os-patch").unwrap(), "OsPatch");
+    for (control, message) in [
+        ("automatic-updates", "AutomaticUpdates"),
+        ("os-patch", "OsPatch"),
+        ("remote-access", "RemoteAccess"),
+        ("secure-boot", "SecureBoot"),
+        ("time-sync", "TimeSync"),
+    ] {
+        check(schema(control).unwrap(), message);
+    }
 }
 
 #[test]

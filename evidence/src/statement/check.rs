@@ -137,6 +137,10 @@ fn facts(facts: &proto::Facts, control: &Name) -> Result<(), StatementError> {
     use proto::facts::Control;
     let body = facts.control.as_ref().ok_or_else(|| wrong("facts", "are missing"))?;
     let name = match body {
+        Control::AutomaticUpdates(updates) => {
+            text(&updates.mechanism, "mechanism")?;
+            "automatic-updates"
+        }
         Control::DiskEncryption(disk) => {
             rows(disk.volumes.len(), "volumes")?;
             for volume in &disk.volumes {
@@ -151,11 +155,23 @@ fn facts(facts: &proto::Facts, control: &Name) -> Result<(), StatementError> {
             }
             "disk-encryption"
         }
+        Control::HostFirewall(firewall) => {
+            rows(firewall.filters.len(), "filters")?;
+            for filter in &firewall.filters {
+                known::<proto::FilterScope>(filter.scope, "filter.scope")?;
+                known::<proto::FilterDefault>(filter.incoming, "filter.incoming")?;
+            }
+            "host-firewall"
+        }
         Control::OsPatch(patch) => {
             text(&patch.os, "os")?;
             text(patch.version(), "version")?;
             text(&patch.kernel, "kernel")?;
             "os-patch"
+        }
+        Control::RemoteAccess(remote) => {
+            known::<proto::RootLogin>(remote.root_login, "root_login")?;
+            "remote-access"
         }
         Control::ScreenLock(lock) => {
             rows(lock.users.len(), "users")?;
@@ -164,6 +180,15 @@ fn facts(facts: &proto::Facts, control: &Name) -> Result<(), StatementError> {
                 known::<proto::LockScope>(user.scope, "user.scope")?;
             }
             "screen-lock"
+        }
+        Control::SecureBoot(boot) => {
+            known::<proto::Firmware>(boot.firmware, "firmware")?;
+            known::<proto::BootSecurity>(boot.level, "level")?;
+            "secure-boot"
+        }
+        Control::TimeSync(time) => {
+            text(&time.service, "service")?;
+            "time-sync"
         }
         Control::Edr(edr) => {
             rows(edr.products.len(), "products")?;

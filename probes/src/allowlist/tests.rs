@@ -9,6 +9,20 @@ fn everything_the_agent_may_ask() {
 }
 
 #[test]
+fn everything_the_agent_may_ask_of_a_mac() {
+    let list: Vec<String> =
+        questions(Platform::Macos).into_iter().map(|p| format!("{}: {}", p.control, p.pattern)).collect();
+    insta::assert_snapshot!(list.join("\n"));
+}
+
+#[test]
+fn everything_the_agent_may_ask_on_windows() {
+    let list: Vec<String> =
+        questions(Platform::Windows).into_iter().map(|p| format!("{}: {}", p.control, p.pattern)).collect();
+    insta::assert_snapshot!(list.join("\n"));
+}
+
+#[test]
 fn every_program_lies_at_absolute_paths() {
     for program in Program::ALL {
         assert!(!program.paths().is_empty());
@@ -36,5 +50,11 @@ fn what_is_not_listed_is_not_permitted() {
         assert!(!is_permitted(Platform::Linux, &read(path)), "{path}");
     }
     assert!(!is_permitted(Platform::Macos, &read("/proc/swaps")));
+    assert!(!is_permitted(Platform::Windows, &read("/proc/swaps")));
+    let of_user = |name: &str| windows::screen_lock::of_user(name).into_iter();
+    assert!(of_user("S-1-5-21-1-2-3-1001").all(|q| is_permitted(Platform::Windows, &q)));
+    for name in [r"S-1-5-21-1\x", "..", ""] {
+        assert!(of_user(name).all(|q| !is_permitted(Platform::Windows, &q)), "{name}");
+    }
     assert!(!is_permitted(Platform::Linux, &Question::run(Program::AptGet, &["dist-upgrade"])));
 }

@@ -9,13 +9,13 @@ use proto::{AssetClaim, AssetClass, Reason};
 
 use crate::{
     answers::{Answers, Round},
-    drive::{Outcome, Step},
+    drive::{Look, Outcome, Step},
     linux::{
         container,
         mounts::decimal,
         screen_lock::{DEFAULT_TARGETS, SYSTEMD_RUNS, default_target, exists},
     },
-    question::{Answer, Question},
+    question::Answer,
 };
 
 /// Code of the chassis in decimal (SMBIOS 3.7, section 7.4.1).
@@ -33,7 +33,7 @@ pub(crate) const SUPPLIES: &str = "/sys/class/power_supply";
 /// More supplies than this are not looked at.
 const SUPPLIES_MAX: usize = 64;
 /// A SMBIOS chassis code has 7 bits.
-const CHASSIS_MAX: u32 = 127;
+pub(crate) const CHASSIS_MAX: u32 = 127;
 /// Codes of what is carried: portable, laptop, notebook, sub-notebook, tablet, convertible, detachable.
 const LAPTOPS: [u32; 7] = [8, 9, 10, 14, 30, 31, 32];
 /// Codes of what stands on or under a desk: desktop, low profile, mini tower, tower, all in one, space-saving,
@@ -64,15 +64,6 @@ const NONE: &str = "none";
 const XEN: &str = "xen";
 /// A virtual machine whose hypervisor does not give its name, and a container whose manager was not asked for it.
 const OTHER: [&str; 2] = ["vm-other", "container-other"];
-
-/// What to do next.
-#[derive(Debug)]
-pub(crate) enum Look {
-    /// Asks these.
-    Ask(Vec<Question>),
-    /// Has concluded; `None` where nothing is known.
-    Done(Option<AssetClaim>),
-}
 
 /// The next step, given all answers so far.
 pub(crate) fn step(answers: &Answers) -> Look {
@@ -122,13 +113,32 @@ pub(crate) fn step(answers: &Answers) -> Look {
 
 /// What lies between this system and the hardware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Virtualisation {
+pub(crate) struct Virtualisation {
     name: &'static str,
     /// It makes this system a virtual machine; not so where Xen runs and this may be the domain that rules it.
     is_machine: bool,
 }
 
-fn class(virtualisation: Option<Virtualisation>, chassis_type: Option<u32>) -> AssetClass {
+impl Virtualisation {
+    /// As systemd-detect-virt(1) names it.
+    pub(crate) const fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+/// Nothing lies below.
+pub(crate) const NO_HYPERVISOR: Virtualisation = Virtualisation { name: NONE, is_machine: false };
+
+/// The hypervisor that maker and product, as the firmware names them, belong to.
+pub(crate) fn named_hypervisor(names: [Option<&str>; 2]) -> Option<Virtualisation> {
+    FIRMWARES
+        .into_iter()
+        .find(|(begin, _)| names.into_iter().flatten().any(|name| name.starts_with(begin)))
+        .map(|(_, name)| Virtualisation { name, is_machine: true })
+}
+
+/// The class that the evidence allows to claim.
+pub(crate) fn class(virtualisation: Option<Virtualisation>, chassis_type: Option<u32>) -> AssetClass {
     match (virtualisation, chassis_type) {
         (Some(what), _) if what.is_machine => AssetClass::Vm,
         (Some(what), Some(code)) if what.name == NONE => {
@@ -152,11 +162,8 @@ fn virtualisation(
     hypervisor: (&Answer, &Answer),
 ) -> Option<Virtualisation> {
     let names = firmware.map(Answer::line);
-    let named = FIRMWARES
-        .into_iter()
-        .find(|(begin, _)| names.into_iter().flatten().any(|name| name.starts_with(begin)));
-    if let Some((_, name)) = named {
-        return Some(Virtualisation { name, is_machine: true });
+    if let Some(named) = named_hypervisor(names) {
+        return Some(named);
     }
     match hypervisor {
         (_, kind) if kind.line() == Some(XEN) => {
@@ -171,7 +178,7 @@ fn virtualisation(
         return Some(Virtualisation { name: OTHER[0], is_machine: true });
     }
     let told = names.into_iter().all(|name| name.is_some_and(|name| !name.trim().is_empty()));
-    told.then_some(Virtualisation { name: NONE, is_machine: false })
+    told.then_some(NO_HYPERVISOR)
 }
 
 /// Whether the processors have the mark of a hypervisor; `None` unless each of them shows its features, as those

@@ -27,7 +27,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     let container = container::ask(&mut round);
     let processes = round.ask(&Question::Processes);
     let mut installed = BTreeMap::new();
-    for path in catalogue.products.iter().flat_map(|p| &p.linux.executables) {
+    for path in catalogue.linux().flat_map(|(_, linux)| linux.executables.iter().chain(&linux.folders)) {
         installed.insert(path.as_str(), round.metadata(path.clone()));
     }
     if let Some(step) = round.pending() {
@@ -41,21 +41,28 @@ pub(crate) fn step(answers: &Answers) -> Step {
         // The agent itself is a process: an empty list is no list.
         return unanswered(Question::Processes, &Answer::Failed);
     }
-    let products: Vec<Product> =
-        catalogue.products.iter().map(|p| product(&mut round, p, processes, &installed)).collect();
+    let products: Vec<Product> = catalogue
+        .linux()
+        .map(|(entry, linux)| product(&mut round, entry, linux, processes, &installed))
+        .filter(|product| !is_certainly_not_there(product))
+        .collect();
     round
         .pending()
         .unwrap_or(Step::Done(Outcome::observed(Control::Edr(Edr { products, products_truncated: false }))))
 }
 
+/// Nothing of it was found anywhere. The catalogue's digest says what was looked for, so it takes no row.
+fn is_certainly_not_there(product: &Product) -> bool {
+    product.installed == Some(false) && product.running == Some(false)
+}
+
 fn product(
     round: &mut Round<'_>,
     entry: &CatalogueProduct,
+    linux: &LinuxProduct,
     processes: &[Process],
     installed: &BTreeMap<&str, &Answer>,
 ) -> Product {
-    let linux = &entry.linux;
-    let installed = is_installed(linux, installed);
     let claimed: Vec<(&Process, &str)> = processes
         .iter()
         .filter_map(|p| p.exe.as_deref().filter(|exe| linux.owns(exe)).map(|exe| (p, exe)))
@@ -67,7 +74,7 @@ fn product(
             // The kernel's own word: the process list drops the mark of a file that was replaced.
             let link = round.link(format!("/proc/{}/exe", process.pid));
             let trusted = trusted_path(round, exe);
-            let unit = unit_active(round, &linux.unit, process.pid);
+            let unit = linux.unit.as_deref().and_then(|unit| unit_active(round, unit, process.pid));
             matches!(link, Answer::Link(target) if target == exe).then_some((trusted, unit))
         })
         .max_by_key(|(trusted, unit)| (*trusted == Some(true), *unit == Some(true), *trusted, *unit));
@@ -76,8 +83,13 @@ fn product(
         None if !claimed.is_empty() || processes.iter().any(|p| might_be(linux, p)) => (None, None, None),
         None => (Some(false), None, Some(false)),
     };
+    let installed = match is_installed(linux, installed) {
+        // A folder alone may be left over; a program that runs from it is not.
+        None if running == Some(true) => Some(true),
+        other => other,
+    };
     let version = match installed {
-        Some(true) => version(round, &linux.package),
+        Some(true) => version(round, linux),
         _ => None,
     };
     Product {
@@ -91,9 +103,11 @@ fn product(
     }
 }
 
-/// An executable of the product lies where it belongs; a folder left behind is not that.
+/// An executable of the product lies where it belongs; a folder left behind is not that, so where only folders
+/// are known, one that is there leaves the question open.
 fn is_installed(linux: &LinuxProduct, installed: &BTreeMap<&str, &Answer>) -> Option<bool> {
-    let mut unknown = false;
+    let mut unknown =
+        linux.folders.iter().any(|path| !matches!(installed.get(path.as_str()), Some(Answer::Absent)));
     for path in &linux.executables {
         match installed.get(path.as_str()) {
             // The vendor's package may make the plain name a link to the file with the build number.
@@ -112,7 +126,7 @@ fn is_installed(linux: &LinuxProduct, installed: &BTreeMap<&str, &Answer>) -> Op
 
 /// Cannot be told apart from the product: it shows its name and hides its path.
 fn might_be(linux: &LinuxProduct, process: &Process) -> bool {
-    process.exe.is_none() && linux.names.contains(&process.name)
+    process.exe.is_none() && linux.shows(&process.name)
 }
 
 /// The file and every folder above it belong to root, and nobody else may write there.
@@ -178,11 +192,30 @@ pub(crate) fn show_package(package: &str) -> [&str; 3] {
     ["--show", "--showformat=${Package}=${db:Status-Status}=${Version}\\n", package]
 }
 
-fn version(round: &mut Round<'_>, package: &str) -> Option<String> {
-    let line = round.ask(&Question::run(Program::DpkgQuery, &show_package(package))).line()?;
-    let mut parts = line.splitn(3, '=');
-    match (parts.next()?, parts.next()?, parts.next()?) {
-        (name, "installed", version) if name == package && !version.is_empty() => Some(version.to_owned()),
-        _ => None,
+/// The arguments that show an RPM package's name and version.
+pub(crate) fn show_rpm(package: &str) -> [&str; 3] {
+    ["-q", "--queryformat=%{NAME}=%{VERSION}-%{RELEASE}\\n", package]
+}
+
+/// The version as the system's package manager knows it; rpm is asked only where there is no dpkg.
+fn version(round: &mut Round<'_>, linux: &LinuxProduct) -> Option<String> {
+    let dpkg = linux
+        .deb
+        .as_deref()
+        .map(|package| (package, round.ask(&Question::run(Program::DpkgQuery, &show_package(package)))));
+    if let Some((package, answer)) = dpkg
+        && *answer != Answer::Absent
+    {
+        let mut parts = answer.line()?.splitn(3, '=');
+        return match (parts.next()?, parts.next()?, parts.next()?) {
+            (name, "installed", version) if name == package && !version.is_empty() => {
+                Some(version.to_owned())
+            }
+            _ => None,
+        };
     }
+    let package = linux.rpm.as_deref()?;
+    let line = round.ask(&Question::run(Program::Rpm, &show_rpm(package))).line()?;
+    let (name, version) = line.split_once('=')?;
+    (name == package && !version.is_empty()).then(|| version.to_owned())
 }

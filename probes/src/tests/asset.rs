@@ -7,10 +7,10 @@ use super::{
     damage::{Damaged, Wild, arbitrary_answer, damaged},
     fleet::{claim, machines},
 };
-use crate::{Answer, Answers, Platform, Question, asset};
+use crate::{Answer, Answers, Question, asset};
 
 /// By hand, by what the machine is; `None` where nothing at all is claimed. Every other machine is a laptop.
-const CLASSES: [(&str, Option<AssetClass>); 17] = [
+const CLASSES: [(&str, Option<AssetClass>); 26] = [
     ("asset-arm", Some(AssetClass::Unspecified)),
     ("asset-chassis-denied", Some(AssetClass::Unspecified)),
     ("asset-desktop", Some(AssetClass::Desktop)),
@@ -22,12 +22,21 @@ const CLASSES: [(&str, Option<AssetClass>); 17] = [
     ("container-systemd", Some(AssetClass::Container)),
     ("debian-12-vm", Some(AssetClass::Vm)),
     ("laptop", Some(AssetClass::Laptop)),
+    ("macos-desktop", Some(AssetClass::Desktop)),
+    ("macos-intel", Some(AssetClass::Laptop)),
+    ("macos-laptop", Some(AssetClass::Laptop)),
+    ("macos-model-number-only", Some(AssetClass::Unspecified)),
+    ("macos-silent", None),
+    ("macos-vm", Some(AssetClass::Vm)),
     ("namespace-chroot", None),
     ("namespace-first-process-denied", None),
     ("namespace-first-process-hidden", None),
     ("namespace-hides-a-volume", None),
     ("server", Some(AssetClass::Server)),
     ("server-vm", Some(AssetClass::Vm)),
+    ("windows-french", Some(AssetClass::Desktop)),
+    ("windows-german", Some(AssetClass::Unspecified)),
+    ("windows-server", Some(AssetClass::Vm)),
 ];
 
 #[test]
@@ -96,12 +105,13 @@ proptest! {
     fn any_answers_end_in_a_claim_or_none(
         made_up in prop::collection::vec(arbitrary_answer(), 1..24),
         every in 1usize..20,
-        which in 0usize..100,
+        which in 0usize..200,
     ) {
         let machines = machines();
         let machine = machines.values().nth(which % machines.len()).unwrap().clone();
+        let platform = machine.platform();
         let host = Wild { machine, made_up, every, asked: std::cell::Cell::new(0) };
-        let claim = asset(Platform::Linux, &host, &mut Answers::new()).unwrap();
+        let claim = asset(platform, &host, &mut Answers::new()).unwrap();
         // A claim of hardware has its whole evidence with it.
         if let Some(claim) = claim
             && matches!(claim.class(), AssetClass::Laptop | AssetClass::Desktop | AssetClass::Server)

@@ -1,6 +1,9 @@
 //! A strict judge of its own, independent of the rules of `evidence`: only what is certain passes.
 
-use proto::{Coverage, DiskEncryption, Edr, OsPatch, ProductKind, ScreenLock, VolumePurpose, facts::Control};
+use proto::{
+    AutomaticUpdates, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HostFirewall, OsPatch,
+    ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose, facts::Control,
+};
 
 use crate::Outcome;
 
@@ -26,6 +29,11 @@ pub(super) fn verdict(outcome: &Outcome) -> Verdict {
             Control::OsPatch(facts) => patch(facts),
             Control::ScreenLock(facts) => lock(facts),
             Control::Edr(facts) => edr(facts),
+            Control::HostFirewall(facts) => firewall(facts),
+            Control::AutomaticUpdates(facts) => updates(facts),
+            Control::TimeSync(facts) => time(facts),
+            Control::SecureBoot(facts) => boot(facts),
+            Control::RemoteAccess(facts) => remote(facts),
         },
         Outcome::NotApplicable(_) => NotApplicable,
         Outcome::Unavailable(..) => Unknown,
@@ -96,4 +104,55 @@ fn edr(facts: &Edr) -> Verdict {
         })
         .collect();
     [Pass, Unknown].into_iter().find(|wanted| each.contains(wanted)).unwrap_or(Fail)
+}
+
+fn wanted(fact: Option<bool>, value: bool) -> Verdict {
+    match fact {
+        Some(found) if found == value => Pass,
+        Some(_) => Fail,
+        None => Unknown,
+    }
+}
+
+fn firewall(facts: &HostFirewall) -> Verdict {
+    let scopes: Vec<FilterScope> = facts.filters.iter().map(proto::FirewallFilter::scope).collect();
+    let complete = scopes == [FilterScope::Ipv4, FilterScope::Ipv6] && !facts.filters_truncated;
+    let filters = all(facts.filters.iter().map(|filter| {
+        let incoming = match filter.incoming() {
+            FilterDefault::Block => Pass,
+            FilterDefault::Allow => Fail,
+            FilterDefault::Unspecified => Unknown,
+        };
+        all([incoming, wanted(filter.enabled, true), wanted(filter.open_interfaces.map(|n| n == 0), true)])
+    }));
+    all([filters, if complete { Pass } else { Unknown }])
+}
+
+fn updates(facts: &AutomaticUpdates) -> Verdict {
+    all([facts.downloads, facts.installs_security, facts.scheduled].map(|fact| wanted(fact, true)))
+}
+
+fn time(facts: &TimeSync) -> Verdict {
+    all([facts.enabled, facts.synchronised].map(|fact| wanted(fact, true)))
+}
+
+fn boot(facts: &SecureBoot) -> Verdict {
+    all([
+        wanted(facts.enabled, true),
+        wanted(facts.setup_mode, false),
+        wanted(facts.shim_disabled, false),
+        wanted(facts.tpm_version.map(|version| version >= 2), true),
+    ])
+}
+
+fn remote(facts: &RemoteAccess) -> Verdict {
+    if facts.ssh_server == Some(false) {
+        return Pass;
+    }
+    let root = match facts.root_login() {
+        RootLogin::No | RootLogin::KeysOnly | RootLogin::CommandsOnly => Pass,
+        RootLogin::Yes => Fail,
+        RootLogin::Unspecified => Unknown,
+    };
+    all([root, wanted(facts.password_login, false), wanted(facts.keyboard_interactive, false)])
 }

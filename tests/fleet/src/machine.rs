@@ -98,7 +98,7 @@ pub const KINDS: [Kind; 15] = [
     personal("disk-zram-swap", "laptop", 3),
     personal("disk-home-only", "laptop", 1),
     personal("lock-kde", "laptop", 2),
-    personal("patch-fedora", "laptop", 2),
+    personal("patch-unsupported", "laptop", 2),
     personal("asset-desktop", "desktop", 6),
     unattended("server", "server", 9),
     unattended("server-vm", "vm", 14),
@@ -119,8 +119,8 @@ recordings! {
     "disk-luks1-root-swapfile" "disk-plain-swap" "disk-second-plain" "disk-sysfs-denied" "disk-zram-swap" "edr-defender"
     "edr-no-processes" "edr-sentinelone" "edr-started-by-hand" "edr-unit-failed" "laptop" "lock-after-an-hour"
     "lock-disabled" "lock-idle-never" "lock-kde" "lock-late-delay" "lock-login-screen" "lock-no-bus" "lock-two-users"
-    "patch-broken-packages" "patch-fedora" "patch-other-pending" "patch-security-held" "patch-stale-lists"
-    "patch-times-out" "server" "server-vm" "ubuntu"
+    "patch-broken-packages" "patch-other-pending" "patch-security-held" "patch-stale-lists"
+    "patch-times-out" "patch-unsupported" "server" "server-vm" "ubuntu"
 }
 
 /// Why the recordings give no machines: they are part of the source tree, so only a change of them can cause it.

@@ -27,6 +27,11 @@ ENUMS = {
     ),
     "LockScope": _names("", "UNSPECIFIED", "SESSION", "SYSTEM_DEFAULT"),
     "ProductKind": _names("", "UNSPECIFIED", "EDR", "AV", "TELEMETRY", "PLATFORM"),
+    "FilterScope": _names("", "UNSPECIFIED", "IPV4", "IPV6", "DOMAIN", "PRIVATE", "PUBLIC", "APPLICATION"),
+    "FilterDefault": _names("", "UNSPECIFIED", "BLOCK", "ALLOW"),
+    "Firmware": _names("", "UNSPECIFIED", "UEFI", "BIOS", "APPLE"),
+    "BootSecurity": _names("", "UNSPECIFIED", "FULL", "REDUCED", "PERMISSIVE"),
+    "RootLogin": _names("", "UNSPECIFIED", "NO", "COMMANDS_ONLY", "KEYS_ONLY", "YES"),
 }
 
 MESSAGES = {
@@ -89,6 +94,11 @@ MESSAGES = {
         (2, "os_patch", "OsPatch", "oneof control"),
         (3, "screen_lock", "ScreenLock", "oneof control"),
         (4, "edr", "Edr", "oneof control"),
+        (5, "host_firewall", "HostFirewall", "oneof control"),
+        (6, "automatic_updates", "AutomaticUpdates", "oneof control"),
+        (7, "time_sync", "TimeSync", "oneof control"),
+        (8, "secure_boot", "SecureBoot", "oneof control"),
+        (9, "remote_access", "RemoteAccess", "oneof control"),
     ],
     "NotApplicable": [(1, "headless", "Headless", "oneof proof")],
     "Headless": [
@@ -151,12 +161,55 @@ MESSAGES = {
         (6, "trusted_path", "bool", "optional"),
         (7, "unit_active", "bool", "optional"),
     ],
+    "HostFirewall": [
+        (1, "filters", "FirewallFilter", "repeated"),
+        (2, "filters_truncated", "bool", "plain"),
+    ],
+    "FirewallFilter": [
+        (1, "scope", "FilterScope", "plain"),
+        (2, "enabled", "bool", "optional"),
+        (3, "incoming", "FilterDefault", "plain"),
+        (4, "open_interfaces", "u32", "optional"),
+    ],
+    "AutomaticUpdates": [
+        (1, "mechanism", "text", "plain"),
+        (2, "downloads", "bool", "optional"),
+        (3, "installs_security", "bool", "optional"),
+        (4, "scheduled", "bool", "optional"),
+    ],
+    "TimeSync": [
+        (1, "service", "text", "plain"),
+        (2, "enabled", "bool", "optional"),
+        (3, "synchronised", "bool", "optional"),
+        (4, "synchronised_minutes", "u64", "optional"),
+    ],
+    "SecureBoot": [
+        (1, "firmware", "Firmware", "plain"),
+        (2, "enabled", "bool", "optional"),
+        (3, "setup_mode", "bool", "optional"),
+        (4, "shim_disabled", "bool", "optional"),
+        (5, "level", "BootSecurity", "plain"),
+        (6, "tpm_version", "u32", "optional"),
+    ],
+    "RemoteAccess": [
+        (1, "ssh_server", "bool", "optional"),
+        (2, "root_login", "RootLogin", "plain"),
+        (3, "password_login", "bool", "optional"),
+        (4, "keyboard_interactive", "bool", "optional"),
+        (5, "remote_desktop", "bool", "optional"),
+        (6, "network_authentication", "bool", "optional"),
+    ],
 }
 
 # Control -> (member of Facts, its message); docs/FORMAT.md section 9.
 CONTROLS = {
+    "automatic-updates": ("automatic_updates", "AutomaticUpdates"),
     "disk-encryption": ("disk_encryption", "DiskEncryption"),
     "edr": ("edr", "Edr"),
+    "host-firewall": ("host_firewall", "HostFirewall"),
     "os-patch": ("os_patch", "OsPatch"),
+    "remote-access": ("remote_access", "RemoteAccess"),
     "screen-lock": ("screen_lock", "ScreenLock"),
+    "secure-boot": ("secure_boot", "SecureBoot"),
+    "time-sync": ("time_sync", "TimeSync"),
 }

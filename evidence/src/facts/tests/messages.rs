@@ -72,6 +72,12 @@ fn user() -> impl Strategy<Value = proto::LockSetting> {
     )
 }
 
+fn filter() -> impl Strategy<Value = proto::FirewallFilter> {
+    (0..7, flag(), 0..3, small()).prop_map(|(scope, enabled, incoming, open_interfaces)| {
+        proto::FirewallFilter { scope, enabled, incoming, open_interfaces }
+    })
+}
+
 fn cut() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
@@ -87,6 +93,52 @@ pub(crate) fn any_facts(control: &str) -> BoxedStrategy<proto::Facts> {
         "edr" => (prop::collection::vec(product(), 0..4), cut())
             .prop_map(|(products, products_truncated)| {
                 Control::Edr(proto::Edr { products, products_truncated })
+            })
+            .boxed(),
+        "automatic-updates" => (text(), flag(), flag(), flag())
+            .prop_map(|(mechanism, downloads, installs_security, scheduled)| {
+                Control::AutomaticUpdates(proto::AutomaticUpdates {
+                    mechanism,
+                    downloads,
+                    installs_security,
+                    scheduled,
+                })
+            })
+            .boxed(),
+        "host-firewall" => (prop::collection::vec(filter(), 0..4), cut())
+            .prop_map(|(filters, filters_truncated)| {
+                Control::HostFirewall(proto::HostFirewall { filters, filters_truncated })
+            })
+            .boxed(),
+        "remote-access" => (flag(), 0..5, flag(), flag(), flag(), flag())
+            .prop_map(
+                |(ssh_server, root_login, password_login, keyboard_interactive, remote_desktop, nla)| {
+                    Control::RemoteAccess(proto::RemoteAccess {
+                        ssh_server,
+                        root_login,
+                        password_login,
+                        keyboard_interactive,
+                        remote_desktop,
+                        network_authentication: nla,
+                    })
+                },
+            )
+            .boxed(),
+        "secure-boot" => (0..4, flag(), flag(), flag(), 0..4, small())
+            .prop_map(|(firmware, enabled, setup_mode, shim_disabled, level, tpm_version)| {
+                Control::SecureBoot(proto::SecureBoot {
+                    firmware,
+                    enabled,
+                    setup_mode,
+                    shim_disabled,
+                    level,
+                    tpm_version,
+                })
+            })
+            .boxed(),
+        "time-sync" => (text(), flag(), flag(), minute())
+            .prop_map(|(service, enabled, synchronised, synchronised_minutes)| {
+                Control::TimeSync(proto::TimeSync { service, enabled, synchronised, synchronised_minutes })
             })
             .boxed(),
         "screen-lock" => (prop::collection::vec(user(), 0..4), cut())
@@ -136,6 +188,47 @@ pub(crate) fn lose(facts: &mut proto::Facts, loss: Index) {
                 _ => volume.layers.iter_mut().for_each(|layer| *layer = 0),
             }
         }
+        Some(Control::AutomaticUpdates(updates)) => match loss.index(4) {
+            0 => updates.mechanism.clear(),
+            1 => updates.downloads = None,
+            2 => updates.installs_security = None,
+            _ => updates.scheduled = None,
+        },
+        Some(Control::HostFirewall(firewall)) => {
+            if drop_row(&mut firewall.filters, &mut firewall.filters_truncated, loss) {
+                return;
+            }
+            let row = loss.index(firewall.filters.len());
+            let filter = &mut firewall.filters[row];
+            match loss.index(4) {
+                0 => filter.scope = 0,
+                1 => filter.enabled = None,
+                2 => filter.incoming = 0,
+                _ => filter.open_interfaces = None,
+            }
+        }
+        Some(Control::RemoteAccess(remote)) => match loss.index(6) {
+            0 => remote.ssh_server = None,
+            1 => remote.root_login = 0,
+            2 => remote.password_login = None,
+            3 => remote.keyboard_interactive = None,
+            4 => remote.remote_desktop = None,
+            _ => remote.network_authentication = None,
+        },
+        Some(Control::SecureBoot(boot)) => match loss.index(6) {
+            0 => boot.firmware = 0,
+            1 => boot.enabled = None,
+            2 => boot.setup_mode = None,
+            3 => boot.shim_disabled = None,
+            4 => boot.level = 0,
+            _ => boot.tpm_version = None,
+        },
+        Some(Control::TimeSync(time)) => match loss.index(4) {
+            0 => time.service.clear(),
+            1 => time.enabled = None,
+            2 => time.synchronised = None,
+            _ => time.synchronised_minutes = None,
+        },
         Some(Control::Edr(edr)) => {
             if drop_row(&mut edr.products, &mut edr.products_truncated, loss) {
                 return;

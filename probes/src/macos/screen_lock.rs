@@ -1,0 +1,153 @@
+//! `screen-lock` on macOS: when the display goes dark for the user at the machine, and when it then asks for a password.
+//!
+//! Only the user who has the screen is looked at. `askForPassword` of the user's own preferences has meant nothing
+//! since macOS 10.13, so `sysadminctl` is asked, as that user; it prints to standard error.
+
+use proto::{LockScope, LockSetting, Reason, ScreenLock, facts::Control};
+
+use crate::{
+    answers::{Answers, Round, unanswered, unparsed},
+    drive::{Outcome, Step},
+    macos::{
+        managed,
+        plists::{self, Value},
+        power,
+    },
+    programs::Program,
+    question::{Answer, Question},
+};
+
+/// Belongs to the user who has the screen, or to root when nobody has it.
+pub(crate) const CONSOLE: &str = "/dev/console";
+/// The desktop of macOS, in the place where others have names.
+pub(crate) const DESKTOP: &str = "Aqua";
+/// Whether and when a password is asked for.
+pub(crate) const LOCK: [&str; 2] = ["-screenLock", "status"];
+/// When the screen saver starts.
+pub(crate) const SAVER: [&str; 4] = ["-currentHost", "export", SAVER_DOMAIN, "-"];
+/// The user's name.
+pub(crate) const NAME: [&str; 1] = ["-un"];
+/// The screen saver's preferences.
+pub(crate) const SAVER_DOMAIN: &str = "com.apple.screensaver";
+
+/// The step of the probe on macOS.
+pub(crate) fn step(answers: &Answers) -> Step {
+    let mut round = Round::new(answers);
+    let console = round.metadata(CONSOLE);
+    let pmset = Question::run(Program::Pmset, &power::CUSTOM);
+    let dark = round.ask(&pmset);
+    if let Some(step) = round.pending() {
+        return step;
+    }
+    let uid = match console {
+        Answer::Metadata(metadata) if metadata.path == CONSOLE => metadata.uid,
+        other => return unanswered(Question::Metadata(CONSOLE.to_owned()), other),
+    };
+    // Without a session nobody's setting is in force, and a guess would be one.
+    if uid == 0 {
+        return Step::Done(Outcome::unavailable(Reason::NoSession));
+    }
+    let as_user = |program: Program, args: &[&str]| Question::RunAs {
+        uid,
+        desktop: DESKTOP.to_owned(),
+        program,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+    };
+    let asked = [
+        as_user(Program::Sysadminctl, &LOCK),
+        as_user(Program::Defaults, &SAVER),
+        as_user(Program::Id, &NAME),
+    ];
+    let [lock, saver, name] = asked.each_ref().map(|question| round.ask(question));
+    if let Some(step) = round.pending() {
+        return step;
+    }
+    let [lock_question, saver_question, name_question] = asked;
+    let Some(name) = name.line().filter(|name| is_name(name)) else { return unanswered(name_question, name) };
+    let managed = managed::ask(&mut round, SAVER_DOMAIN, Some(name));
+    if let Some(step) = round.pending() {
+        return step;
+    }
+    let Some((enabled, delay_seconds)) = password(lock) else { return unanswered(lock_question, lock) };
+    let Some(own) = plists::dict(saver) else { return unanswered(saver_question, saver) };
+    let Some(dark) = power::display_sleep(dark) else { return unanswered(pmset, dark) };
+    // The folder is not named: it may be called as the user is.
+    let Some(forced) = managed.dicts() else {
+        return Step::Done(Outcome::unavailable(Reason::UnparsedOutput));
+    };
+    let mut starts = Vec::new();
+    for value in forced.iter().filter_map(|dict| dict.get("idleTime")) {
+        starts.push(value.number());
+    }
+    // What is forced wins over what the user chose; of several, the latest is believed.
+    let starts = match (starts.is_empty(), own.get("idleTime")) {
+        (false, _) => starts.into_iter().collect::<Option<Vec<u32>>>().map(worst),
+        (true, Some(value)) => value.number().map(Some),
+        (true, None) => Some(None),
+    };
+    let Some(starts) = starts else { return unparsed(saver_question) };
+    let idle_seconds = worst(dark.into_iter().map(|dark| earlier(dark, starts)).collect());
+    let is_forced = |name: &str| forced.first().is_some_and(|dict| dict.contains_key(name));
+    let forced_password =
+        forced.iter().any(|dict| dict.get("askForPassword").and_then(Value::flag) == Some(true));
+    Step::Done(Outcome::observed(Control::ScreenLock(ScreenLock {
+        users: vec![LockSetting {
+            desktop: DESKTOP.to_owned(),
+            scope: LockScope::Session.into(),
+            enabled: Some(enabled),
+            idle_seconds,
+            delay_seconds,
+            enforced: Some(forced_password && is_forced("askForPasswordDelay") && is_forced("idleTime")),
+        }],
+        users_truncated: false,
+    })))
+}
+
+/// A user's name that names no other place as part of a path.
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain) && !name.starts_with('.')
+}
+
+/// The earlier of two moments of which 0 and none mean never; 0 when neither comes.
+fn earlier(dark: u32, starts: Option<u32>) -> u32 {
+    [dark, starts.unwrap_or(0)].into_iter().filter(|seconds| *seconds > 0).min().unwrap_or(0)
+}
+
+/// The latest of several moments, of which 0 is never.
+fn worst(moments: Vec<u32>) -> Option<u32> {
+    if moments.contains(&0) { Some(0) } else { moments.into_iter().max() }
+}
+
+/// Whether a password is asked for, and how many seconds after the display went dark.
+fn password(answer: &Answer) -> Option<(bool, Option<u32>)> {
+    let Answer::Output { status: 0, stdout, stderr } = answer else { return None };
+    if !stdout.is_empty() {
+        return None;
+    }
+    let line = std::str::from_utf8(stderr).ok()?.strip_suffix('\n')?;
+    let (stamp, words) = line.split_once("] screenLock ")?;
+    if line.contains('\n') || !stamp.contains(" sysadminctl[") {
+        return None;
+    }
+    match words {
+        "is off" => return Some((false, None)),
+        "delay is immediate" => return Some((true, Some(0))),
+        _ => {}
+    }
+    let number = words.strip_prefix("delay is ")?.strip_suffix(" seconds")?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    match whole.strip_prefix('-') {
+        // -1: no password is ever asked for.
+        Some("1") => Some((false, None)),
+        Some(_) => None,
+        None if whole.bytes().all(|digit| digit.is_ascii_digit()) => {
+            let seconds: u32 = whole.parse().ok()?;
+            Some((true, Some(seconds.checked_add(u32::from(fraction.bytes().any(|digit| digit != b'0')))?)))
+        }
+        None => None,
+    }
+}
