@@ -49,7 +49,8 @@ fn look() -> Look {
             asset: None,
             answers_digest: Digest::of(b"answers"),
             catalogue_digest: Digest::of(b"catalogue"),
-        })
+        }
+        .into())
     })
 }
 
@@ -252,6 +253,84 @@ async fn run_attests_at_the_start_and_stops_when_told() {
     tokio::join!(agent.run(360), stop);
     assert_eq!(world.stages().len(), 1);
     assert!(world.collector.streams.load(Ordering::SeqCst) >= 2);
+}
+
+/// A machine of one file, whose content is the fact.
+struct OneFile(std::path::PathBuf);
+
+impl probes::Host for OneFile {
+    fn answer(&self, _: &probes::Question) -> Result<probes::Answer, probes::NoAnswer> {
+        Ok(std::fs::read(&self.0).map_or(probes::Answer::Absent, probes::Answer::Bytes))
+    }
+}
+
+/// The triggers of all statements, in order.
+fn triggers(world: &World) -> Vec<proto::Trigger> {
+    let identity = Identity::read(&world.state()).unwrap();
+    let folder = Folder::new(world.state().spool(), OPEN_MODE);
+    let mut envelopes: BTreeMap<u64, Vec<u8>> =
+        world.history().into_iter().map(|(sequence, sent)| (sequence, sent.envelope)).collect();
+    let kept = Spool::inspect(&folder, &identity.owner).unwrap().kept;
+    envelopes.extend(kept.into_iter().map(|(sequence, kept)| (sequence, kept.envelope)));
+    let trigger = |bytes: Vec<u8>| {
+        let statement = Envelope::parse(&bytes).unwrap().claimed().unwrap();
+        statement.attestation().unwrap().fields.trigger()
+    };
+    envelopes.into_values().map(trigger).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_file_becomes_a_drift_statement_and_a_touched_one_does_not() {
+    use probes::Host as _;
+    let world = World::enrolled().await;
+    let path = world.folder.path().join("fact");
+    std::fs::write(&path, "io\n").unwrap();
+    let host = Arc::new(OneFile(path.clone()));
+    let seen: Look = Arc::new({
+        let host = Arc::clone(&host);
+        move || {
+            let mut seen = look()()?;
+            let question = probes::Question::Read(host.0.display().to_string());
+            let answer = host.answer(&question).map_err(|error| error.to_string())?;
+            seen.observed.catalogue_digest = Digest::of(&answer.raw());
+            let mut answers = probes::Answers::new();
+            answers.insert(question, answer);
+            seen.files = crate::watch::files::Files::of(&answers);
+            Ok(seen)
+        }
+    });
+    let cancel = CancellationToken::new();
+    let device = Device::open(&world.state(), Limits::default()).unwrap();
+    let agent = Agent::new(device, seen, Arc::new(SystemClock), cancel.clone()).with_host(host);
+    let running = tokio::spawn(async move { agent.run(360).await });
+    let stated = async |count: usize| {
+        let wait = async {
+            while world.stages().iter().filter(|(_, stage)| *stage == "proved").count() < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONG, wait).await.unwrap();
+        triggers(&world)
+    };
+    assert_eq!(stated(1).await, [proto::Trigger::Schedule]);
+    // The same content again, and a neighbour: events that change no fact.
+    std::fs::write(&path, "io\n").unwrap();
+    std::fs::write(world.folder.path().join("neighbour"), "new").unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(triggers(&world).len(), 1);
+    let begun = std::time::Instant::now();
+    std::fs::write(&path, "other\n").unwrap();
+    assert_eq!(stated(2).await, [proto::Trigger::Schedule, proto::Trigger::Drift]);
+    println!("a changed file was stated, stored and proved after {} ms", begun.elapsed().as_millis());
+    // Flapping: what is over the bound is not said.
+    for number in 0..2 * crate::budget::DRIFTS_BURST {
+        std::fs::write(&path, format!("{number}\n")).unwrap();
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+    }
+    let said = triggers(&world).len();
+    assert!(said <= 1 + usize::try_from(crate::budget::DRIFTS_BURST).unwrap(), "{said}");
+    cancel.cancel();
+    tokio::time::timeout(LONG, running).await.unwrap().unwrap();
 }
 
 #[test]

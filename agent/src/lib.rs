@@ -6,6 +6,7 @@
 pub mod anchor;
 pub mod attest;
 pub mod backoff;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod state;
 pub mod status;
 pub mod succession;
 pub mod upload;
+pub mod watch;
 
 #[cfg(test)]
 mod exchange_tests;

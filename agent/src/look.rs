@@ -1,4 +1,4 @@
-//! The look of the live machine, as a statement takes it.
+//! The look of the live machine, as a statement takes it, and the files that stand behind it.
 
 use std::sync::Arc;
 
@@ -6,6 +6,23 @@ use evidence::ids::Digest;
 
 use crate::attest::Observed;
 use crate::run::Look;
+use crate::watch::files::Files;
+
+/// What one look gave.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What may be signed.
+    pub observed: Observed,
+    /// What stands behind it and can be watched.
+    pub files: Files,
+}
+
+impl From<Observed> for Seen {
+    /// A look with nothing to watch.
+    fn from(observed: Observed) -> Self {
+        Self { observed, files: Files::default() }
+    }
+}
 
 /// The look of the live machine, through the probes.
 pub fn live_look() -> Look {
@@ -13,11 +30,14 @@ pub fn live_look() -> Look {
         let host = crate::host::LiveHost;
         let look =
             crate::observe::observe(probes::Platform::current(), &host).map_err(|error| error.to_string())?;
-        Ok(Observed {
-            observations: look.observations,
-            asset: look.asset,
-            answers_digest: Digest(look.answers_digest),
-            catalogue_digest: Digest(probes::catalogue_digest()),
+        Ok(Seen {
+            files: Files::of(&look.answers),
+            observed: Observed {
+                observations: look.observations,
+                asset: look.asset,
+                answers_digest: Digest(look.answers_digest),
+                catalogue_digest: Digest(probes::catalogue_digest()),
+            },
         })
     })
 }

@@ -3,27 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence::time::{Clock, Timestamp};
+use evidence::time::Clock;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::attest::{Moment, Observed};
-use crate::clock::Boot;
+use crate::budget::Budget;
+use crate::clock::{Boot, Clocks, slept};
 use crate::device::{Attested, Device, DeviceError};
-use crate::schedule::{SLEPT_MS_MIN, Schedule};
+use crate::host::LiveHost;
+use crate::look::Seen;
+use crate::schedule::Schedule;
 use crate::upload::{Ended, Goal, UploadError, Uploader};
+use crate::watch::{Watch, network};
 
-/// Between two glances at the clock.
-const TICK: Duration = Duration::from_secs(30);
+/// Between two glances at the clocks and the network; an idle agent wakes no more often.
+const TICK: Duration = Duration::from_mins(1);
 /// How long a stop waits for the statement that is being made.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
 /// After a look that could not be signed or spooled, the next one waits this long.
 const FAILED_WAIT: Duration = Duration::from_mins(15);
 
 /// Looks at the machine once. Takes seconds; called where blocking is allowed.
-pub type Look = Arc<dyn Fn() -> Result<Observed, String> + Send + Sync>;
+pub type Look = Arc<dyn Fn() -> Result<Seen, String> + Send + Sync>;
 
 /// Why an attestation was not made.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,8 @@ pub enum RunError {
 pub struct Agent {
     device: Arc<Mutex<Device>>,
     look: Look,
+    /// Answers again what the look asked of files.
+    host: Arc<dyn probes::Host + Send + Sync>,
     clock: Arc<dyn Clock>,
     spooled: Arc<Notify>,
     cancel: CancellationToken,
@@ -64,7 +70,13 @@ impl Agent {
     /// An agent over an open device.
     pub fn new(device: Device, look: Look, clock: Arc<dyn Clock>, cancel: CancellationToken) -> Self {
         let spooled = Arc::new(Notify::new());
-        Self { device: Arc::new(Mutex::new(device)), look, clock, spooled, cancel }
+        Self { device: Arc::new(Mutex::new(device)), look, host: Arc::new(LiveHost), clock, spooled, cancel }
+    }
+
+    /// The same, over another machine than the live one.
+    #[cfg(test)]
+    pub(crate) fn with_host(self, host: Arc<dyn probes::Host + Send + Sync>) -> Self {
+        Self { host, ..self }
     }
 
     /// The device, for reading after `run` or `once`.
@@ -81,7 +93,7 @@ impl Agent {
         }
     }
 
-    async fn observe(&self) -> Result<Observed, RunError> {
+    async fn observe(&self) -> Result<Seen, RunError> {
         let look = Arc::clone(&self.look);
         spawn_blocking(move || look())
             .await
@@ -123,49 +135,79 @@ impl Agent {
             let device = self.device.lock().await;
             Schedule::new(interval_minutes, &device.identity.owner.instance)
         };
+        let mut watch = Watch::new(Arc::clone(&self.host));
+        let start = Instant::now();
+        let (mut looks, mut drifts) = (Budget::of_looks(start), Budget::of_drifts(start));
         // The start of the program is the boot, an update or a restart: look, and speak only if there is news.
-        let mut look_now = true;
-        let mut failed_until: Option<Instant> = None;
-        let (mut wall, mut steady) = (self.clock.now(), Instant::now());
+        let mut wanted = true;
+        // After a failure nothing is looked at until then; and nothing unscheduled while a change may not be said yet.
+        let (mut failed_until, mut held_until) = (start, start);
+        let mut clocks = Clocks::now(&*self.clock);
+        let mut place = network::place();
         while !self.cancel.is_cancelled() {
-            let (now, last) = (self.clock.now(), self.device.lock().await.last_attested());
-            look_now |= slept(wall, now, steady.elapsed());
-            (wall, steady) = (now, Instant::now());
-            let rested = failed_until.is_none_or(|until| until <= Instant::now());
-            if rested && (look_now || schedule.due(now, last, false).is_some()) {
-                look_now = false;
-                failed_until = None;
+            let (now, here) = (Instant::now(), network::place());
+            let before = std::mem::replace(&mut clocks, Clocks::now(&*self.clock));
+            wanted |= slept(&before, &clocks) || here != place;
+            place = here;
+            let last = self.device.lock().await.last_attested();
+            let due = schedule.due(self.clock.now(), last, false).is_some();
+            if now >= failed_until && (due || (wanted && now >= held_until && looks.take(now))) {
                 tokio::select! {
                     () = self.cancel.cancelled() => return,
-                    done = self.look_and_attest(&schedule) => if let Err(error) = done {
-                        tracing::error!(error = %crate::Causes(&error), "No attestation was made.");
-                        failed_until = Some(Instant::now() + FAILED_WAIT);
+                    done = self.look_and_attest(&schedule, &mut watch, &mut drifts) => match done {
+                        Ok(said) => {
+                            // What may not be said yet is looked at again when it may, and is said if it is still so.
+                            wanted = !said;
+                            held_until = if said { now } else { drifts.free_at(Instant::now()) };
+                        }
+                        Err(error) => {
+                            tracing::error!(error = %crate::Causes(&error), "No attestation was made.");
+                            failed_until = Instant::now() + FAILED_WAIT;
+                        }
                     }
                 }
             }
+            let now = Instant::now();
+            let waits =
+                if wanted { looks.free_at(now).max(held_until).max(failed_until) } else { now + TICK };
             tokio::select! {
                 () = self.cancel.cancelled() => return,
-                () = sleep(TICK) => {}
+                () = sleep_until(waits.min(now + TICK)) => {}
+                () = watch.changed(), if !wanted => {
+                    tracing::info!("A file behind the facts changed: looking.");
+                    wanted = true;
+                }
             }
         }
     }
 
-    async fn look_and_attest(&self, schedule: &Schedule) -> Result<(), RunError> {
-        let observed = self.observe().await?;
+    /// Looks, and attests what is due or new. Whether all is said: not when facts changed too often.
+    async fn look_and_attest(
+        &self,
+        schedule: &Schedule,
+        watch: &mut Watch,
+        drifts: &mut Budget,
+    ) -> Result<bool, RunError> {
+        let Seen { observed, files } = self.observe().await?;
+        watch.follow(files);
         let (last, changed) = {
             let device = self.device.lock().await;
             (device.last_attested(), device.differs(&observed))
         };
-        if let Some(trigger) = schedule.due(self.clock.now(), last, changed) {
-            self.attest(trigger, observed).await?;
+        match schedule.due(self.clock.now(), last, changed) {
+            None => Ok(true),
+            Some(proto::Trigger::Drift) if !drifts.take(Instant::now()) => {
+                tracing::warn!("Facts change too often: this change is not said yet.");
+                Ok(false)
+            }
+            Some(trigger) => self.attest(trigger, observed).await.map(|_| true),
         }
-        Ok(())
     }
 
     /// Looks, signs and sends once. Returns when the statement is stored or proved as `proved` says, when the
     /// collector refused, or when `wait` is over; the statement is safe in the spool in any case.
     pub async fn once(&self, proved: bool, wait: Duration) -> Result<Once, RunError> {
-        let observed = self.observe().await?;
+        let observed = self.observe().await?.observed;
         let attested = self.attest(proto::Trigger::Manual, observed).await?;
         let sequence = match attested {
             Attested::Spooled(sequence) => Some(sequence),
@@ -186,27 +228,5 @@ impl Agent {
             }
         };
         Ok(Once { sequence, ended })
-    }
-}
-
-/// Whether the machine slept: the wall clock went on much more than the steady one.
-fn slept(before: Timestamp, now: Timestamp, steady: Duration) -> bool {
-    let wall = now.ms().saturating_sub(before.ms());
-    wall.saturating_sub(u64::try_from(steady.as_millis()).unwrap_or(u64::MAX)) >= SLEPT_MS_MIN
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slept;
-    use evidence::time::Timestamp;
-    use std::time::Duration;
-
-    #[test]
-    fn sleep_is_wall_time_without_steady_time() {
-        let at = |minutes: u64| Timestamp(minutes * 60_000);
-        assert!(!slept(at(10), at(11), Duration::from_mins(1)));
-        assert!(slept(at(10), at(70), Duration::from_secs(30)));
-        assert!(!slept(at(10), at(5), Duration::from_secs(30)), "set back");
-        assert!(!slept(at(10), at(20), Duration::from_mins(10)), "a slow look");
     }
 }

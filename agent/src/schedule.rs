@@ -7,11 +7,9 @@ use evidence::time::{MINUTE_MS, Timestamp};
 pub const INTERVAL_MINUTES_MIN: u64 = 5;
 /// Longest interval in minutes: one day, so that no day is without evidence.
 pub const INTERVAL_MINUTES_MAX: u64 = 24 * 60;
-/// Between two attestations because facts changed, in minutes: facts that flicker must not fill the log.
-pub const DRIFT_MINUTES_MIN: u64 = 60;
 /// From the reserve of a full spool one attestation is made in so many minutes.
 pub const RESERVE_MINUTES: u64 = 24 * 60;
-/// The wall clock moving so many milliseconds more than the monotonic one means that the machine slept.
+/// The clock that goes on in suspend moving so many milliseconds more than the one that stops means that the machine slept.
 pub const SLEPT_MS_MIN: u64 = 2 * MINUTE_MS;
 
 /// The times of one device.
@@ -45,15 +43,14 @@ impl Schedule {
     }
 
     /// Why a statement should be made now, if one should: the time has come since `last`, or a look found other
-    /// facts than the last statement said. A last statement from the future (the clock was set back) does not
+    /// facts than the last statement said (how often that may be said is `budget`'s matter). A last statement from the future (the clock was set back) does not
     /// silence the device.
     pub fn due(&self, now: Timestamp, last: Option<Timestamp>, changed: bool) -> Option<proto::Trigger> {
         let Some(last) = last.filter(|last| *last <= now) else { return Some(proto::Trigger::Schedule) };
         if now >= self.next_after(last) {
             return Some(proto::Trigger::Schedule);
         }
-        let settled = now.minutes().saturating_sub(last.minutes()) >= DRIFT_MINUTES_MIN;
-        (changed && settled).then_some(proto::Trigger::Drift)
+        changed.then_some(proto::Trigger::Drift)
     }
 }
 
@@ -75,7 +72,7 @@ mod tests {
         assert_eq!(schedule.due(at(5), Some(last), false), None);
         assert_eq!(schedule.due(at(6), Some(last), false), Some(proto::Trigger::Schedule));
         assert_eq!(schedule.due(at(2), Some(last), true), Some(proto::Trigger::Drift));
-        assert_eq!(schedule.due(at(0), Some(last), true), None, "flickering facts");
+        assert_eq!(schedule.due(at(0), Some(last), true), Some(proto::Trigger::Drift), "at once");
         assert_eq!(schedule.due(at(0), Some(at(30)), false), Some(proto::Trigger::Schedule), "set back");
     }
 

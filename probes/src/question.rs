@@ -81,6 +81,14 @@ impl Question {
         Self::Run { program, args: args.iter().map(|a| (*a).to_owned()).collect() }
     }
 
+    /// The path that is asked about; `None` where a program or the processes are asked.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Read(path) | Self::List(path) | Self::Link(path) | Self::Metadata(path) => Some(path),
+            _ => None,
+        }
+    }
+
     /// The reason to give when this was answered with something that cannot be used.
     pub fn reason(&self, answer: &Answer) -> Reason {
         match answer {
