@@ -28,11 +28,13 @@ pub struct Observed {
 
 impl Observed {
     /// A digest of the facts alone: equal when a second look saw the same. Raw answers change at every look (sizes,
-    /// times) and do not count.
+    /// times) and do not count, nor does when a package manager said the same.
     pub fn facts_digest(&self) -> Digest {
         use prost::Message as _;
+        let without_age =
+            |seen: &proto::Observation| proto::Observation { kept_minutes: None, ..seen.clone() };
         let facts = proto::Attestation {
-            observations: self.observations.clone(),
+            observations: self.observations.iter().map(without_age).collect(),
             asset: self.asset.clone(),
             catalogue_digest: self.catalogue_digest.as_bytes().to_vec(),
             ..proto::Attestation::default()

@@ -12,16 +12,18 @@ use evidence::json::{self, Value};
 use evidence::time::Clock as _;
 use rpc::connect::Address;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use zeroize::Zeroizing;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::device::Device;
 use crate::enrol::{Wanted, enrol};
+use crate::host::{LiveHost, at_rest::AtRest};
 use crate::identity::Identity;
 use crate::look::live_look;
 use crate::observe_cli::{ProbeArgs, QuestionsArgs, RecordArgs, ReplayArgs};
-use crate::run::Agent;
+use crate::run::{Agent, Look};
 use crate::state::{STATE_DIRECTORY, StateDirectory};
 use crate::status::Status;
 use crate::succession::{Moved, follow};
@@ -161,11 +163,11 @@ impl Cli {
         match &self.command {
             Command::Enroll(args) => args.run(&state, out),
             Command::Run(args) => {
-                log_to_stderr(args.json, "info");
+                log_to_stderr(args.json, LevelFilter::INFO);
                 self.daemon(&state)
             }
             Command::Once(args) => {
-                log_to_stderr(false, "error");
+                log_to_stderr(false, LevelFilter::ERROR);
                 self.once(&state, args, out)
             }
             Command::Status(args) => args.run(&state, out),
@@ -183,15 +185,20 @@ impl Cli {
         Ok(Config::read(path, self.config.is_some())?)
     }
 
-    fn agent(&self, state: &StateDirectory, cancel: &CancellationToken) -> anyhow::Result<(Agent, Config)> {
+    fn agent(
+        &self,
+        state: &StateDirectory,
+        look: Look,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<(Agent, Config)> {
         let config = self.config(state)?;
         let device = Device::open(state, config.limits)?;
-        Ok((Agent::new(device, live_look(), Arc::new(SystemClock), cancel.clone()), config))
+        Ok((Agent::new(device, look, Arc::new(SystemClock), cancel.clone()), config))
     }
 
     fn daemon(&self, state: &StateDirectory) -> anyhow::Result<u8> {
         let cancel = CancellationToken::new();
-        let (agent, config) = self.agent(state, &cancel)?;
+        let (agent, config) = self.agent(state, live_look(state, AtRest), &cancel)?;
         runtime()?.block_on(async {
             let stop = stop_signal()?;
             tokio::spawn(async move {
@@ -206,7 +213,7 @@ impl Cli {
     }
 
     fn once(&self, state: &StateDirectory, args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
-        let (agent, _) = self.agent(state, &CancellationToken::new())?;
+        let (agent, _) = self.agent(state, live_look(state, LiveHost), &CancellationToken::new())?;
         let wait = Duration::from_secs(args.timeout_seconds);
         let (once, receipt) = runtime()?.block_on(async {
             let once = agent.once(args.until_proved, wait).await?;
@@ -355,19 +362,23 @@ impl SentArgs {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
+    // One thread: nothing here is quick enough to be worth a second, and each costs memory on every laptop. What takes
+    // long, the look, has a thread of its own while it lasts.
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-fn log_to_stderr(as_json: bool, level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TALLYSTICK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Targets with levels, not an `EnvFilter`: that brings a regular expression engine of half a megabyte.
+fn log_to_stderr(as_json: bool, level: LevelFilter) {
+    use tracing_subscriber::{fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
+    let wanted = std::env::var("TALLYSTICK_LOG").ok().and_then(|text| text.parse().ok());
+    let targets = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let lines = fmt::layer().with_writer(std::io::stderr);
     // A second initialisation, as in tests, keeps the first.
-    let _first_stays = if as_json { builder.json().try_init() } else { builder.try_init() };
+    let _first_stays = if as_json {
+        registry().with(lines.json()).with(targets).try_init()
+    } else {
+        registry().with(lines).with(targets).try_init()
+    };
 }
 
 /// Completes when the system asks this program to stop.

@@ -45,6 +45,7 @@ fn look() -> Look {
                 control: "disk-encryption".into(),
                 probe_version: 1,
                 outcome: Some(outcome),
+                kept_minutes: None,
             }],
             asset: None,
             answers_digest: Digest::of(b"answers"),

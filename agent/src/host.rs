@@ -16,6 +16,7 @@ use probes::{
 use rustix::fs::OFlags;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
+pub mod at_rest;
 mod program;
 
 /// Owner, permission and special bits of a mode; the rest is the kind.

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod look;
 pub mod observe;
 pub mod observe_cli;
+pub mod recall;
 pub mod record;
 pub mod run;
 pub mod schedule;

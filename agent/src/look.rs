@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use evidence::ids::Digest;
+use probes::{Host, Platform};
 
 use crate::attest::Observed;
+use crate::clock::SystemClock;
+use crate::observe::observe;
+use crate::recall::print::LivePrints;
+use crate::recall::{ANSWERS_FILE, Recall, When};
 use crate::run::Look;
+use crate::state::StateDirectory;
 use crate::watch::files::Files;
 
 /// What one look gave.
@@ -24,12 +30,18 @@ impl From<Observed> for Seen {
     }
 }
 
-/// The look of the live machine, through the probes.
-pub fn live_look() -> Look {
-    Arc::new(|| {
-        let host = crate::host::LiveHost;
-        let look =
-            crate::observe::observe(probes::Platform::current(), &host).map_err(|error| error.to_string())?;
+/// The look of the live machine, through the probes. What package managers said is kept in `state`.
+pub fn live_look(state: &StateDirectory, host: impl Host + Copy + Send + Sync + 'static) -> Look {
+    let path = state.file(ANSWERS_FILE);
+    Arc::new(move || {
+        // Only root's answers: others may be asked from folders of their own, which nobody compares.
+        let look = if is_root() {
+            let now = || When::now(&SystemClock);
+            observe(Platform::current(), &Recall::open(host, LivePrints, &path, now))
+        } else {
+            observe(Platform::current(), &host)
+        };
+        let look = look.map_err(|error| error.to_string())?;
         Ok(Seen {
             files: Files::of(&look.answers),
             observed: Observed {
@@ -40,4 +52,14 @@ pub fn live_look() -> Look {
             },
         })
     })
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
 }

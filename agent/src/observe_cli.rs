@@ -14,7 +14,7 @@ use evidence::{
     json::{self, Value},
     time::Timestamp,
 };
-use probes::{Platform, Program, Recording};
+use probes::{Input, Platform, Program, Recording};
 use proto::{AssetClaim, Observation, Reason, not_applicable::Proof, observation::Outcome};
 
 use crate::{
@@ -223,12 +223,16 @@ pub fn observation_json(observation: &Observation) -> Value {
         }
         None => ("unavailable", "unavailable", json::object([])),
     };
-    json::object([
+    let mut value = json::object([
         ("control", json::text(&observation.control)),
         ("outcome", json::text(outcome)),
         ("probe_version", json::count(u64::from(observation.probe_version))),
         (name, detail),
-    ])
+    ]);
+    if let (Value::Object(members), Some(minute)) = (&mut value, observation.kept_minutes) {
+        members.insert("kept_minutes".to_owned(), json::count(minute));
+    }
+    value
 }
 
 fn yes_no(value: bool) -> Value {
@@ -331,6 +335,7 @@ fn print_questions(out: &mut dyn Write, platform: Platform, as_json: bool) -> io
         });
         let programs = Program::ALL.iter().filter(is_run).map(|program| {
             json::object([
+                ("inputs", Value::Array(inputs(*program).map(json::text).collect())),
                 ("paths", Value::Array(program.paths().iter().map(|path| json::text(*path)).collect())),
                 ("program", json::text(program.name())),
                 ("seconds_max", json::count(program.deadline().as_secs())),
@@ -354,6 +359,23 @@ fn print_questions(out: &mut dyn Write, platform: Platform, as_json: bool) -> io
     writeln!(out, "\nprograms, each run only from here")?;
     Program::ALL.iter().filter(is_run).try_for_each(|program| {
         print_wrapped(out, &format!("{:<11} {}", program.name(), program.paths().join(", ")))
+    })?;
+    let mut kept = Program::ALL.iter().filter(is_run).filter(|program| program.inputs().is_some()).peekable();
+    if kept.peek().is_some() {
+        writeln!(out, "\nnot run again for a day, while these look the same from outside")?;
+    }
+    kept.try_for_each(|program| {
+        let places: Vec<String> = inputs(*program).collect();
+        print_wrapped(out, &format!("{:<11} {}", program.name(), places.join(", ")))
+    })
+}
+
+/// The places a program's answer is made of; `/*` stands for what lies below.
+fn inputs(program: Program) -> impl Iterator<Item = String> {
+    let places = program.inputs().map_or(&[][..], |inputs| inputs.places);
+    places.iter().map(|place| match place {
+        Input::Folder { path, .. } => format!("{path}/*"),
+        Input::File(path) | Input::Content(path) => (*path).to_owned(),
     })
 }
 

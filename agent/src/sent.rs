@@ -199,6 +199,10 @@ fn words(observation: &Value, out: &mut String) {
         _ => "",
     };
     let _infallible = writeln!(out, "  {}: {}", text("control"), text("outcome").replace('_', " "));
+    if let Some(Value::Integer(kept)) = member("kept_minutes") {
+        let asked = minute(u64::try_from(*kept).unwrap_or_default());
+        let _infallible = writeln!(out, "    package manager asked at {asked}, its files unchanged since");
+    }
     for name in ["facts", "headless", "unavailable"] {
         if let Some(facts) = member(name) {
             leaves(facts, "", out);

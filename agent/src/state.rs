@@ -6,6 +6,7 @@
 //! keys/ (0700)     attestation.key, tls.key (0600), pending.json while an enrolment is under way
 //! anchor           the newest checkpoint that was verified here
 //! looked.json      what the last look saw, as digests and minutes
+//! answers (0600)?  what package managers said, given again while nothing changed
 //! health.json      how the last exchange with the collector went
 //! spool/           signed statements, and the newest of those that were sent and proved
 //! lock             held by the one running agent

@@ -16,6 +16,7 @@ fn observed(control: &str, facts: Control) -> proto::Observation {
         control: control.to_owned(),
         probe_version: 3,
         outcome: Some(Outcome::Observed(proto::Facts { control: Some(facts) })),
+        kept_minutes: Some(0),
     }
 }
 
@@ -69,6 +70,7 @@ pub(crate) fn full_statement() -> Statement {
         control: control.to_owned(),
         probe_version: 0,
         outcome: Some(outcome),
+        kept_minutes: None,
     };
     let observations = vec![
         observed(
@@ -301,9 +303,15 @@ fn observation() -> impl Strategy<Value = proto::Observation> {
     let unavailable = (1..13i32, text())
         .prop_map(|(reason, question)| Outcome::Unavailable(proto::Unavailable { reason, question }));
     let other = ("[a-z0-9][a-z0-9-]{0,62}", prop_oneof![headless, unavailable]);
-    (prop_oneof![observed, other], small()).prop_map(|((control, outcome), probe_version)| {
-        proto::Observation { control, probe_version, outcome: Some(outcome) }
-    })
+    let kept = prop::option::of(number());
+    (prop_oneof![observed, other], small(), kept).prop_map(
+        |((control, outcome), probe_version, kept_minutes)| proto::Observation {
+            control,
+            probe_version,
+            outcome: Some(outcome),
+            kept_minutes,
+        },
+    )
 }
 
 fn attestation() -> impl Strategy<Value = Body> {

@@ -254,6 +254,16 @@ pub fn is_permitted(platform: Platform, question: &Question) -> bool {
     if text.split(['/', '\\', ' ']).any(|part| part == ".." || part == ".") {
         return false;
     }
+    kept_list(platform).iter().any(|permitted| fits(&permitted.pattern, &text))
+}
+
+/// True when a question is on the list for this control.
+pub(crate) fn is_asked_for(platform: Platform, control: &str, question: &Question) -> bool {
+    kept_list(platform).iter().any(|permitted| permitted.control == control && permitted.covers(question))
+}
+
+/// [`questions`], made once.
+fn kept_list(platform: Platform) -> &'static [Permitted] {
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
     static MACOS: OnceLock<Vec<Permitted>> = OnceLock::new();
     static WINDOWS: OnceLock<Vec<Permitted>> = OnceLock::new();
@@ -261,9 +271,9 @@ pub fn is_permitted(platform: Platform, question: &Question) -> bool {
         Platform::Linux => &LINUX,
         Platform::Macos => &MACOS,
         Platform::Windows => &WINDOWS,
-        Platform::Other => return false,
+        Platform::Other => return &[],
     };
-    list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
+    list.get_or_init(|| questions(platform))
 }
 
 /// `*` stands for one or more characters other than `/`, `\` and blanks.

@@ -15,6 +15,8 @@ use crate::{
 pub struct Answers {
     order: Vec<Question>,
     by_question: BTreeMap<Question, Answer>,
+    /// Minutes since 1970 of answers that were kept from an earlier look.
+    kept: BTreeMap<Question, u64>,
 }
 
 impl Answers {
@@ -34,6 +36,19 @@ impl Answers {
             self.order.push(question.clone());
             self.by_question.insert(question, answer);
         }
+    }
+
+    /// Keeps an answer that was given in an earlier look, with its minute since 1970.
+    pub fn insert_kept(&mut self, question: Question, answer: Answer, minute: u64) {
+        if !self.by_question.contains_key(&question) {
+            self.kept.insert(question.clone(), minute);
+            self.insert(question, answer);
+        }
+    }
+
+    /// Minute since 1970 of the oldest kept answer to such questions; `None` when all of them are new.
+    pub fn kept_since(&self, is_of: impl Fn(&Question) -> bool) -> Option<u64> {
+        self.kept.iter().filter(|(question, _)| is_of(question)).map(|(_, minute)| *minute).min()
     }
 
     /// All pairs in the order asked.

@@ -3,6 +3,7 @@
 use proto::{AssetClaim, Facts, NotApplicable, Observation, Reason, Unavailable};
 
 use crate::{
+    allowlist,
     answers::Answers,
     linux, macos,
     platform::Platform,
@@ -76,6 +77,12 @@ pub trait Host {
     /// # Errors
     /// Only when this host cannot know the answer at all, as a recording that lacks it.
     fn answer(&self, question: &Question) -> Result<Answer, NoAnswer>;
+
+    /// Minute since 1970 in which the answer to a question was given, if it was kept from an earlier look; `None` when it
+    /// was given just now.
+    fn kept_since(&self, _question: &Question) -> Option<u64> {
+        None
+    }
 }
 
 /// A host that has no answer, not even a failure: a recording does not cover the question.
@@ -120,7 +127,9 @@ pub fn observe(platform: Platform, host: &dyn Host) -> Result<(Vec<Observation>,
     let mut observations = Vec::with_capacity(crate::PROBES.len());
     for probe in &crate::PROBES {
         let outcome = drive(probe, platform, host, &mut answers)?;
-        observations.push(observation(probe, outcome));
+        let is_of = |question: &Question| allowlist::is_asked_for(platform, probe.control, question);
+        observations
+            .push(Observation { kept_minutes: answers.kept_since(is_of), ..observation(probe, outcome) });
     }
     Ok((observations, answers))
 }
@@ -154,7 +163,10 @@ fn ask(questions: Vec<Question>, host: &dyn Host, answers: &mut Answers) -> Resu
     for question in questions {
         if answers.of(&question).is_none() {
             let answer = host.answer(&question)?;
-            answers.insert(question, answer);
+            match host.kept_since(&question) {
+                Some(minute) => answers.insert_kept(question, answer, minute),
+                None => answers.insert(question, answer),
+            }
         }
     }
     Ok(())
@@ -174,5 +186,10 @@ pub fn observation(probe: &Probe, outcome: Outcome) -> Observation {
                 .unwrap_or_default(),
         }),
     };
-    Observation { control: probe.control.to_owned(), probe_version: probe.version, outcome: Some(outcome) }
+    Observation {
+        control: probe.control.to_owned(),
+        probe_version: probe.version,
+        outcome: Some(outcome),
+        kept_minutes: None,
+    }
 }

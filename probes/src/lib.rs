@@ -7,6 +7,7 @@ mod allowlist;
 mod answers;
 mod catalogue;
 mod drive;
+mod inputs;
 mod linux;
 mod macos;
 mod platform;
@@ -24,6 +25,7 @@ pub use catalogue::{
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
+pub use inputs::{Input, Inputs};
 pub use linux::screen_lock::is_graphical;
 pub use platform::Platform;
 pub use programs::Program;

@@ -4,6 +4,7 @@ mod asset;
 mod damage;
 mod fleet;
 mod gaps;
+mod kept;
 mod recordings;
 mod table;
 mod verdict;

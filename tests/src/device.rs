@@ -208,6 +208,7 @@ fn unobserved(control: &str) -> proto::Observation {
         control: control.to_owned(),
         probe_version: 1,
         outcome: Some(proto::observation::Outcome::Unavailable(reason)),
+        kept_minutes: None,
     }
 }
 

@@ -22,6 +22,7 @@ fn observed(reason: proto::Reason) -> Observed {
             control: "disk-encryption".into(),
             probe_version: 1,
             outcome: Some(outcome),
+            kept_minutes: None,
         }],
         asset: None,
         answers_digest: Digest::of(b"answers"),
@@ -68,6 +69,9 @@ fn the_facts_digest_follows_facts_and_not_raw_answers() {
     let first = observed(proto::Reason::Timeout);
     let mut second = first.clone();
     second.answers_digest = Digest::of(b"other answers");
+    assert_eq!(first.facts_digest(), second.facts_digest());
+    // When a package manager said the same is no news.
+    second.observations[0].kept_minutes = Some(7);
     assert_eq!(first.facts_digest(), second.facts_digest());
     assert_ne!(first.facts_digest(), observed(proto::Reason::NoPrivilege).facts_digest());
 }

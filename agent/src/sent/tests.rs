@@ -43,6 +43,7 @@ fn attestation() -> Statement {
             control: "os-patch".into(),
             probe_version: 1,
             outcome: Some(proto::observation::Outcome::Observed(facts)),
+            kept_minutes: Some(28_999_700),
         }],
         ..proto::Attestation::default()
     };
@@ -61,6 +62,7 @@ statement 7 (stored, entry 41, 2025-02-19T21:20:00.000Z)
     chassis_type = 10
     class = laptop
   os-patch: observed
+    package manager asked at 2025-02-19T16:20Z, its files unchanged since
     kernel = 6.1[2J
     os = debian
     reboot_required = yes

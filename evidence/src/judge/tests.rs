@@ -58,7 +58,9 @@ fn unavailable(reason: proto::Reason) -> Outcome {
 
 /// An attestation at a time of the device's clock, with one observation.
 fn attestation(wall_minutes: u64, control: &str, outcome: Option<Outcome>) -> Attestation {
-    let observations = vec![proto::Observation { control: control.to_owned(), probe_version: 1, outcome }];
+    let observation =
+        proto::Observation { control: control.to_owned(), probe_version: 1, outcome, kept_minutes: None };
+    let observations = vec![observation];
     let fields = proto::Attestation { wall_minutes, observations, ..Default::default() };
     Attestation { device: DeviceId::from_bytes([7; 16]), fields }
 }

@@ -88,6 +88,7 @@ MESSAGES = {
         (3, "observed", "Facts", "oneof outcome"),
         (4, "not_applicable", "NotApplicable", "oneof outcome"),
         (5, "unavailable", "Unavailable", "oneof outcome"),
+        (6, "kept_minutes", "u64", "optional"),
     ],
     "Facts": [
         (1, "disk_encryption", "DiskEncryption", "oneof control"),
