@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evidence::time::Clock;
 use proto::from_agent::Item;
-use rpc::connect::{Address, ConnectError, connect};
+use rpc::connect::{Address, ConnectError, connect_probing};
 use rpc::v1::ingest_client::IngestClient;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -26,6 +26,9 @@ const SEND_QUEUE: usize = 64;
 const ANSWER_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Between two heartbeats on a quiet stream.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(5);
+/// Between two probes of a connection on which nothing comes. What is sent shows a lost one after [`ANSWER_WAIT_MAX`];
+/// nothing else is waited for, and a laptop at rest should stay so.
+const PROBE_INTERVAL: Duration = Duration::from_mins(10);
 /// Between two notes of when the collector last answered, in milliseconds.
 const HEALTH_INTERVAL_MS: u64 = 60_000;
 /// After a refusal nothing is sent for so long: it takes a person to change the answer.
@@ -185,7 +188,7 @@ impl Uploader {
         };
         let connection = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
-            connection = connect(&address, tls) => connection?,
+            connection = connect_probing(&address, tls, PROBE_INTERVAL) => connection?,
         };
         let mut client = IngestClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (sender, queue) = mpsc::channel(SEND_QUEUE);

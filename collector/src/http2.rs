@@ -29,6 +29,9 @@ const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// How often a quiet connection is probed: laptops vanish without a word.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
+/// The same for devices: a little more than the five minutes between their heartbeats, so that only those that vanished
+/// are probed, and no laptop is woken up for it.
+const AGENT_KEEPALIVE_INTERVAL: Duration = Duration::from_mins(6);
 /// How long a probe may stay unanswered.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// After this a connection gets GOAWAY, so that clients come back under the newest certificates. Without tonic's grace
@@ -55,10 +58,10 @@ pub enum Clients {
 
 /// tonic's server with every limit set for `clients`. The limits on message sizes are set on each service.
 pub fn server(clients: Clients) -> Server {
-    let (streams, answer) = match clients {
-        Clients::Strangers => (STRANGER_STREAMS_MAX, ANSWER_MAX),
-        Clients::Agents => (AGENT_STREAMS_MAX, ANSWER_MAX),
-        Clients::People => (PERSON_STREAMS_MAX, PERSON_ANSWER_MAX),
+    let (streams, answer, probes) = match clients {
+        Clients::Strangers => (STRANGER_STREAMS_MAX, ANSWER_MAX, KEEPALIVE_INTERVAL),
+        Clients::Agents => (AGENT_STREAMS_MAX, ANSWER_MAX, AGENT_KEEPALIVE_INTERVAL),
+        Clients::People => (PERSON_STREAMS_MAX, PERSON_ANSWER_MAX, KEEPALIVE_INTERVAL),
     };
     Server::builder()
         .accept_http1(false)
@@ -72,7 +75,7 @@ pub fn server(clients: Clients) -> Server {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_adaptive_window(Some(false))
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_interval(Some(probes))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(CONNECTION_AGE_MAX)
 }

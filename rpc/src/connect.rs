@@ -139,6 +139,15 @@ pub struct Connection {
 /// Opens one connection to `address` with `tls`. A server that refuses the client's certificate says so only after
 /// this succeeded, at the first call: so TLS 1.3 works.
 pub async fn connect(address: &Address, tls: Arc<ClientConfig>) -> Result<Connection, ConnectError> {
+    connect_probing(address, tls, KEEPALIVE_INTERVAL).await
+}
+
+/// The same, with another time between two probes of a quiet connection: each wakes this machine twice.
+pub async fn connect_probing(
+    address: &Address,
+    tls: Arc<ClientConfig>,
+    probes: Duration,
+) -> Result<Connection, ConnectError> {
     let silent = |step| ConnectError::Silent { address: address.clone(), step };
     let tcp = timeout(TCP_SECONDS_MAX, TcpStream::connect((address.host.as_str(), address.port)))
         .await
@@ -155,7 +164,7 @@ pub async fn connect(address: &Address, tls: Arc<ClientConfig>) -> Result<Connec
         .export_keying_material([0; EXPORTER_BYTES], EXPORTER_LABEL, Some(b""))
         .map_err(ConnectError::Exporter)?;
     let server_chain = session.peer_certificates().unwrap_or_default().to_vec();
-    let channel = start_http2(address, stream)
+    let channel = start_http2(address, stream, probes)
         .await
         .map_err(|source| ConnectError::Http2 { address: address.clone(), source })?;
     Ok(Connection { channel, exporter, server_chain })
@@ -164,10 +173,11 @@ pub async fn connect(address: &Address, tls: Arc<ClientConfig>) -> Result<Connec
 async fn start_http2(
     address: &Address,
     stream: TlsStream<TcpStream>,
+    probes: Duration,
 ) -> Result<Channel, tonic::transport::Error> {
     // The scheme is what :scheme says to the server; tonic itself adds no TLS to a connector's stream.
     let endpoint = Endpoint::from_shared(format!("https://{address}"))?
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .http2_keep_alive_interval(probes)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
