@@ -29,7 +29,9 @@ pub(super) fn questions(add: &mut dyn FnMut(&'static str, String)) {
 fn further(add: &mut dyn FnMut(&'static str, String)) {
     use windows::{automatic_updates, clock, host_firewall, remote_access, secure_boot, services, time_sync};
     let mut all = |control, questions: &[Question]| {
-        questions.iter().for_each(|question| add(control, question.to_string()));
+        for question in questions {
+            add(control, question.to_string());
+        }
     };
     all("automatic-updates", &automatic_updates::policy());
     all("automatic-updates", &automatic_updates::starts());

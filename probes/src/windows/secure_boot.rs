@@ -37,9 +37,10 @@ pub(crate) fn step(answers: &Answers) -> Step {
         return step;
     }
     let Some(state) = switch.table() else { return switch.unusable() };
-    let firmware = match firmware.table().map(|table| Setting::of(table, "PEFirmwareType")) {
-        Some(Setting::Is(1)) => Firmware::Bios,
-        Some(Setting::Is(2)) => Firmware::Uefi,
+    let Some(kind) = firmware.table() else { return firmware.unusable() };
+    let firmware = match Setting::of(kind, "PEFirmwareType") {
+        Setting::Is(1) => Firmware::Bios,
+        Setting::Is(2) => Firmware::Uefi,
         _ => Firmware::Unspecified,
     };
     let enabled = match (firmware, Setting::of(state, "UEFISecureBootEnabled")) {
