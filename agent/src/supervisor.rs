@@ -51,8 +51,7 @@ impl Supervisor {
     pub fn alive(&self, status: &str) {
         let status: String = status.chars().filter(|c| !c.is_control()).take(STATUS_CHARACTERS_MAX).collect();
         let mut before = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        if *before != status {
-            self.tell(&format!("STATUS={status}"));
+        if *before != status && self.tell(&format!("STATUS={status}")) {
             *before = status;
         }
         if self.watchdog.is_some() {
@@ -65,17 +64,21 @@ impl Supervisor {
         self.tell("STOPPING=1");
     }
 
+    /// Whether the manager has it.
     #[cfg(unix)]
-    fn tell(&self, what: &str) {
-        if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(what.as_bytes())
-        {
+    fn tell(&self, what: &str) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let told = socket.send(what.as_bytes());
+        if let Err(error) = &told {
             tracing::debug!(%error, what, "The service manager was not told.");
         }
+        told.is_ok()
     }
 
     #[cfg(not(unix))]
-    fn tell(&self, _what: &str) {}
+    fn tell(&self, _what: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(unix)]

@@ -65,7 +65,8 @@ fn words_of(status: u16, reason: &str) -> String {
     let meaning = match status {
         407 => "the proxy asks for a name and a password, as in http://name:password@proxy:3128",
         401 | 403 => "the proxy does not allow this connection",
-        502..=504 => "the proxy cannot reach the server",
+        // 500 is what tinyproxy says when it cannot connect.
+        500 | 502..=504 => "the proxy cannot reach the server",
         _ => "the proxy opened no tunnel",
     };
     format!("{meaning} (it answered {status} {reason})").replace(" )", ")")

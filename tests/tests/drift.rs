@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use evidence::statement::Statement;
 use proto::Trigger;
+use proto::facts::Control;
+use proto::observation::Outcome;
 use tests::figures;
 use tests::flag::Flag;
 use tests::kept;
@@ -35,9 +37,13 @@ fn trigger(statement: &Statement) -> Trigger {
 /// Whether a statement says that a restart is asked for.
 fn restart_asked(statement: &Statement) -> bool {
     let attestation = statement.attestation().expect("an attestation");
-    let text = format!("{:?}", attestation.fields.observations);
-    let facts = text.split("reboot_required: ").nth(1).unwrap_or_else(|| panic!("no such fact: {text}"));
-    facts.starts_with("Yes") || facts.starts_with('1') || facts.starts_with("true")
+    let asked = attestation.fields.observations.iter().find_map(|observation| match &observation.outcome {
+        Some(Outcome::Observed(proto::Facts { control: Some(Control::OsPatch(patch)) })) => {
+            patch.reboot_required
+        }
+        _ => None,
+    });
+    asked.expect("whether a restart is asked for")
 }
 
 #[test]

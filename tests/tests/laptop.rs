@@ -9,13 +9,14 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use evidence::statement::{Body, Gap, Statement};
 use tests::figures;
 use tests::flag::Flag;
 use tests::kept;
-use tests::process::{Running, run};
+use tests::process::{Running, run, wait_for};
 use tests::programs;
 use tests::world::World;
 
@@ -61,22 +62,29 @@ impl Drop for Disk {
     }
 }
 
-/// What the service manager was told so far.
-struct Manager {
-    socket: UnixDatagram,
-    told: Vec<String>,
-}
+/// What the service manager was told so far. A thread reads, as a manager does: the kernel keeps ten messages and no more.
+struct Manager(Arc<Mutex<Vec<String>>>);
 
 impl Manager {
-    fn told(&mut self) -> &[String] {
-        let mut bytes = [0; 4096];
-        while let Ok(length) = self.socket.recv(&mut bytes) {
-            self.told.push(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned());
-        }
-        &self.told
+    fn listen(at: &Path) -> Self {
+        let socket = UnixDatagram::bind(at).expect("a socket");
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&told);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
+                kept.lock().expect("the list").push(text);
+            }
+        });
+        Self(told)
     }
 
-    fn count(&mut self, what: &str) -> usize {
+    fn told(&self) -> Vec<String> {
+        self.0.lock().expect("the list").clone()
+    }
+
+    fn count(&self, what: &str) -> usize {
         self.told().iter().filter(|told| told.contains(what)).count()
     }
 }
@@ -88,9 +96,7 @@ fn a_full_and_a_read_only_disk_cost_a_gap_and_no_more() {
     let disk = Disk::mount(&world.file("disk"));
     world.enrol_agent("disk/agent", &world.token());
     let path = world.file("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_nonblocking(true).expect("a socket that does not wait");
-    let mut manager = Manager { socket, told: Vec::new() };
+    let manager = Manager::listen(&path);
     let flag = Flag::default();
     let mut command = Command::new(programs!().agent);
     command.arg("--state").arg(world.file("disk/agent")).arg("run");
@@ -157,7 +163,7 @@ fn a_full_and_a_read_only_disk_cost_a_gap_and_no_more() {
     let sequences: Vec<u64> = statements(&world).iter().map(|statement| statement.sequence).collect();
     assert_eq!(sequences, [0, 1, 2, 3, 4], "one chain");
     agent.stop();
-    assert_eq!(manager.count("STOPPING=1"), 1, "{:?}", manager.told());
+    wait_for("the end to be told", || (manager.count("STOPPING=1") == 1).then_some(()));
 }
 
 fn agent_log(world: &World) -> String {

@@ -335,7 +335,7 @@ fn closed(error: &TunnelError, address: &Address) -> Check {
                 "have CONNECT to {address} allowed, or list the host in `no_proxy` if it is reached directly"
             )
         }
-        TunnelError::Refused { status: 502..=504, .. } => {
+        TunnelError::Refused { status: 500 | 502..=504, .. } => {
             format!(
                 "the proxy itself does not reach {address}: check the address, and the proxy's own network"
             )
