@@ -122,9 +122,9 @@ pub enum ConnectError {
         /// Where to.
         address: Address,
         /// The proxy's own address.
-        proxy: Address,
-        /// What it said.
-        source: TunnelError,
+        proxy: String,
+        /// What it said. Boxed: errors are moved through many hands.
+        source: Box<TunnelError>,
     },
     /// The other side does not answer.
     #[error("{address} did not answer within {} seconds while {step}", TCP_SECONDS_MAX.as_secs())]
@@ -185,7 +185,8 @@ pub async fn connect_through(
             .map_err(|_| silent("connecting"))?
             .map_err(|source| ConnectError::Tcp { address: address.clone(), source })?,
         Some(proxy) => proxy.tunnel(address, TCP_SECONDS_MAX).await.map_err(|source| {
-            ConnectError::Proxy { address: address.clone(), proxy: proxy.address().clone(), source }
+            let source = Box::new(source);
+            ConnectError::Proxy { address: address.clone(), proxy: proxy.to_string(), source }
         })?,
     };
     let handshake = TlsConnector::from(tls).connect(address.name.clone(), tcp);

@@ -115,13 +115,14 @@ impl Target {
         match connected {
             Ok(connection) => {
                 (way.tcp, way.proxy) = (answers(), direct());
-                way.tls = self.accepted(&connection);
+                way.tls = Self::accepted(&connection);
                 (way.greeting, way.time) = self.greet(connection).await;
             }
             Err(error) => match &error {
-                ConnectError::Tcp { .. }
-                | ConnectError::Silent { step: "connecting", .. }
-                | ConnectError::Proxy { source: TunnelError::Unreachable(_), .. } => {
+                ConnectError::Tcp { .. } | ConnectError::Silent { step: "connecting", .. } => {
+                    way.tcp = unreachable(&error, first);
+                }
+                ConnectError::Proxy { source, .. } if matches!(**source, TunnelError::Unreachable(_)) => {
                     way.tcp = unreachable(&error, first);
                 }
                 ConnectError::Proxy { source, .. } => {
@@ -141,7 +142,7 @@ impl Target {
         way.all()
     }
 
-    fn accepted(&self, connection: &Connection) -> Check {
+    fn accepted(connection: &Connection) -> Check {
         let words = connection.server_chain.first().and_then(CertificateWords::read);
         let words = words.map_or_else(String::new, |words| {
             format!(": issued by {}, good until {}", words.issuer, words.not_after.rfc3339())
