@@ -25,7 +25,7 @@ use crate::upload::Ended;
 /// 2026-01-01.
 const START: Timestamp = Timestamp(1_767_225_600_000);
 /// Everything that waits must be proved in so much time.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 fn observed() -> Observed {
     look()().unwrap().observed

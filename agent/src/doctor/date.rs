@@ -28,11 +28,11 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Timestamp, parse};
 
     #[test]
     fn the_one_form_is_read() {
-        let read = |text: &str| parse(text).map(|time| time.rfc3339());
+        let read = |text: &str| parse(text).map(Timestamp::rfc3339);
         assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT").as_deref(), Some("1994-11-06T08:49:37.000Z"));
         assert_eq!(read("Thu, 29 Feb 2024 23:59:59 GMT").as_deref(), Some("2024-02-29T23:59:59.000Z"));
         for bad in [

@@ -11,6 +11,9 @@ use crate::device::Device;
 use crate::exchange_tests::World;
 use crate::spool::{Limits, Receipt};
 
+/// A day in milliseconds, as a difference.
+const DAY: i64 = 86_400_000;
+
 /// A clock that is off by so many milliseconds.
 struct Off(i64);
 
@@ -58,12 +61,12 @@ async fn a_wrong_clock_is_told_with_how_far_it_is_off() {
     assert!(said.ends_with("ahead of the collector's"), "{said}");
 
     // Out of it the certificate does.
-    let behind = examine(&world, -(DAY_MS as i64)).await;
+    let behind = examine(&world, -DAY).await;
     assert_eq!(failed(&behind), ["certificate", "tls"], "{behind:#?}");
     let said = detail(&behind, "tls");
     assert!(said.contains("is at least 23 h") || said.contains("is at least 1 days 0 h"), "{said}");
     assert!(detail(&behind, "certificate").contains("this clock is behind"), "{behind:#?}");
-    let late = examine(&world, 400 * DAY_MS as i64).await;
+    let late = examine(&world, 400 * DAY).await;
     assert_eq!(failed(&late), ["certificate", "tls"], "{late:#?}");
     let said = detail(&late, "tls");
     assert!(said.contains("the collector's certificate ended 399 days"), "{said}");
