@@ -21,7 +21,7 @@ use tests::programs;
 use tests::world::World;
 
 /// The disk is tried once a minute; the rest is a look on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 #[track_caller]
 fn wait<T>(what: &str, agent: &mut Running, mut condition: impl FnMut() -> Option<T>) -> T {
