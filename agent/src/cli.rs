@@ -177,7 +177,7 @@ impl Cli {
             Command::Status(args) => args.run(&state, out),
             Command::Sent(args) => args.run(&state, out),
             Command::Doctor(args) => {
-                log_to_stderr(false, "off");
+                log_to_stderr(false, LevelFilter::OFF);
                 args.run(&state, self.config(&state), self.config_path(&state), out)
             }
             Command::Probe(args) => args.run(out).map(|()| DONE),
