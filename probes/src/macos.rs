@@ -2,9 +2,12 @@
 
 pub(crate) mod asset;
 pub(crate) mod disk;
+pub(crate) mod edr;
+pub(crate) mod extensions;
 pub(crate) mod managed;
 pub(crate) mod os_patch;
 pub(crate) mod plists;
 pub(crate) mod power;
 pub(crate) mod screen_lock;
+pub(crate) mod signature;
 pub(crate) mod sysctl;

@@ -1,7 +1,9 @@
 //! The probes as Windows answers them: numbers of registry and WMI, never words of a language.
 
 pub(crate) mod asset;
+pub(crate) mod defender;
 pub(crate) mod disk;
+pub(crate) mod edr;
 pub(crate) mod os_patch;
 pub(crate) mod screen_lock;
 

@@ -19,8 +19,8 @@ fn names<E: TryFrom<i32>>(as_str_name: impl Fn(E) -> &'static str) -> Vec<String
 #[test]
 fn enum_names_are_those_of_the_proto() {
     use super::schema::{
-        ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, LAYERS,
-        LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+        ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, HEALTH_SOURCES,
+        IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
     };
     assert_eq!(names(|e: proto::FilterScope| e.as_str_name()), FILTER_SCOPES);
     assert_eq!(names(|e: proto::FilterDefault| e.as_str_name()), FILTER_DEFAULTS);
@@ -33,6 +33,8 @@ fn enum_names_are_those_of_the_proto() {
     assert_eq!(names(|e: proto::Layer| e.as_str_name()), LAYERS);
     assert_eq!(names(|e: proto::LockScope| e.as_str_name()), LOCK_SCOPES);
     assert_eq!(names(|e: proto::ProductKind| e.as_str_name()), PRODUCT_KINDS);
+    assert_eq!(names(|e: proto::HealthSource| e.as_str_name()), HEALTH_SOURCES);
+    assert_eq!(names(|e: proto::Impairment| e.as_str_name()), IMPAIRMENTS);
 }
 
 /// The fields of `message` in evidence.proto, in order.
