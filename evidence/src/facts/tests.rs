@@ -119,7 +119,11 @@ fn products_sessions_and_patches_read_as_a_person_would_say_them() {
     let edr = facts(
         "edr",
         r#"{"products":[{"product":"falcon-sensor","kind":"edr","installed":"yes","running":"yes","trusted_path":"no"},
-            {"product":"osquery","kind":"telemetry","installed":"no","running":"no"}]}"#,
+            {"product":"osquery","kind":"telemetry","installed":"no","running":"no"},
+            {"product":"a","running":"yes","trusted_path":"yes","unit_active":"yes","attached":"yes","effective":"yes"},
+            {"product":"b","running":"yes","trusted_path":"yes","unit_active":"yes","effective":"no","impairment":"not_registered"},
+            {"product":"c","running":"yes","trusted_path":"yes","unit_active":"yes","health_source":"vendor"},
+            {"product":"d","running":"yes","trusted_path":"yes","unit_active":"yes","health_source":"none"}]}"#,
     );
     let lines: Vec<_> =
         edr.list("products").unwrap().items.iter().map(|item| item.item_line("products")).collect();
@@ -128,6 +132,10 @@ fn products_sessions_and_patches_read_as_a_person_would_say_them() {
         [
             "falcon-sensor (edr): running from its own path, path can be written by others, unit unknown",
             "osquery (telemetry): not installed",
+            "a: running from its own path, path trusted, unit active, attached, effective",
+            "b: running from its own path, path trusted, unit active, not effective (not registered)",
+            "c: running from its own path, path trusted, unit active, effect unknown",
+            "d: running from its own path, path trusted, unit active",
         ]
     );
     let lock = facts(
