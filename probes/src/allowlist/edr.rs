@@ -67,14 +67,18 @@ pub(super) fn macos(add: &mut dyn FnMut(String)) {
             add(format!("metadata {executable}"));
             folders_above(&executable, add);
         }
-        if let Some(question) = signature::question(macos, "*") {
+        // What asks about a process that cannot be found, or not be told to be the product's, is never asked.
+        let is_found = [&macos.extensions, &macos.extension_prefixes, &macos.executables, &macos.processes]
+            .iter()
+            .any(|list| !list.is_empty());
+        if let Some(question) = signature::question(macos, "*").filter(|_| is_found) {
             add(question.to_string());
         }
-        for label in &macos.labels {
+        for label in macos.labels.iter().filter(|_| is_found) {
             let args = print_service(label).to_vec();
             add(Question::Run { program: Program::Launchctl, args }.to_string());
         }
-        health(macos.health, Platform::Macos, add);
+        health(macos.health.filter(|_| macos.team.is_some()), Platform::Macos, add);
     }
 }
 

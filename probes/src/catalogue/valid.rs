@@ -141,7 +141,7 @@ fn check_windows(id: &str, windows: &WindowsProduct) -> Result<(), CatalogueErro
         let is_program = Path::new(image).extension().is_some_and(|extension| extension == "exe");
         value(is_program && !image.contains('\\'), image, "a file name that ends in .exe")?;
     }
-    for guid in &windows.security_center {
+    if let Some(guid) = &windows.security_center {
         let inside = guid.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
         let digits = inside.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         value(inside.len() == GUID_BYTES && digits, guid, "a GUID in braces")?;

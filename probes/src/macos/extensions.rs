@@ -1,7 +1,7 @@
 //! System extensions, as `systemextensionsctl list` tells their states.
 //!
-//! The columns moved between releases, so a row is read by the shape of its parts; the first line counts the rows, so
-//! that a row that was lost shows.
+//! The columns moved between releases, so every part of a row must have its shape, and a row of another shape makes the
+//! whole list unknown. The first line counts the rows, so that a row that was lost shows.
 
 use crate::{
     answers::Round,

@@ -27,7 +27,12 @@ const FAMILIES: [Family; 12] = [
     (
         "edr",
         "Windows services",
-        ["windows-laptop", "windows-edr-driver-stopped", "windows-edr-services-denied", "windows-edr-malformed"],
+        [
+            "windows-laptop",
+            "windows-edr-driver-stopped",
+            "windows-edr-services-denied",
+            "windows-edr-malformed",
+        ],
     ),
     (
         "edr",

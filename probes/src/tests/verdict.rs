@@ -2,7 +2,8 @@
 
 use proto::{
     AutomaticUpdates, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HealthSource, HostFirewall,
-    OsPatch, Product, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose, facts::Control,
+    OsPatch, Product, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose,
+    facts::Control,
 };
 
 use crate::Outcome;
