@@ -261,7 +261,8 @@ fn label_runs(round: &mut Round<'_>, label: &str, pid: u32) -> Option<bool> {
     }
 }
 
-/// A folder may be left over, so nothing but a process shows that it is installed; nothing anywhere shows that it is not.
+/// A folder may be left over, so nothing but a process shows that it is installed; that nothing is anywhere shows that
+/// it is not.
 fn installed(
     macos: &MacosProduct,
     seen: &Seen<'_>,
