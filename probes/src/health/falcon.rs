@@ -26,7 +26,7 @@ pub(super) fn options(text: &str) -> Option<Health> {
             return None;
         }
     }
-    let set = |name: &str| options.get(name).map(|value| value.is_some());
+    let set = |name: &str| options.get(name).map(Option::is_some);
     let reduced = options.get("rfm-state").copied().flatten();
     let attached = word(reduced, &["false"], &["true"]);
     Some(Health {

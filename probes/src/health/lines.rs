@@ -194,5 +194,5 @@ pub(super) fn repcli(text: &str, mac: bool) -> Option<Health> {
         ]);
     }
     let passive = (state == Some("Bypass")).then_some(true);
-    Some(Health { attached, passive, ..Health::of(&signs) })
+    Some(Health { passive, attached, ..Health::of(&signs) })
 }

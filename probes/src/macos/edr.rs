@@ -114,7 +114,7 @@ fn product(
     };
     let takes_part = candidates.iter().any(|c| c.is_extension && c.signed == Some(true));
     let maybe = candidates.iter().any(|c| c.is_extension && c.signed.is_none()) || hidden;
-    let system = has_extension(macos).then(|| match listed {
+    let system = has_extension(macos).then_some(match listed {
         Some(true) if takes_part => Some(true),
         // Listed, and nothing of it runs.
         Some(true) if !maybe => Some(false),
@@ -274,6 +274,6 @@ fn installed(
     }
     let no_path =
         macos.paths.iter().all(|path| matches!(seen.paths.get(path.as_str()), Some(Answer::Absent)));
-    let no_extension = !has_extension(macos) || rows.is_some_and(|rows| rows.is_empty());
+    let no_extension = !has_extension(macos) || rows.is_some_and(<[_]>::is_empty);
     (no_path && no_extension).then_some(false)
 }
