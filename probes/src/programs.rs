@@ -47,24 +47,30 @@ pub enum Program {
     Id,
     /// `ioreg` of macOS: one entry of the device tree as a property list.
     Ioreg,
-    /// `launchctl` of macOS, with `print`: the state of one system service.
+    /// `launchctl` of macOS, with `print` and `print-disabled`: jobs of the system.
     Launchctl,
     /// `loginctl`: login sessions.
     Loginctl,
     /// `mdatp` of Microsoft Defender for Endpoint, with `health`.
     Mdatp,
+    /// `mdmclient` of macOS, with `QuerySecurityInfo`: what device management would be told.
+    Mdmclient,
     /// `nft list ruleset`: the packet filter in force.
     Nft,
     /// `pacman -Qu`: lists upgrades against what was last fetched.
     Pacman,
     /// `pmset` of macOS, with `-g`: settings of power and display.
     Pmset,
+    /// `profiles` of macOS, with `status -type enrollment`: whether the device is managed.
+    Profiles,
     /// `repcli` of Carbon Black Cloud, with `status`.
     Repcli,
     /// `rpm -q`: the installed version of one package.
     Rpm,
     /// `sentinelctl` of SentinelOne, with `control status` on Linux and `status` on macOS.
     Sentinelctl,
+    /// `socketfilterfw` of macOS, with `--get…`: the application firewall in sentences.
+    Socketfilterfw,
     /// `sshd -T`: checks and prints the effective configuration, and starts no server.
     Sshd,
     /// `sysadminctl` of macOS, with `-screenLock status`: when a password is asked for.
@@ -75,6 +81,8 @@ pub enum Program {
     Systemctl,
     /// `systemextensionsctl` of macOS, with `list`: system extensions and their states.
     Systemextensionsctl,
+    /// `systemsetup` of macOS, with `-getusingnetworktime`: one setting.
+    Systemsetup,
     /// `timedatectl show`: whether the clock is synchronised.
     Timedatectl,
     /// `zypper`, always with `--no-refresh`: never fetches anything.
@@ -92,7 +100,7 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 40] = [
         Self::Ampcli,
         Self::Apt,
         Self::AptConfig,
@@ -116,17 +124,21 @@ impl Program {
         Self::Launchctl,
         Self::Loginctl,
         Self::Mdatp,
+        Self::Mdmclient,
         Self::Nft,
         Self::Pacman,
         Self::Pmset,
+        Self::Profiles,
         Self::Repcli,
         Self::Rpm,
         Self::Sentinelctl,
+        Self::Socketfilterfw,
         Self::Sshd,
         Self::Sysadminctl,
         Self::Sysctl,
         Self::Systemctl,
         Self::Systemextensionsctl,
+        Self::Systemsetup,
         Self::Timedatectl,
         Self::Zypper,
     ];
@@ -157,17 +169,21 @@ impl Program {
             Self::Launchctl => "launchctl",
             Self::Loginctl => "loginctl",
             Self::Mdatp => "mdatp",
+            Self::Mdmclient => "mdmclient",
             Self::Nft => "nft",
             Self::Pacman => "pacman",
             Self::Pmset => "pmset",
+            Self::Profiles => "profiles",
             Self::Repcli => "repcli",
             Self::Rpm => "rpm",
             Self::Sentinelctl => "sentinelctl",
+            Self::Socketfilterfw => "socketfilterfw",
             Self::Sshd => "sshd",
             Self::Sysadminctl => "sysadminctl",
             Self::Sysctl => "sysctl",
             Self::Systemctl => "systemctl",
             Self::Systemextensionsctl => "systemextensionsctl",
+            Self::Systemsetup => "systemsetup",
             Self::Timedatectl => "timedatectl",
             Self::Zypper => "zypper",
         }
@@ -190,7 +206,6 @@ impl Program {
             Self::Falconctl => {
                 &["/opt/CrowdStrike/falconctl", "/Applications/Falcon.app/Contents/Resources/falconctl"]
             }
-            Self::Launchctl => &["/bin/launchctl"],
             Self::Mdatp => &["/usr/bin/mdatp", "/usr/local/bin/mdatp"],
             Self::Repcli => &[
                 "/opt/carbonblack/psc/bin/repcli",
@@ -212,9 +227,14 @@ impl Program {
             Self::Fdesetup => &["/usr/bin/fdesetup"],
             Self::Id => &["/usr/bin/id"],
             Self::Ioreg => &["/usr/sbin/ioreg"],
+            Self::Launchctl => &["/bin/launchctl"],
+            Self::Mdmclient => &["/usr/libexec/mdmclient"],
             Self::Pmset => &["/usr/bin/pmset"],
+            Self::Profiles => &["/usr/bin/profiles"],
+            Self::Socketfilterfw => &["/usr/libexec/ApplicationFirewall/socketfilterfw"],
             Self::Sysadminctl => &["/usr/sbin/sysadminctl"],
             Self::Sysctl => &["/usr/sbin/sysctl"],
+            Self::Systemsetup => &["/usr/sbin/systemsetup"],
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],
