@@ -41,6 +41,13 @@ pub(crate) fn full_statement() -> Statement {
         running: Some(true),
         trusted_path: Some(false),
         unit_active: None,
+        attached: Some(true),
+        effective: Some(false),
+        passive: Some(true),
+        health_source: proto::HealthSource::Vendor.into(),
+        impairment: proto::Impairment::Passive.into(),
+        definitions_minutes: Some(29_922_274),
+        signed: Some(true),
     };
     let patch = proto::OsPatch {
         os: "debian".into(),
@@ -229,17 +236,28 @@ fn facts(control: &'static str) -> BoxedStrategy<Control> {
                 .boxed()
         }
         "edr" => {
-            let product = (text(), 0..5i32, flag(), option::of(text()), flag(), flag(), flag()).prop_map(
-                |(product, kind, installed, version, running, trusted_path, unit_active)| proto::Product {
-                    product,
-                    kind,
-                    installed,
-                    version,
-                    running,
-                    trusted_path,
-                    unit_active,
-                },
-            );
+            let effect = (flag(), flag(), flag(), 0..4i32, 0..11i32, option::of(number()), flag());
+            let product = (text(), 0..5i32, flag(), option::of(text()), flag(), flag(), flag(), effect)
+                .prop_map(
+                    |(product, kind, installed, version, running, trusted_path, unit_active, effect)| {
+                        proto::Product {
+                            product,
+                            kind,
+                            installed,
+                            version,
+                            running,
+                            trusted_path,
+                            unit_active,
+                            attached: effect.0,
+                            effective: effect.1,
+                            passive: effect.2,
+                            health_source: effect.3,
+                            impairment: effect.4,
+                            definitions_minutes: effect.5,
+                            signed: effect.6,
+                        }
+                    },
+                );
             (vec(product, 0..4), any::<bool>())
                 .prop_map(|(products, products_truncated)| {
                     Control::Edr(proto::Edr { products, products_truncated })

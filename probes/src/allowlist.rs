@@ -1,15 +1,15 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
+mod edr;
 mod macos;
 mod windows;
 
 use std::sync::OnceLock;
 
 use crate::{
-    catalogue::{Catalogue, FOLDERS_BELOW_MAX},
     linux::{
-        asset, automatic_updates, block, container, disk, dnf, edr, gnome, host_firewall, os_patch,
-        os_release, pacman, remote_access, screen_lock, secure_boot, sessions, time_sync, units, zypper,
+        asset, automatic_updates, block, container, disk, dnf, gnome, host_firewall, os_patch, os_release,
+        pacman, remote_access, screen_lock, secure_boot, sessions, time_sync, units, zypper,
     },
     platform::Platform,
     programs::Program,
@@ -62,7 +62,7 @@ fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
     asset(&mut |pattern| add("asset", pattern));
     further(add);
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
-    edr(&mut |pattern| add("edr", pattern));
+    edr::linux(&mut |pattern| add("edr", pattern));
     os_patch(&mut |pattern| add("os-patch", pattern));
     screen_lock(&mut |pattern| add("screen-lock", pattern));
 }
@@ -127,47 +127,6 @@ fn disk_encryption(add: &mut dyn FnMut(String)) {
     add(format!("list {}", disk::BTRFS_FOLDER));
     add(format!("list {}/*/devices", disk::BTRFS_FOLDER));
     add(format!("list {}/*/devinfo", disk::BTRFS_FOLDER));
-}
-
-fn edr(add: &mut dyn FnMut(String)) {
-    add("processes".to_owned());
-    add("link /proc/*/exe".to_owned());
-    add("read /proc/*/cgroup".to_owned());
-    for (_, linux) in Catalogue::bundled().into_iter().flat_map(Catalogue::linux) {
-        for executable in &linux.executables {
-            add(format!("metadata {executable}"));
-            if linux.build_suffix {
-                add(format!("metadata {executable}*"));
-            }
-            folders_above(executable, add);
-        }
-        for folder in &linux.folders {
-            let mut below = format!("metadata {folder}");
-            add(below.clone());
-            for _ in 0..=FOLDERS_BELOW_MAX {
-                below.push_str("/*");
-                add(below.clone());
-            }
-            folders_above(folder, add);
-        }
-        if let Some(unit) = &linux.unit {
-            add(Question::run(Program::Systemctl, &edr::show_unit(unit)).to_string());
-        }
-        if let Some(package) = &linux.deb {
-            add(Question::run(Program::DpkgQuery, &edr::show_package(package)).to_string());
-        }
-        if let Some(package) = &linux.rpm {
-            add(Question::run(Program::Rpm, &edr::show_rpm(package)).to_string());
-        }
-    }
-}
-
-fn folders_above(path: &str, add: &mut dyn FnMut(String)) {
-    let mut path = path;
-    while let Some((folder, _)) = path.rsplit_once('/') {
-        add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));
-        path = folder;
-    }
 }
 
 fn os_patch(add: &mut dyn FnMut(String)) {

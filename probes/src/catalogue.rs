@@ -6,7 +6,7 @@ use proto::ProductKind;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::linux::mounts::decimal;
+use crate::{health::HealthCommand, linux::mounts::decimal};
 
 mod valid;
 
@@ -74,6 +74,8 @@ pub struct LinuxProduct {
     pub deb: Option<String>,
     /// Its RPM package.
     pub rpm: Option<String>,
+    /// The vendor's program that tells whether it is well.
+    pub(crate) health: Option<HealthCommand>,
 }
 
 /// What proves a product on macOS.
@@ -103,6 +105,11 @@ pub struct MacosProduct {
     /// Names of its processes; they count only with the team's signature.
     #[serde(default)]
     pub processes: Vec<String>,
+    /// Exact paths of executables of its processes, whose owner can be looked at.
+    #[serde(default)]
+    pub executables: Vec<String>,
+    /// The vendor's program that tells whether it is well.
+    pub(crate) health: Option<HealthCommand>,
 }
 
 /// What proves a product on Windows.
@@ -126,8 +133,20 @@ pub struct WindowsProduct {
     pub drivers: Vec<String>,
     /// Organisation in its signature.
     pub signer: Option<String>,
-    /// Its name in the Security Center.
+    /// The id it has in the Security Center, where it is always the same.
     pub security_center: Option<String>,
+    /// What Windows itself tells about its state.
+    pub(crate) health: Option<WindowsHealth>,
+}
+
+/// What Windows tells about the state of a product of Microsoft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WindowsHealth {
+    /// `MSFT_MpComputerStatus`: the antivirus.
+    DefenderAntivirus,
+    /// The onboarding state in the registry, and the mode of the antivirus.
+    DefenderEndpoint,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -212,6 +231,16 @@ impl Catalogue {
     /// Products that can be found on Linux, with what proves them.
     pub(crate) fn linux(&self) -> impl Iterator<Item = (&CatalogueProduct, &LinuxProduct)> {
         self.products.iter().filter_map(|product| Some((product, product.linux.as_ref()?)))
+    }
+
+    /// Products that can be found on macOS, with what proves them.
+    pub(crate) fn macos(&self) -> impl Iterator<Item = (&CatalogueProduct, &MacosProduct)> {
+        self.products.iter().filter_map(|product| Some((product, product.macos.as_ref()?)))
+    }
+
+    /// Products that can be found on Windows, with what proves them.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = (&CatalogueProduct, &WindowsProduct)> {
+        self.products.iter().filter_map(|product| Some((product, product.windows.as_ref()?)))
     }
 }
 

@@ -7,11 +7,13 @@ mod allowlist;
 mod answers;
 mod catalogue;
 mod drive;
+mod health;
 mod inputs;
 mod linux;
 mod logic;
 mod macos;
 mod platform;
+mod products;
 mod programs;
 mod question;
 mod recording;
@@ -56,7 +58,11 @@ pub const PROBES: [Probe; 9] = [
         version: 1,
         step: |p, a| on(p, a, linux::disk::step, Some(macos::disk::step), Some(windows::disk::step)),
     },
-    Probe { control: "edr", version: 2, step: |p, a| on(p, a, linux::edr::step, None, None) },
+    Probe {
+        control: "edr",
+        version: 3,
+        step: |p, a| on(p, a, linux::edr::step, Some(macos::edr::step), Some(windows::edr::step)),
+    },
     Probe {
         control: "host-firewall",
         version: 1,

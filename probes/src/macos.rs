@@ -3,6 +3,8 @@
 pub(crate) mod asset;
 pub(crate) mod automatic_updates;
 pub(crate) mod disk;
+pub(crate) mod edr;
+pub(crate) mod extensions;
 pub(crate) mod host_firewall;
 pub(crate) mod launchctl;
 pub(crate) mod managed;
@@ -13,5 +15,6 @@ pub(crate) mod remote_access;
 pub(crate) mod screen_lock;
 pub(crate) mod secure_boot;
 pub(crate) mod sessions;
+pub(crate) mod signature;
 pub(crate) mod sysctl;
 pub(crate) mod time_sync;

@@ -7,12 +7,20 @@ use std::time::Duration;
 /// A program of the allow-list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Program {
+    /// `ampcli` of Cisco Secure Endpoint, with `status`.
+    Ampcli,
     /// `apt`: lists upgradable packages with their suites.
     Apt,
     /// `apt-config`: apt's settings, all files merged.
     AptConfig,
     /// `apt-get`, always with `-s`: simulates, never changes anything.
     AptGet,
+    /// `bduitool` of Bitdefender, with `get ps`: the state of its parts.
+    Bduitool,
+    /// `codesign` of macOS, with `--verify`: whether a running process bears the signature of its vendor.
+    Codesign,
+    /// `cytool` of Cortex XDR, with `runtime query`: its processes.
+    Cytool,
     /// `dconf`: lists the keys an administrator has locked.
     Dconf,
     /// `defaults` of macOS, always with `export`: one domain of the user's preferences as a property list.
@@ -23,6 +31,12 @@ pub enum Program {
     Dnf,
     /// `dpkg-query`: the installed version of one package.
     DpkgQuery,
+    /// `dsa_query` of Trend Micro, with `-c GetAgentStatus`.
+    DsaQuery,
+    /// `elastic-agent` of Elastic, with `status`.
+    ElasticAgent,
+    /// `falconctl` of CrowdStrike, with `-g` on Linux and `stats` on macOS.
+    Falconctl,
     /// `fdesetup` of macOS, with `status`: FileVault in words.
     Fdesetup,
     /// `gdbus`: asks the session bus whether GNOME Shell is on it.
@@ -37,6 +51,8 @@ pub enum Program {
     Launchctl,
     /// `loginctl`: login sessions.
     Loginctl,
+    /// `mdatp` of Microsoft Defender for Endpoint, with `health`.
+    Mdatp,
     /// `mdmclient` of macOS, with `QuerySecurityInfo`: what device management would be told.
     Mdmclient,
     /// `nft list ruleset`: the packet filter in force.
@@ -47,8 +63,12 @@ pub enum Program {
     Pmset,
     /// `profiles` of macOS, with `status -type enrollment`: whether the device is managed.
     Profiles,
+    /// `repcli` of Carbon Black Cloud, with `status`.
+    Repcli,
     /// `rpm -q`: the installed version of one package.
     Rpm,
+    /// `sentinelctl` of SentinelOne, with `control status` on Linux and `status` on macOS.
+    Sentinelctl,
     /// `socketfilterfw` of macOS, with `--get…`: the application firewall in sentences.
     Socketfilterfw,
     /// `sshd -T`: checks and prints the effective configuration, and starts no server.
@@ -59,6 +79,8 @@ pub enum Program {
     Sysctl,
     /// `systemctl show`: properties of one unit.
     Systemctl,
+    /// `systemextensionsctl` of macOS, with `list`: system extensions and their states.
+    Systemextensionsctl,
     /// `systemsetup` of macOS, with `-getusingnetworktime`: one setting.
     Systemsetup,
     /// `timedatectl show`: whether the clock is synchronised.
@@ -79,15 +101,22 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 40] = [
+        Self::Ampcli,
         Self::Apt,
         Self::AptConfig,
         Self::AptGet,
+        Self::Bduitool,
+        Self::Codesign,
+        Self::Cytool,
         Self::Dconf,
         Self::Defaults,
         Self::Diskutil,
         Self::Dnf,
         Self::DpkgQuery,
+        Self::DsaQuery,
+        Self::ElasticAgent,
+        Self::Falconctl,
         Self::Fdesetup,
         Self::Gdbus,
         Self::Gsettings,
@@ -95,17 +124,21 @@ impl Program {
         Self::Ioreg,
         Self::Launchctl,
         Self::Loginctl,
+        Self::Mdatp,
         Self::Mdmclient,
         Self::Nft,
         Self::Pacman,
         Self::Pmset,
         Self::Profiles,
+        Self::Repcli,
         Self::Rpm,
+        Self::Sentinelctl,
         Self::Socketfilterfw,
         Self::Sshd,
         Self::Sysadminctl,
         Self::Sysctl,
         Self::Systemctl,
+        Self::Systemextensionsctl,
         Self::Systemsetup,
         Self::Timedatectl,
         Self::Zypper,
@@ -114,14 +147,21 @@ impl Program {
     /// The name used in questions and recordings.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Ampcli => "ampcli",
             Self::Apt => "apt",
             Self::AptConfig => "apt-config",
             Self::AptGet => "apt-get",
+            Self::Bduitool => "bduitool",
+            Self::Codesign => "codesign",
+            Self::Cytool => "cytool",
             Self::Dconf => "dconf",
             Self::Defaults => "defaults",
             Self::Diskutil => "diskutil",
             Self::Dnf => "dnf",
             Self::DpkgQuery => "dpkg-query",
+            Self::DsaQuery => "dsa_query",
+            Self::ElasticAgent => "elastic-agent",
+            Self::Falconctl => "falconctl",
             Self::Fdesetup => "fdesetup",
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
@@ -129,26 +169,54 @@ impl Program {
             Self::Ioreg => "ioreg",
             Self::Launchctl => "launchctl",
             Self::Loginctl => "loginctl",
+            Self::Mdatp => "mdatp",
             Self::Mdmclient => "mdmclient",
             Self::Nft => "nft",
             Self::Pacman => "pacman",
             Self::Pmset => "pmset",
             Self::Profiles => "profiles",
+            Self::Repcli => "repcli",
             Self::Rpm => "rpm",
+            Self::Sentinelctl => "sentinelctl",
             Self::Socketfilterfw => "socketfilterfw",
             Self::Sshd => "sshd",
             Self::Sysadminctl => "sysadminctl",
             Self::Sysctl => "sysctl",
             Self::Systemctl => "systemctl",
+            Self::Systemextensionsctl => "systemextensionsctl",
             Self::Systemsetup => "systemsetup",
             Self::Timedatectl => "timedatectl",
             Self::Zypper => "zypper",
         }
     }
 
-    /// Absolute paths to try, in order. The last is where NixOS keeps system programs.
+    /// Absolute paths to try, in order. The last is where NixOS keeps system programs, and for programs of vendors the
+    /// one of macOS.
     pub const fn paths(self) -> &'static [&'static str] {
         match self {
+            Self::Ampcli => &["/opt/cisco/amp/bin/ampcli", "/opt/cisco/amp/ampcli"],
+            Self::Bduitool => &["/opt/bitdefender-security-tools/bin/bduitool"],
+            Self::Codesign => &["/usr/bin/codesign"],
+            Self::Cytool => {
+                &["/opt/traps/bin/cytool", "/Library/Application Support/PaloAltoNetworks/Traps/bin/cytool"]
+            }
+            Self::DsaQuery => &["/opt/ds_agent/dsa_query"],
+            Self::ElasticAgent => {
+                &["/opt/Elastic/Agent/elastic-agent", "/Library/Elastic/Agent/elastic-agent"]
+            }
+            Self::Falconctl => {
+                &["/opt/CrowdStrike/falconctl", "/Applications/Falcon.app/Contents/Resources/falconctl"]
+            }
+            Self::Mdatp => &["/usr/bin/mdatp", "/usr/local/bin/mdatp"],
+            Self::Repcli => &[
+                "/opt/carbonblack/psc/bin/repcli",
+                "/Applications/VMware Carbon Black Cloud/repcli.bundle/Contents/MacOS/repcli",
+            ],
+            Self::Sentinelctl => &[
+                "/opt/sentinelone/bin/sentinelctl",
+                "/Library/Sentinel/sentinel-agent.bundle/Contents/MacOS/sentinelctl",
+            ],
+            Self::Systemextensionsctl => &["/usr/bin/systemextensionsctl"],
             Self::Apt => &["/usr/bin/apt"],
             Self::AptConfig => &["/usr/bin/apt-config"],
             Self::AptGet => &["/usr/bin/apt-get"],

@@ -3,7 +3,9 @@
 pub(crate) mod asset;
 pub(crate) mod automatic_updates;
 pub(crate) mod clock;
+pub(crate) mod defender;
 pub(crate) mod disk;
+pub(crate) mod edr;
 pub(crate) mod host_firewall;
 pub(crate) mod os_patch;
 pub(crate) mod remote_access;

@@ -3,8 +3,8 @@
 use proto::facts::Control;
 
 use super::schema::{
-    ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, LAYERS,
-    LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+    ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, HEALTH_SOURCES,
+    IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
 };
 use super::{Facts, ITEM, List, Value};
 
@@ -162,4 +162,11 @@ fn product(product: &proto::Product) -> Facts {
         .flag("running", product.running)
         .flag("trusted_path", product.trusted_path)
         .flag("unit_active", product.unit_active)
+        .flag("attached", product.attached)
+        .flag("effective", product.effective)
+        .flag("passive", product.passive)
+        .choice("health_source", HEALTH_SOURCES, product.health_source)
+        .choice("impairment", IMPAIRMENTS, product.impairment)
+        .integer("definitions_minutes", product.definitions_minutes)
+        .flag("signed", product.signed)
 }

@@ -115,7 +115,26 @@ fn product(product: &Facts) -> String {
             None => unknown,
         })
         .collect();
-    format!("{name}{kind}: {}", words.join(", "))
+    format!("{name}{kind}: {}{}", words.join(", "), effect(product))
+}
+
+/// What it does, where an agent asked: nothing is said of what nothing is known to ask.
+fn effect(product: &Facts) -> String {
+    let effective = match (product.word("effective"), product.word("health_source")) {
+        (Some("yes"), _) => ", effective".to_owned(),
+        (Some(_), _) => {
+            let why = product.word("impairment").unwrap_or("no reason told").replace('_', " ");
+            format!(", not effective ({why})")
+        }
+        (None, Some("vendor")) => ", effect unknown".to_owned(),
+        (None, _) => String::new(),
+    };
+    let attached = match product.word("attached") {
+        Some("yes") => ", attached",
+        Some(_) => ", not attached",
+        None => "",
+    };
+    format!("{attached}{effective}")
 }
 
 fn firewall_filter(filter: &Facts) -> String {

@@ -105,6 +105,19 @@ pub(super) const LAYERS: &[&str] = &[
 ];
 pub(super) const LOCK_SCOPES: &[&str] = &["session", "system_default"];
 pub(super) const PRODUCT_KINDS: &[&str] = &["edr", "av", "telemetry", "platform"];
+pub(super) const HEALTH_SOURCES: &[&str] = &["none", "system", "vendor"];
+pub(super) const IMPAIRMENTS: &[&str] = &[
+    "disabled",
+    "passive",
+    "reduced",
+    "not_attached",
+    "not_registered",
+    "disconnected",
+    "missing_permission",
+    "outdated",
+    "partial",
+    "unhealthy",
+];
 pub(super) const FILTER_SCOPES: &[&str] = &["ipv4", "ipv6", "domain", "private", "public", "application"];
 pub(super) const FILTER_DEFAULTS: &[&str] = &["block", "allow"];
 pub(super) const FIRMWARES: &[&str] = &["uefi", "bios", "apple"];
@@ -197,6 +210,17 @@ static PRODUCT: Schema = Schema {
         field("running", Kind::Flag, "a process runs from its exact path"),
         field("trusted_path", Kind::Flag, "only root may write the executable and its folders"),
         field("unit_active", Kind::Flag, "its own service unit owns that process and is active"),
+        field("attached", Kind::Flag, "the system says that its extension, driver or filter takes part"),
+        field(
+            "effective",
+            Kind::Flag,
+            "its health source says that it detects, and the system does not deny it",
+        ),
+        field("passive", Kind::Flag, "it only watches"),
+        field("health_source", Kind::Choice(HEALTH_SOURCES), "what can be asked about its effect at all"),
+        field("impairment", Kind::Choice(IMPAIRMENTS), "the first thing that makes it not effective"),
+        field("definitions_minutes", Kind::Integer, "minute since 1970 of its newest definitions"),
+        field("signed", Kind::Flag, "the code that runs bears its vendor's valid signature"),
     ],
 };
 

@@ -19,8 +19,8 @@ fn names<E: TryFrom<i32>>(as_str_name: impl Fn(E) -> &'static str) -> Vec<String
 #[test]
 fn enum_names_are_those_of_the_proto() {
     use super::schema::{
-        ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, LAYERS,
-        LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+        ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, HEALTH_SOURCES,
+        IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
     };
     assert_eq!(names(|e: proto::FilterScope| e.as_str_name()), FILTER_SCOPES);
     assert_eq!(names(|e: proto::FilterDefault| e.as_str_name()), FILTER_DEFAULTS);
@@ -33,6 +33,8 @@ fn enum_names_are_those_of_the_proto() {
     assert_eq!(names(|e: proto::Layer| e.as_str_name()), LAYERS);
     assert_eq!(names(|e: proto::LockScope| e.as_str_name()), LOCK_SCOPES);
     assert_eq!(names(|e: proto::ProductKind| e.as_str_name()), PRODUCT_KINDS);
+    assert_eq!(names(|e: proto::HealthSource| e.as_str_name()), HEALTH_SOURCES);
+    assert_eq!(names(|e: proto::Impairment| e.as_str_name()), IMPAIRMENTS);
 }
 
 /// The fields of `message` in evidence.proto, in order.
@@ -117,7 +119,11 @@ fn products_sessions_and_patches_read_as_a_person_would_say_them() {
     let edr = facts(
         "edr",
         r#"{"products":[{"product":"falcon-sensor","kind":"edr","installed":"yes","running":"yes","trusted_path":"no"},
-            {"product":"osquery","kind":"telemetry","installed":"no","running":"no"}]}"#,
+            {"product":"osquery","kind":"telemetry","installed":"no","running":"no"},
+            {"product":"a","running":"yes","trusted_path":"yes","unit_active":"yes","attached":"yes","effective":"yes"},
+            {"product":"b","running":"yes","trusted_path":"yes","unit_active":"yes","effective":"no","impairment":"not_registered"},
+            {"product":"c","running":"yes","trusted_path":"yes","unit_active":"yes","health_source":"vendor"},
+            {"product":"d","running":"yes","trusted_path":"yes","unit_active":"yes","health_source":"none"}]}"#,
     );
     let lines: Vec<_> =
         edr.list("products").unwrap().items.iter().map(|item| item.item_line("products")).collect();
@@ -126,6 +132,10 @@ fn products_sessions_and_patches_read_as_a_person_would_say_them() {
         [
             "falcon-sensor (edr): running from its own path, path can be written by others, unit unknown",
             "osquery (telemetry): not installed",
+            "a: running from its own path, path trusted, unit active, attached, effective",
+            "b: running from its own path, path trusted, unit active, not effective (not registered)",
+            "c: running from its own path, path trusted, unit active, effect unknown",
+            "d: running from its own path, path trusted, unit active",
         ]
     );
     let lock = facts(

@@ -196,6 +196,8 @@ fn facts(facts: &proto::Facts, control: &Name) -> Result<(), StatementError> {
                 text(&product.product, "product.product")?;
                 text(product.version(), "product.version")?;
                 known::<proto::ProductKind>(product.kind, "product.kind")?;
+                known::<proto::HealthSource>(product.health_source, "product.health_source")?;
+                known::<proto::Impairment>(product.impairment, "product.impairment")?;
             }
             "edr"
         }

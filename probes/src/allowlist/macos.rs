@@ -21,6 +21,7 @@ pub(super) fn questions(add: &mut dyn FnMut(&'static str, String)) {
         add("disk-encryption", run(Program::Diskutil, args));
     }
     add("disk-encryption", run(Program::Fdesetup, &disk::STATUS));
+    super::edr::macos(&mut |pattern| add("edr", pattern));
     for path in [os_patch::VERSION, os_patch::UPDATES] {
         add("os-patch", format!("read {path}"));
     }

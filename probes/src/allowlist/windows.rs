@@ -4,6 +4,7 @@ use crate::{question::Question, windows};
 
 /// Every kind of question of a Windows machine, by control.
 pub(super) fn questions(add: &mut dyn FnMut(&'static str, String)) {
+    super::edr::windows(&mut |pattern| add("edr", pattern));
     for question in [windows::asset::BATTERY, windows::asset::ENCLOSURE, windows::asset::SYSTEM] {
         add("asset", question.to_string());
     }

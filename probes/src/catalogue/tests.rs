@@ -108,6 +108,9 @@ fn what_could_not_be_told_apart_found_or_believed_is_refused() {
         ("[product.windows]\nimages = [\"x.exe\"]", "a name alone"),
         ("[product.windows]\nservices = [\"x\"]\nimages = [\"x\"]", ".exe"),
         ("[product.windows]\npaths = ['Program Files']", "absolute"),
+        ("[product.windows]\nservices = [\"x\"]\nsecurity_center = \"x\"", "GUID"),
+        ("[product.macos]\npaths = [\"/x\"]\nhealth = \"dsa-query\"", "of this platform"),
+        ("[product.macos]\npaths = [\"/x\"]\nexecutables = [\"x\"]", "absolute"),
     ] {
         let said = refused(&[product("a", rest)]);
         assert!(said.contains(why), "{rest}: {said}");

@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use super::{Catalogue, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct};
+use crate::{health::HealthCommand, platform::Platform};
 
 /// Characters of an Apple Team ID.
 const TEAM_BYTES: usize = 10;
+
+/// Characters of a GUID between its braces.
+const GUID_BYTES: usize = 36;
 
 /// Why a text is not a catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +93,7 @@ fn check_linux(id: &str, linux: &LinuxProduct) -> Result<(), CatalogueError> {
     if let Some(unit) = &linux.unit {
         value(is_name(unit) && unit.ends_with(".service"), unit, "a unit that ends in .service")?;
     }
-    Ok(())
+    check_health(id, "linux", linux.health, Platform::Linux)
 }
 
 fn check_macos(id: &str, macos: &MacosProduct) -> Result<(), CatalogueError> {
@@ -99,7 +103,7 @@ fn check_macos(id: &str, macos: &MacosProduct) -> Result<(), CatalogueError> {
         return Err(CatalogueError::NoProof(id.to_owned(), "macos"));
     }
     let value = |what, value: &str, should| value_error(id, "macos", what, value, should);
-    for path in &macos.paths {
+    for path in macos.paths.iter().chain(&macos.executables) {
         value(is_absolute(path), path, "an absolute path")?;
     }
     for team in macos.team.iter().chain(&macos.other_teams) {
@@ -110,7 +114,18 @@ fn check_macos(id: &str, macos: &MacosProduct) -> Result<(), CatalogueError> {
     for name in dotted.into_iter().flatten() {
         value(name.contains('.') && is_name(name), name, "an id with dots")?;
     }
-    Ok(())
+    check_health(id, "macos", macos.health, Platform::Macos)
+}
+
+/// A program that does not exist on the platform cannot vouch there.
+fn check_health(
+    id: &str,
+    name: &'static str,
+    health: Option<HealthCommand>,
+    platform: Platform,
+) -> Result<(), CatalogueError> {
+    let exists = health.is_none_or(|command| command.program(platform).is_some());
+    value_error(id, name, exists, "health", "a program of this platform")
 }
 
 fn check_windows(id: &str, windows: &WindowsProduct) -> Result<(), CatalogueError> {
@@ -125,6 +140,11 @@ fn check_windows(id: &str, windows: &WindowsProduct) -> Result<(), CatalogueErro
     for image in &windows.images {
         let is_program = Path::new(image).extension().is_some_and(|extension| extension == "exe");
         value(is_program && !image.contains('\\'), image, "a file name that ends in .exe")?;
+    }
+    if let Some(guid) = &windows.security_center {
+        let inside = guid.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+        let digits = inside.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        value(inside.len() == GUID_BYTES && digits, guid, "a GUID in braces")?;
     }
     Ok(())
 }

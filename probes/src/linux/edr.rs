@@ -1,4 +1,4 @@
-//! `edr`: which endpoint security products run, from their own files, as their own service.
+//! `edr`: which endpoint security products run, from their own files, as their own service, and to what effect.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::{
     catalogue::{Catalogue, CatalogueProduct, LinuxProduct},
     drive::{Outcome, Step},
     linux::container,
+    platform::Platform,
+    products::{self, Effect},
     programs::Program,
     question::{Answer, FileKind, Process, Question},
 };
 
-/// Write permission of the group and of others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// More processes of one product than this are not looked at.
 const PROCESSES_MAX: usize = 32;
 
@@ -73,7 +73,7 @@ fn product(
         .filter_map(|(process, exe)| {
             // The kernel's own word: the process list drops the mark of a file that was replaced.
             let link = round.link(format!("/proc/{}/exe", process.pid));
-            let trusted = trusted_path(round, exe);
+            let trusted = products::trusted_path(round, Platform::Linux, exe, false);
             let unit = linux.unit.as_deref().and_then(|unit| unit_active(round, unit, process.pid));
             matches!(link, Answer::Link(target) if target == exe).then_some((trusted, unit))
         })
@@ -92,6 +92,13 @@ fn product(
         Some(true) => version(round, linux),
         _ => None,
     };
+    let effect = match running {
+        Some(true) => {
+            let vendor = linux.health.map(|command| products::ask_health(round, Platform::Linux, command));
+            Effect::of(vendor, None)
+        }
+        _ => Effect::not_running(products::source(linux.health.is_some(), false)),
+    };
     Product {
         product: entry.id.clone(),
         kind: entry.kind().into(),
@@ -100,6 +107,13 @@ fn product(
         running,
         trusted_path,
         unit_active,
+        attached: effect.attached,
+        effective: effect.effective,
+        passive: effect.passive,
+        health_source: effect.source.into(),
+        impairment: effect.impairment.into(),
+        definitions_minutes: effect.definitions_minutes,
+        signed: None,
     }
 }
 
@@ -127,36 +141,6 @@ fn is_installed(linux: &LinuxProduct, installed: &BTreeMap<&str, &Answer>) -> Op
 /// Cannot be told apart from the product: it shows its name and hides its path.
 fn might_be(linux: &LinuxProduct, process: &Process) -> bool {
     process.exe.is_none() && linux.shows(&process.name)
-}
-
-/// The file and every folder above it belong to root, and nobody else may write there.
-fn trusted_path(round: &mut Round<'_>, executable: &str) -> Option<bool> {
-    let mut trusted = Some(true);
-    for (index, path) in std::iter::successors(Some(executable), |p| parent(p)).enumerate() {
-        let expected = if index == 0 { FileKind::File } else { FileKind::Folder };
-        let this = match round.metadata(path) {
-            Answer::Metadata(m) if m.path == path => {
-                Some(m.kind == expected && m.uid == 0 && m.mode & WRITABLE_BY_OTHERS == 0)
-            }
-            _ => None,
-        };
-        // One bad folder is enough; one unknown folder leaves the whole unknown.
-        trusted = match (trusted, this) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
-        };
-    }
-    trusted
-}
-
-/// The folder above a path; `None` above `/`.
-fn parent(path: &str) -> Option<&str> {
-    match path.rsplit_once('/') {
-        Some(("", "")) | None => None,
-        Some(("", _)) => Some("/"),
-        Some((folder, _)) => Some(folder),
-    }
 }
 
 /// The arguments that show a unit's state.

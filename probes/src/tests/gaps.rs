@@ -10,13 +10,40 @@ use crate::Outcome;
 /// and are malformed.
 type Family = (&'static str, &'static str, [&'static str; 4]);
 
-const FAMILIES: [Family; 17] = [
+const FAMILIES: [Family; 22] = [
     (
         "disk-encryption",
         "block devices",
         ["laptop", "disk-plain-swap", "disk-sysfs-denied", "disk-malformed"],
     ),
     ("edr", "processes", ["edr-every-product", "edr-telemetry-only", "edr-no-processes", "edr-malformed"]),
+    ("edr", "falconctl", ["laptop", "edr-reduced", "edr-no-processes", "edr-health-reworded"]),
+    ("edr", "mdatp", ["edr-defender", "edr-defender-passive", "edr-no-processes", "edr-defender-malformed"]),
+    (
+        "edr",
+        "macOS extensions",
+        ["macos-laptop", "macos-edr-waiting-for-user", "macos-edr-no-processes", "macos-edr-malformed"],
+    ),
+    (
+        "edr",
+        "Windows services",
+        [
+            "windows-laptop",
+            "windows-edr-driver-stopped",
+            "windows-edr-services-denied",
+            "windows-edr-malformed",
+        ],
+    ),
+    (
+        "edr",
+        "Windows Defender",
+        [
+            "windows-edr-defender",
+            "windows-edr-defender-passive",
+            "windows-edr-services-denied",
+            "windows-edr-defender-new-mode",
+        ],
+    ),
     ("os-patch", "apt", ["laptop", "patch-security-pending", "patch-times-out", "patch-malformed"]),
     (
         "os-patch",
@@ -89,14 +116,54 @@ const FAMILIES: [Family; 17] = [
 ];
 
 /// Conditions that other agents let pass, and the machines on which this one does not.
-const FALSE_PASSES: [(&str, &str, &[&str]); 23] = [
+const FALSE_PASSES: [(&str, &str, &[&str]); 35] = [
     (
         "Probo: any encrypted device",
         "disk-encryption",
         &["disk-boot-decoy", "disk-loop-decoy", "disk-home-only"],
     ),
     ("Probo: lock-enabled although it never locks", "screen-lock", &["lock-idle-never"]),
-    ("Probo: osquery, Wazuh, Elastic Agent as protection", "edr", &["edr-telemetry-only"]),
+    (
+        "Probo: osquery, Wazuh, Elastic Agent as protection",
+        "edr",
+        &["edr-telemetry-only", "macos-edr-telemetry-only", "windows-edr-telemetry-only"],
+    ),
+    ("kolide falconctl: rfm-state is not set", "edr", &["edr-reduced-not-told"]),
+    ("a sensor in reduced functionality", "edr", &["edr-reduced", "macos-edr-reduced"]),
+    (
+        "mdatp: healthy is true, and it is passive",
+        "edr",
+        &["edr-defender-passive", "macos-edr-defender-passive"],
+    ),
+    (
+        "Pareto: antivirus by a registry key or a folder of Program Files",
+        "edr",
+        &["windows-edr-residue", "macos-edr-leftover-folder"],
+    ),
+    ("Pareto: an unreadable state is assumed active", "edr", &["windows-edr-defender-new-mode"]),
+    (
+        "Pareto, DC: the Security Center says on",
+        "edr",
+        &["windows-edr-security-center-still-on", "windows-edr-antivirus-only"],
+    ),
+    (
+        "an extension that waits for a person, is off, or is listed and does not run",
+        "edr",
+        &["macos-edr-waiting-for-user", "macos-edr-extension-off", "macos-edr-extension-does-not-run"],
+    ),
+    ("an extension matched by a part of its row", "edr", &["macos-edr-extension-of-another-team"]),
+    (
+        "Windows: a passive antivirus",
+        "edr",
+        &["windows-edr-defender-passive", "windows-edr-defender-side-by-side"],
+    ),
+    (
+        "a vendor's program that anybody may have put there",
+        "edr",
+        &["edr-health-command-of-a-user", "macos-edr-health-command-of-a-user"],
+    ),
+    ("a sensor that reports to nobody", "edr", &["edr-no-tenant", "windows-edr-not-onboarded"]),
+    ("a sensor without its driver", "edr", &["windows-edr-driver-stopped"]),
     (
         "Probo: any version of the system",
         "os-patch",
@@ -113,7 +180,16 @@ const FALSE_PASSES: [(&str, &str, &[&str]); 23] = [
     (
         "EDRHunt, SharpEDRChecker: a part of a name, a folder",
         "edr",
-        &["edr-renamed-process", "edr-name-of-another", "edr-leftover-folder", "edr-vendor-folder-left-over"],
+        &[
+            "edr-renamed-process",
+            "edr-name-of-another",
+            "edr-leftover-folder",
+            "edr-vendor-folder-left-over",
+            "macos-edr-renamed-process",
+            "macos-edr-signed-by-another",
+            "windows-edr-renamed-process",
+            "windows-edr-service-of-another-program",
+        ],
     ),
     // peers.md 5: macOS and Windows.
     ("pareto-mac: a screen saver that never starts", "screen-lock", &["macos-lock-never-dark"]),

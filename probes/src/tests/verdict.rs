@@ -1,9 +1,9 @@
 //! A strict judge of its own, independent of the rules of `evidence`: only what is certain passes.
 
 use proto::{
-    AutomaticUpdates, BootSecurity, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HostFirewall,
-    OsPatch, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose,
-    facts::Control,
+    AutomaticUpdates, BootSecurity, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HealthSource,
+    HostFirewall, OsPatch, Product, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync,
+    VolumePurpose, facts::Control,
 };
 
 use crate::{Outcome, Platform};
@@ -97,14 +97,21 @@ fn edr(facts: &Edr) -> Verdict {
     let products = facts.products.iter().filter(|product| product.kind() == ProductKind::Edr);
     let each: Vec<Verdict> = products
         .map(|product| {
-            all([product.running, product.trusted_path, product.unit_active].map(|fact| match fact {
-                Some(true) => Pass,
-                Some(false) => Fail,
-                None => Unknown,
-            }))
+            let proofs = [product.running, product.trusted_path, product.unit_active];
+            all([all(proofs.map(|fact| wanted(fact, true))), effect(product)])
         })
         .collect();
     [Pass, Unknown].into_iter().find(|wanted| each.contains(wanted)).unwrap_or(Fail)
+}
+
+/// It detects; where that cannot be asked, nothing says that it does not.
+fn effect(product: &Product) -> Verdict {
+    match (product.effective, product.health_source()) {
+        (Some(found), _) => wanted(Some(found), true),
+        (None, HealthSource::None) => Pass,
+        (None, HealthSource::System) => wanted(product.attached, true),
+        (None, HealthSource::Vendor | HealthSource::Unspecified) => Unknown,
+    }
 }
 
 fn wanted(fact: Option<bool>, value: bool) -> Verdict {

@@ -45,8 +45,9 @@ fn volume() -> impl Strategy<Value = proto::Volume> {
 }
 
 fn product() -> impl Strategy<Value = proto::Product> {
-    (text(), 0..5, flag(), prop::option::of(text()), flag(), flag(), flag()).prop_map(
-        |(product, kind, installed, version, running, trusted_path, unit_active)| proto::Product {
+    let effect = (flag(), flag(), flag(), 0..4, 0..11, prop::option::of(0_u64..3), flag());
+    (text(), 0..5, flag(), prop::option::of(text()), flag(), flag(), flag(), effect).prop_map(
+        |(product, kind, installed, version, running, trusted_path, unit_active, effect)| proto::Product {
             product,
             kind,
             installed,
@@ -54,6 +55,13 @@ fn product() -> impl Strategy<Value = proto::Product> {
             running,
             trusted_path,
             unit_active,
+            attached: effect.0,
+            effective: effect.1,
+            passive: effect.2,
+            health_source: effect.3,
+            impairment: effect.4,
+            definitions_minutes: effect.5,
+            signed: effect.6,
         },
     )
 }
@@ -235,14 +243,21 @@ pub(crate) fn lose(facts: &mut proto::Facts, loss: Index) {
             }
             let row = loss.index(edr.products.len());
             let product = &mut edr.products[row];
-            match loss.index(7) {
+            match loss.index(14) {
                 0 => product.product.clear(),
                 1 => product.kind = 0,
                 2 => product.installed = None,
                 3 => product.version = None,
                 4 => product.running = None,
                 5 => product.trusted_path = None,
-                _ => product.unit_active = None,
+                6 => product.unit_active = None,
+                7 => product.attached = None,
+                8 => product.effective = None,
+                9 => product.passive = None,
+                10 => product.health_source = 0,
+                11 => product.impairment = 0,
+                12 => product.definitions_minutes = None,
+                _ => product.signed = None,
             }
         }
         Some(Control::ScreenLock(lock)) => {
