@@ -28,6 +28,10 @@ fn render(outcome: &Outcome) -> String {
             Control::TimeSync(facts) => rows(&mut out, std::slice::from_ref(facts)),
             Control::SecureBoot(facts) => rows(&mut out, std::slice::from_ref(facts)),
             Control::RemoteAccess(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::LocalAdministrators(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::MdmEnrolment(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::PasswordManager(facts) => rows(&mut out, std::slice::from_ref(facts)),
+            Control::DeviceIdentity(facts) => rows(&mut out, &facts.identifiers),
         },
         Outcome::NotApplicable(Proof::Headless(proof)) => rows(&mut out, std::slice::from_ref(proof)),
         Outcome::Unavailable(reason, question) => {

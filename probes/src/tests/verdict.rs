@@ -1,8 +1,9 @@
 //! A strict judge of its own, independent of the rules of `evidence`: only what is certain passes.
 
 use proto::{
-    AutomaticUpdates, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HostFirewall, OsPatch,
-    ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose, facts::Control,
+    AutomaticUpdates, Coverage, DeviceIdentity, DiskEncryption, Edr, FilterDefault, FilterScope,
+    HostFirewall, IdentifierKind, LocalAdministrators, MdmEnrolment, OsPatch, PasswordManager, ProductKind,
+    RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose, facts::Control,
 };
 
 use crate::Outcome;
@@ -11,6 +12,7 @@ use crate::Outcome;
 pub(super) const NOW_MINUTES: u64 = 1_796_083_200 / 60;
 const LISTS_AGE_MINUTES_MAX: u64 = 7 * 24 * 60;
 const LOCK_SECONDS_MAX: u32 = 900;
+const ADMINISTRATORS_MAX: u32 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
@@ -34,6 +36,10 @@ pub(super) fn verdict(outcome: &Outcome) -> Verdict {
             Control::TimeSync(facts) => time(facts),
             Control::SecureBoot(facts) => boot(facts),
             Control::RemoteAccess(facts) => remote(facts),
+            Control::LocalAdministrators(facts) => administrators(facts),
+            Control::PasswordManager(facts) => password_manager(facts),
+            Control::MdmEnrolment(facts) => mdm(facts),
+            Control::DeviceIdentity(facts) => identity(facts),
         },
         Outcome::NotApplicable(_) => NotApplicable,
         Outcome::Unavailable(..) => Unknown,
@@ -155,4 +161,35 @@ fn remote(facts: &RemoteAccess) -> Verdict {
         RootLogin::Unspecified => Unknown,
     };
     all([root, wanted(facts.password_login, false), wanted(facts.keyboard_interactive, false)])
+}
+
+/// What one platform does not have is not asked for there: all that is asked for must be told.
+fn administrators(facts: &LocalAdministrators) -> Verdict {
+    let too_many = |count: Option<u32>| wanted(count.map(|count| count <= ADMINISTRATORS_MAX), true);
+    let none = |fact: Option<bool>| if fact == Some(true) { Fail } else { Pass };
+    let some = |count: Option<u32>| none(count.map(|count| count > 0));
+    all([
+        too_many(facts.administrators_seen),
+        too_many(facts.administrators),
+        some(facts.other_root_accounts),
+        some(facts.passwordless_rules),
+        none(facts.built_in_enabled),
+    ])
+}
+
+fn password_manager(facts: &PasswordManager) -> Verdict {
+    let any = facts.managers.iter().any(|manager| manager.installed == Some(true));
+    all([wanted(facts.installed, true), if any || facts.installed != Some(true) { Pass } else { Unknown }])
+}
+
+fn mdm(facts: &MdmEnrolment) -> Verdict {
+    wanted(facts.enrolled, true)
+}
+
+fn identity(facts: &DeviceIdentity) -> Verdict {
+    let mut uuids = facts.identifiers.iter().filter(|i| i.kind() == IdentifierKind::HardwareUuid);
+    match (uuids.next(), uuids.next()) {
+        (Some(uuid), None) => wanted(uuid.placeholder, false),
+        _ => Unknown,
+    }
 }
