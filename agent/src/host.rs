@@ -46,6 +46,7 @@ impl Host for LiveHost {
             Question::Registry { .. }
             | Question::Keys { .. }
             | Question::Wmi { .. }
+            | Question::LocalGroup { .. }
             | Question::WindowsUpdate => Answer::Absent,
         })
     }

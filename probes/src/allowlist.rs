@@ -1,5 +1,6 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
+mod accounts;
 mod macos;
 
 use std::sync::OnceLock;
@@ -54,6 +55,7 @@ fn windows_questions(add: &mut dyn FnMut(&'static str, String)) {
     for question in [windows::disk::ENCRYPTABLE, windows::disk::PARTITIONS, windows::disk::VOLUMES] {
         add("disk-encryption", question.to_string());
     }
+    accounts::windows(add);
     let patch = &mut |question: Question| add("os-patch", question.to_string());
     patch(windows::os_patch::version());
     patch(windows::os_patch::rollups());
@@ -80,6 +82,7 @@ fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
         }
     }
     asset(&mut |pattern| add("asset", pattern));
+    accounts::linux(add);
     further(add);
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr(&mut |pattern| add("edr", pattern));
@@ -254,6 +257,11 @@ pub fn is_permitted(platform: Platform, question: &Question) -> bool {
     if text.split(['/', '\\', ' ']).any(|part| part == ".." || part == ".") {
         return false;
     }
+    listed(platform).iter().any(|permitted| fits(&permitted.pattern, &text))
+}
+
+/// [`questions`], made once.
+fn listed(platform: Platform) -> &'static [Permitted] {
     static LINUX: OnceLock<Vec<Permitted>> = OnceLock::new();
     static MACOS: OnceLock<Vec<Permitted>> = OnceLock::new();
     static WINDOWS: OnceLock<Vec<Permitted>> = OnceLock::new();
@@ -261,9 +269,19 @@ pub fn is_permitted(platform: Platform, question: &Question) -> bool {
         Platform::Linux => &LINUX,
         Platform::Macos => &MACOS,
         Platform::Windows => &WINDOWS,
-        Platform::Other => return false,
+        Platform::Other => return &[],
     };
-    list.get_or_init(|| questions(platform)).iter().any(|permitted| fits(&permitted.pattern, &text))
+    list.get_or_init(|| questions(platform))
+}
+
+/// Controls whose answers name people or the machine itself.
+const NAMING: [&str; 2] = ["device-identity", "local-administrators"];
+
+/// True when the answer names people or the machine and no other control asks for it: a recording leaves it out.
+pub fn names_somebody(platform: Platform, question: &Question) -> bool {
+    let text = question.to_string();
+    let mut controls = listed(platform).iter().filter(|permitted| fits(&permitted.pattern, &text)).peekable();
+    controls.peek().is_some() && controls.all(|permitted| NAMING.contains(&permitted.control))
 }
 
 /// `*` stands for one or more characters other than `/`, `\` and blanks.

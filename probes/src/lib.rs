@@ -7,8 +7,10 @@ mod allowlist;
 mod answers;
 mod catalogue;
 mod drive;
+mod identity;
 mod linux;
 mod macos;
+mod password_managers;
 mod platform;
 mod programs;
 mod question;
@@ -16,7 +18,7 @@ mod recording;
 mod table;
 mod windows;
 
-pub use allowlist::{Permitted, is_permitted, questions};
+pub use allowlist::{Permitted, is_permitted, names_somebody, questions};
 pub use answers::Answers;
 pub use catalogue::{
     Catalogue, CatalogueError, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct, catalogue_digest,
@@ -34,11 +36,24 @@ pub use table::{TABLE_LINES_MAX, TableWriter};
 use proto::Reason;
 
 /// Every probe, ascending by control.
-pub const PROBES: [Probe; 9] = [
+pub const PROBES: [Probe; 13] = [
     Probe {
         control: "automatic-updates",
         version: 1,
         step: |p, a| on(p, a, linux::automatic_updates::step, None, None),
+    },
+    Probe {
+        control: "device-identity",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::device_identity::step,
+                Some(macos::device_identity::step),
+                Some(windows::device_identity::step),
+            )
+        },
     },
     Probe {
         control: "disk-encryption",
@@ -52,10 +67,49 @@ pub const PROBES: [Probe; 9] = [
         step: |p, a| on(p, a, linux::host_firewall::step, None, None),
     },
     Probe {
+        control: "local-administrators",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::local_administrators::step,
+                Some(macos::local_administrators::step),
+                Some(windows::local_administrators::step),
+            )
+        },
+    },
+    Probe {
+        control: "mdm-enrolment",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::mdm_enrolment::step,
+                Some(macos::mdm_enrolment::step),
+                Some(windows::mdm_enrolment::step),
+            )
+        },
+    },
+    Probe {
         control: "os-patch",
         version: 2,
         step: |p, a| {
             on(p, a, linux::os_patch::step, Some(macos::os_patch::step), Some(windows::os_patch::step))
+        },
+    },
+    Probe {
+        control: "password-manager",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::password_manager::step,
+                Some(macos::password_manager::step),
+                Some(windows::password_manager::step),
+            )
         },
     },
     Probe {

@@ -13,6 +13,8 @@ pub enum Program {
     AptConfig,
     /// `apt-get`, always with `-s`: simulates, never changes anything.
     AptGet,
+    /// `cvtsudoers`: the rules of sudo as JSON, includes read; changes nothing.
+    Cvtsudoers,
     /// `dconf`: lists the keys an administrator has locked.
     Dconf,
     /// `defaults` of macOS, always with `export`: one domain of the user's preferences as a property list.
@@ -23,6 +25,8 @@ pub enum Program {
     Dnf,
     /// `dpkg-query`: the installed version of one package.
     DpkgQuery,
+    /// `dscl` of macOS, always with `-plist` and a verb that reads: groups, users and search path of the directory.
+    Dscl,
     /// `fdesetup` of macOS, with `status`: FileVault in words.
     Fdesetup,
     /// `gdbus`: asks the session bus whether GNOME Shell is on it.
@@ -41,6 +45,8 @@ pub enum Program {
     Pacman,
     /// `pmset` of macOS, with `-g`: settings of power and display.
     Pmset,
+    /// `profiles` of macOS, with `status`: whether a management server configures the device.
+    Profiles,
     /// `rpm -q`: the installed version of one package.
     Rpm,
     /// `sshd -T`: checks and prints the effective configuration, and starts no server.
@@ -68,15 +74,17 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Apt,
         Self::AptConfig,
         Self::AptGet,
+        Self::Cvtsudoers,
         Self::Dconf,
         Self::Defaults,
         Self::Diskutil,
         Self::Dnf,
         Self::DpkgQuery,
+        Self::Dscl,
         Self::Fdesetup,
         Self::Gdbus,
         Self::Gsettings,
@@ -86,6 +94,7 @@ impl Program {
         Self::Nft,
         Self::Pacman,
         Self::Pmset,
+        Self::Profiles,
         Self::Rpm,
         Self::Sshd,
         Self::Sysadminctl,
@@ -101,11 +110,13 @@ impl Program {
             Self::Apt => "apt",
             Self::AptConfig => "apt-config",
             Self::AptGet => "apt-get",
+            Self::Cvtsudoers => "cvtsudoers",
             Self::Dconf => "dconf",
             Self::Defaults => "defaults",
             Self::Diskutil => "diskutil",
             Self::Dnf => "dnf",
             Self::DpkgQuery => "dpkg-query",
+            Self::Dscl => "dscl",
             Self::Fdesetup => "fdesetup",
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
@@ -115,6 +126,7 @@ impl Program {
             Self::Nft => "nft",
             Self::Pacman => "pacman",
             Self::Pmset => "pmset",
+            Self::Profiles => "profiles",
             Self::Rpm => "rpm",
             Self::Sshd => "sshd",
             Self::Sysadminctl => "sysadminctl",
@@ -131,12 +143,17 @@ impl Program {
             Self::Apt => &["/usr/bin/apt"],
             Self::AptConfig => &["/usr/bin/apt-config"],
             Self::AptGet => &["/usr/bin/apt-get"],
+            Self::Cvtsudoers => {
+                &["/usr/bin/cvtsudoers", "/usr/sbin/cvtsudoers", "/run/current-system/sw/bin/cvtsudoers"]
+            }
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
             Self::Defaults => &["/usr/bin/defaults"],
             Self::Diskutil => &["/usr/sbin/diskutil"],
             Self::Dnf => &["/usr/bin/dnf", "/usr/bin/yum"],
             Self::DpkgQuery => &["/usr/bin/dpkg-query"],
+            Self::Dscl => &["/usr/bin/dscl"],
             Self::Fdesetup => &["/usr/bin/fdesetup"],
+            Self::Profiles => &["/usr/bin/profiles"],
             Self::Id => &["/usr/bin/id"],
             Self::Ioreg => &["/usr/sbin/ioreg"],
             Self::Pmset => &["/usr/bin/pmset"],

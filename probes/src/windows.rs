@@ -1,8 +1,12 @@
 //! The probes as Windows answers them: numbers of registry and WMI, never words of a language.
 
 pub(crate) mod asset;
+pub(crate) mod device_identity;
 pub(crate) mod disk;
+pub(crate) mod local_administrators;
+pub(crate) mod mdm_enrolment;
 pub(crate) mod os_patch;
+pub(crate) mod password_manager;
 pub(crate) mod screen_lock;
 
 use crate::{
