@@ -173,6 +173,8 @@ fn administrators(facts: &LocalAdministrators) -> Verdict {
         too_many(facts.administrators),
         some(facts.other_root_accounts),
         some(facts.passwordless_rules),
+        // How many people a group of a directory has is not told.
+        if facts.directory_groups == Some(0) { Pass } else { Unknown },
         none(facts.built_in_enabled),
     ])
 }
