@@ -9,6 +9,7 @@ mod catalogue;
 mod drive;
 mod identity;
 mod linux;
+mod logic;
 mod macos;
 mod password_managers;
 mod platform;
@@ -40,7 +41,15 @@ pub const PROBES: [Probe; 13] = [
     Probe {
         control: "automatic-updates",
         version: 1,
-        step: |p, a| on(p, a, linux::automatic_updates::step, None, None),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::automatic_updates::step,
+                Some(macos::automatic_updates::step),
+                Some(windows::automatic_updates::step),
+            )
+        },
     },
     Probe {
         control: "device-identity",
@@ -64,7 +73,15 @@ pub const PROBES: [Probe; 13] = [
     Probe {
         control: "host-firewall",
         version: 1,
-        step: |p, a| on(p, a, linux::host_firewall::step, None, None),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::host_firewall::step,
+                Some(macos::host_firewall::step),
+                Some(windows::host_firewall::step),
+            )
+        },
     },
     Probe {
         control: "local-administrators",
@@ -115,7 +132,15 @@ pub const PROBES: [Probe; 13] = [
     Probe {
         control: "remote-access",
         version: 1,
-        step: |p, a| on(p, a, linux::remote_access::step, None, None),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::remote_access::step,
+                Some(macos::remote_access::step),
+                Some(windows::remote_access::step),
+            )
+        },
     },
     Probe {
         control: "screen-lock",
@@ -130,8 +155,26 @@ pub const PROBES: [Probe; 13] = [
             )
         },
     },
-    Probe { control: "secure-boot", version: 1, step: |p, a| on(p, a, linux::secure_boot::step, None, None) },
-    Probe { control: "time-sync", version: 1, step: |p, a| on(p, a, linux::time_sync::step, None, None) },
+    Probe {
+        control: "secure-boot",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::secure_boot::step,
+                Some(macos::secure_boot::step),
+                Some(windows::secure_boot::step),
+            )
+        },
+    },
+    Probe {
+        control: "time-sync",
+        version: 1,
+        step: |p, a| {
+            on(p, a, linux::time_sync::step, Some(macos::time_sync::step), Some(windows::time_sync::step))
+        },
+    },
 ];
 
 /// The step for a platform. What is not looked at there yet says so.
