@@ -10,7 +10,7 @@ use super::{
 use crate::{Answer, Answers, Question, asset};
 
 /// By hand, by what the machine is; `None` where nothing at all is claimed. Every other machine is a laptop.
-const CLASSES: [(&str, Option<AssetClass>); 27] = [
+const CLASSES: [(&str, Option<AssetClass>); 26] = [
     ("asset-arm", Some(AssetClass::Unspecified)),
     ("asset-chassis-denied", Some(AssetClass::Unspecified)),
     ("asset-desktop", Some(AssetClass::Desktop)),
@@ -21,7 +21,6 @@ const CLASSES: [(&str, Option<AssetClass>); 27] = [
     ("container-host-pid", Some(AssetClass::Container)),
     ("container-systemd", Some(AssetClass::Container)),
     ("debian-12-vm", Some(AssetClass::Vm)),
-    ("identity-malformed", Some(AssetClass::Unspecified)),
     ("laptop", Some(AssetClass::Laptop)),
     ("macos-desktop", Some(AssetClass::Desktop)),
     ("macos-intel", Some(AssetClass::Laptop)),
