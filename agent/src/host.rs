@@ -47,6 +47,7 @@ impl Host for LiveHost {
             Question::Registry { .. }
             | Question::Keys { .. }
             | Question::Wmi { .. }
+            | Question::LocalGroup { .. }
             | Question::WindowsUpdate => Answer::Absent,
         })
     }

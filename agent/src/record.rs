@@ -19,12 +19,18 @@ impl<H: Host> Recorder<H> {
 
     /// Everything recorded, as a recording without what the probes make no use of.
     ///
-    /// Processes that no probe looks for are left out: what else runs is nobody's business.
+    /// Processes that no probe looks for are left out: what else runs is nobody's business. So are answers that name
+    /// people or the machine: its controls could not be looked at when the recording is replayed.
     pub fn into_recording(self, platform: Platform, release: String, source: String) -> Recording {
         let mut reduced = Answers::new();
         let mut redactions = Vec::new();
+        let mut left_out = 0_usize;
         for (question, answer) in self.answers.into_inner().iter() {
             let answer = match answer {
+                _ if probes::names_somebody(platform, question) => {
+                    left_out = left_out.saturating_add(1);
+                    Answer::Failed
+                }
                 Answer::Processes(processes) => {
                     let kept: Vec<Process> = processes.iter().filter(|p| is_of_use(p)).cloned().collect();
                     redactions.push(format!("processes: {} of {} kept", kept.len(), processes.len()));
@@ -33,6 +39,9 @@ impl<H: Host> Recorder<H> {
                 other => other.clone(),
             };
             reduced.insert(question.clone(), answer);
+        }
+        if left_out > 0 {
+            redactions.push(format!("{left_out} answers that name people or the machine left out"));
         }
         Recording::of(&reduced, platform, release, source, redactions)
     }

@@ -14,12 +14,16 @@ pub use json::FactsError;
 pub use schema::{ASSET, Field, Kind, Schema};
 
 /// The controls of this release, ascending: each has a schema, and no policy may name another.
-pub const CONTROLS: [&str; 9] = [
+pub const CONTROLS: [&str; 13] = [
     "automatic-updates",
+    "device-identity",
     "disk-encryption",
     "edr",
     "host-firewall",
+    "local-administrators",
+    "mdm-enrolment",
     "os-patch",
+    "password-manager",
     "remote-access",
     "screen-lock",
     "secure-boot",
@@ -81,10 +85,14 @@ pub fn control_of(facts: &proto::Facts) -> Option<&'static str> {
     use proto::facts::Control;
     facts.control.as_ref().map(|control| match control {
         Control::AutomaticUpdates(_) => "automatic-updates",
+        Control::DeviceIdentity(_) => "device-identity",
         Control::DiskEncryption(_) => "disk-encryption",
         Control::Edr(_) => "edr",
         Control::HostFirewall(_) => "host-firewall",
+        Control::LocalAdministrators(_) => "local-administrators",
+        Control::MdmEnrolment(_) => "mdm-enrolment",
         Control::OsPatch(_) => "os-patch",
+        Control::PasswordManager(_) => "password-manager",
         Control::RemoteAccess(_) => "remote-access",
         Control::ScreenLock(_) => "screen-lock",
         Control::SecureBoot(_) => "secure-boot",

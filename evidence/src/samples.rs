@@ -171,6 +171,55 @@ fn facts(control: &'static str) -> BoxedStrategy<Control> {
                 })
             })
             .boxed(),
+        "device-identity" => {
+            let identifier = (0..8i32, text(), flag())
+                .prop_map(|(kind, value, placeholder)| proto::Identifier { kind, value, placeholder });
+            (vec(identifier, 0..4), any::<bool>())
+                .prop_map(|(identifiers, identifiers_truncated)| {
+                    Control::DeviceIdentity(proto::DeviceIdentity { identifiers, identifiers_truncated })
+                })
+                .boxed()
+        }
+        "local-administrators" => {
+            let count = || option::of(small());
+            (count(), count(), count(), count(), count(), count(), flag())
+                .prop_map(|fields| {
+                    Control::LocalAdministrators(proto::LocalAdministrators {
+                        administrators: fields.0,
+                        administrators_seen: fields.1,
+                        directory_groups: fields.2,
+                        other_root_accounts: fields.3,
+                        passwordless_rules: fields.4,
+                        limited_rules: fields.5,
+                        built_in_enabled: fields.6,
+                    })
+                })
+                .boxed()
+        }
+        "mdm-enrolment" => (flag(), flag(), flag(), text(), flag())
+            .prop_map(|(enrolled, user_approved, automated, service, directory_joined)| {
+                Control::MdmEnrolment(proto::MdmEnrolment {
+                    enrolled,
+                    user_approved,
+                    automated,
+                    service,
+                    directory_joined,
+                })
+            })
+            .boxed(),
+        "password-manager" => {
+            let product = (text(), flag())
+                .prop_map(|(product, installed)| proto::ManagerProduct { product, installed });
+            (flag(), vec(product, 0..4), any::<bool>())
+                .prop_map(|(installed, managers, managers_truncated)| {
+                    Control::PasswordManager(proto::PasswordManager {
+                        installed,
+                        managers,
+                        managers_truncated,
+                    })
+                })
+                .boxed()
+        }
         "host-firewall" => {
             let filter = (0..7i32, flag(), 0..3i32, option::of(small())).prop_map(
                 |(scope, enabled, incoming, open_interfaces)| proto::FirewallFilter {

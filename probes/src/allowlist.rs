@@ -1,5 +1,6 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
+mod accounts;
 mod edr;
 mod macos;
 mod windows;
@@ -60,6 +61,7 @@ fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {
         }
     }
     asset(&mut |pattern| add("asset", pattern));
+    accounts::linux(add);
     further(add);
     disk_encryption(&mut |pattern| add("disk-encryption", pattern));
     edr::linux(&mut |pattern| add("edr", pattern));
@@ -213,6 +215,17 @@ fn kept_list(platform: Platform) -> &'static [Permitted] {
         Platform::Other => return &[],
     };
     list.get_or_init(|| questions(platform))
+}
+
+/// Controls whose answers name people or the machine itself.
+const NAMING: [&str; 2] = ["device-identity", "local-administrators"];
+
+/// True when the answer names people or the machine and no other control asks for it: a recording leaves it out.
+pub fn names_somebody(platform: Platform, question: &Question) -> bool {
+    let text = question.to_string();
+    let mut controls =
+        kept_list(platform).iter().filter(|permitted| fits(&permitted.pattern, &text)).peekable();
+    controls.peek().is_some() && controls.all(|permitted| NAMING.contains(&permitted.control))
 }
 
 /// `*` stands for one or more characters other than `/`, `\` and blanks.

@@ -244,9 +244,9 @@ impl Catalogue {
     }
 }
 
-/// `catalogue_digest` of an attestation: SHA-256 of the catalogue's text.
+/// `catalogue_digest` of an attestation: SHA-256 of the catalogues' texts, that of password managers last.
 pub fn catalogue_digest() -> [u8; 32] {
-    Sha256::digest(TEXT.as_bytes()).into()
+    Sha256::new().chain_update(TEXT).chain_update(crate::password_managers::TEXT).finalize().into()
 }
 
 #[cfg(test)]

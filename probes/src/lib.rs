@@ -8,10 +8,12 @@ mod answers;
 mod catalogue;
 mod drive;
 mod health;
+mod identity;
 mod inputs;
 mod linux;
 mod logic;
 mod macos;
+mod password_managers;
 mod platform;
 mod products;
 mod programs;
@@ -20,7 +22,7 @@ mod recording;
 mod table;
 mod windows;
 
-pub use allowlist::{Permitted, is_permitted, questions};
+pub use allowlist::{Permitted, is_permitted, names_somebody, questions};
 pub use answers::Answers;
 pub use catalogue::{
     Catalogue, CatalogueError, CatalogueProduct, LinuxProduct, MacosProduct, WindowsProduct, catalogue_digest,
@@ -39,7 +41,7 @@ pub use table::{TABLE_LINES_MAX, TableWriter};
 use proto::Reason;
 
 /// Every probe, ascending by control.
-pub const PROBES: [Probe; 9] = [
+pub const PROBES: [Probe; 13] = [
     Probe {
         control: "automatic-updates",
         version: 1,
@@ -50,6 +52,19 @@ pub const PROBES: [Probe; 9] = [
                 linux::automatic_updates::step,
                 Some(macos::automatic_updates::step),
                 Some(windows::automatic_updates::step),
+            )
+        },
+    },
+    Probe {
+        control: "device-identity",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::device_identity::step,
+                Some(macos::device_identity::step),
+                Some(windows::device_identity::step),
             )
         },
     },
@@ -77,10 +92,49 @@ pub const PROBES: [Probe; 9] = [
         },
     },
     Probe {
+        control: "local-administrators",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::local_administrators::step,
+                Some(macos::local_administrators::step),
+                Some(windows::local_administrators::step),
+            )
+        },
+    },
+    Probe {
+        control: "mdm-enrolment",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::mdm_enrolment::step,
+                Some(macos::mdm_enrolment::step),
+                Some(windows::mdm_enrolment::step),
+            )
+        },
+    },
+    Probe {
         control: "os-patch",
         version: 2,
         step: |p, a| {
             on(p, a, linux::os_patch::step, Some(macos::os_patch::step), Some(windows::os_patch::step))
+        },
+    },
+    Probe {
+        control: "password-manager",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::password_manager::step,
+                Some(macos::password_manager::step),
+                Some(windows::password_manager::step),
+            )
         },
     },
     Probe {

@@ -2,13 +2,17 @@
 
 pub(crate) mod asset;
 pub(crate) mod automatic_updates;
+pub(crate) mod device_identity;
 pub(crate) mod disk;
 pub(crate) mod edr;
 pub(crate) mod extensions;
 pub(crate) mod host_firewall;
 pub(crate) mod launchctl;
+pub(crate) mod local_administrators;
 pub(crate) mod managed;
+pub(crate) mod mdm_enrolment;
 pub(crate) mod os_patch;
+pub(crate) mod password_manager;
 pub(crate) mod plists;
 pub(crate) mod power;
 pub(crate) mod remote_access;

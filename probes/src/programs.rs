@@ -21,6 +21,8 @@ pub enum Program {
     Codesign,
     /// `cytool` of Cortex XDR, with `runtime query`: its processes.
     Cytool,
+    /// `cvtsudoers`: the rules of sudo as JSON, includes read; changes nothing.
+    Cvtsudoers,
     /// `dconf`: lists the keys an administrator has locked.
     Dconf,
     /// `defaults` of macOS, always with `export`: one domain of the user's preferences as a property list.
@@ -37,6 +39,8 @@ pub enum Program {
     ElasticAgent,
     /// `falconctl` of CrowdStrike, with `-g` on Linux and `stats` on macOS.
     Falconctl,
+    /// `dscl` of macOS, always with `-plist` and a verb that reads: groups, users and search path of the directory.
+    Dscl,
     /// `fdesetup` of macOS, with `status`: FileVault in words.
     Fdesetup,
     /// `gdbus`: asks the session bus whether GNOME Shell is on it.
@@ -101,13 +105,14 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::Ampcli,
         Self::Apt,
         Self::AptConfig,
         Self::AptGet,
         Self::Bduitool,
         Self::Codesign,
+        Self::Cvtsudoers,
         Self::Cytool,
         Self::Dconf,
         Self::Defaults,
@@ -115,6 +120,7 @@ impl Program {
         Self::Dnf,
         Self::DpkgQuery,
         Self::DsaQuery,
+        Self::Dscl,
         Self::ElasticAgent,
         Self::Falconctl,
         Self::Fdesetup,
@@ -154,6 +160,7 @@ impl Program {
             Self::Bduitool => "bduitool",
             Self::Codesign => "codesign",
             Self::Cytool => "cytool",
+            Self::Cvtsudoers => "cvtsudoers",
             Self::Dconf => "dconf",
             Self::Defaults => "defaults",
             Self::Diskutil => "diskutil",
@@ -162,6 +169,7 @@ impl Program {
             Self::DsaQuery => "dsa_query",
             Self::ElasticAgent => "elastic-agent",
             Self::Falconctl => "falconctl",
+            Self::Dscl => "dscl",
             Self::Fdesetup => "fdesetup",
             Self::Gdbus => "gdbus",
             Self::Gsettings => "gsettings",
@@ -220,11 +228,15 @@ impl Program {
             Self::Apt => &["/usr/bin/apt"],
             Self::AptConfig => &["/usr/bin/apt-config"],
             Self::AptGet => &["/usr/bin/apt-get"],
+            Self::Cvtsudoers => {
+                &["/usr/bin/cvtsudoers", "/usr/sbin/cvtsudoers", "/run/current-system/sw/bin/cvtsudoers"]
+            }
             Self::Dconf => &["/usr/bin/dconf", "/run/current-system/sw/bin/dconf"],
             Self::Defaults => &["/usr/bin/defaults"],
             Self::Diskutil => &["/usr/sbin/diskutil"],
             Self::Dnf => &["/usr/bin/dnf", "/usr/bin/yum"],
             Self::DpkgQuery => &["/usr/bin/dpkg-query"],
+            Self::Dscl => &["/usr/bin/dscl"],
             Self::Fdesetup => &["/usr/bin/fdesetup"],
             Self::Id => &["/usr/bin/id"],
             Self::Ioreg => &["/usr/sbin/ioreg"],

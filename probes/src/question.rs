@@ -71,6 +71,14 @@ pub enum Question {
         /// Properties, and what methods give out.
         names: &'static [&'static str],
     },
+    /// Members of a group of the Windows computer itself, by the group's number, which no language changes. Printed
+    /// `local-group SID`.
+    ///
+    /// Per member a row: `Sid`, `Kind` (SID_NAME_USE), and `Disabled`, 0 or 1, where it is an account of this computer.
+    LocalGroup {
+        /// The group's SID.
+        sid: &'static str,
+    },
     /// What Windows Update found when it last searched, without a new search. Printed `windows-update`.
     WindowsUpdate,
 }
@@ -93,9 +101,11 @@ impl Question {
     pub fn reason(&self, answer: &Answer) -> Reason {
         match answer {
             Answer::Absent => match self {
-                Self::Run { .. } | Self::RunAs { .. } | Self::Wmi { .. } | Self::WindowsUpdate => {
-                    Reason::ToolMissing
-                }
+                Self::Run { .. }
+                | Self::RunAs { .. }
+                | Self::Wmi { .. }
+                | Self::LocalGroup { .. }
+                | Self::WindowsUpdate => Reason::ToolMissing,
                 _ => Reason::IoError,
             },
             Answer::Denied => Reason::NoPrivilege,
@@ -128,6 +138,7 @@ impl fmt::Display for Question {
             Self::Wmi { namespace, class, names } => {
                 write!(f, "wmi {namespace} {class}: {}", names.join(", "))
             }
+            Self::LocalGroup { sid } => write!(f, "local-group {sid}"),
             Self::WindowsUpdate => f.write_str("windows-update"),
         }
     }

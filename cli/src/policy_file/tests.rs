@@ -4,6 +4,8 @@ use super::*;
 
 const BASELINE: &str = include_str!("../../../docs/policies/baseline.toml");
 
+const ACCOUNTS: &str = include_str!("../../../docs/policies/accounts.toml");
+
 /// The baseline with one piece of text replaced, and the line that text stands on.
 fn edited(from: &str, to: &str) -> (String, usize) {
     assert_eq!(BASELINE.matches(from).count(), 1, "{from:?} must occur once");
@@ -24,6 +26,20 @@ fn the_baseline_has_one_rule_per_control_and_survives_the_ledger() {
     for control in &policy.controls {
         assert!(!control.mapping.is_empty() && !control.remedy.is_empty() && !control.rationale.is_empty());
         assert!(!control.remedy.contains("  ") && !control.remedy.ends_with('\n'));
+    }
+    let bytes = policy.to_json().to_bytes();
+    assert_eq!(Policy::parse(Value::parse(&bytes).unwrap()).unwrap(), policy);
+}
+
+#[test]
+fn the_further_policy_shares_no_rule_with_the_baseline_and_survives_the_ledger() {
+    let policy = parse(ACCOUNTS).unwrap();
+    let ids: Vec<_> = policy.controls.iter().map(|control| control.id.as_str()).collect();
+    assert_eq!(ids, ["local-administrators", "mdm-enrolment", "password-manager"]);
+    for control in &policy.controls {
+        assert!(!control.mapping.is_empty() && !control.remedy.is_empty() && !control.rationale.is_empty());
+        assert!(!control.remedy.contains("  ") && !control.remedy.ends_with('\n'));
+        assert!(parse(BASELINE).unwrap().controls.iter().all(|other| other.id != control.id));
     }
     let bytes = policy.to_json().to_bytes();
     assert_eq!(Policy::parse(Value::parse(&bytes).unwrap()).unwrap(), policy);
@@ -112,7 +128,7 @@ fn the_rule_vectors_judge_by_the_conditions_of_the_baseline() {
     let Value::Object(mut vectors) = Value::parse_any(vectors).unwrap() else { panic!("an object") };
     let Some(Value::Object(mut conditions)) = vectors.remove("baseline") else { panic!("an object") };
     // The vectors also have conditions for controls that the shipped policy does not ask for.
-    for control in &parse(BASELINE).unwrap().controls {
+    for control in parse(BASELINE).unwrap().controls.iter().chain(&parse(ACCOUNTS).unwrap().controls) {
         assert_eq!(conditions.remove(control.id.as_str()), Some(control.condition.to_json()));
     }
 }

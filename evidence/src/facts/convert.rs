@@ -4,7 +4,7 @@ use proto::facts::Control;
 
 use super::schema::{
     ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, HEALTH_SOURCES,
-    IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+    IDENTIFIER_KINDS, IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
 };
 use super::{Facts, ITEM, List, Value};
 
@@ -67,6 +67,12 @@ pub(super) fn control(control: &Control) -> Facts {
             .flag("downloads", updates.downloads)
             .flag("installs_security", updates.installs_security)
             .flag("scheduled", updates.scheduled),
+        Control::DeviceIdentity(identity) => Facts::default().rows(
+            "identifiers",
+            &identity.identifiers,
+            identity.identifiers_truncated,
+            identifier,
+        ),
         Control::DiskEncryption(disk) => {
             Facts::default().rows("volumes", &disk.volumes, disk.volumes_truncated, volume)
         }
@@ -76,7 +82,15 @@ pub(super) fn control(control: &Control) -> Facts {
         Control::HostFirewall(firewall) => {
             Facts::default().rows("filters", &firewall.filters, firewall.filters_truncated, firewall_filter)
         }
+        Control::LocalAdministrators(administrators) => local_administrators(administrators),
+        Control::MdmEnrolment(mdm) => mdm_enrolment(mdm),
         Control::OsPatch(patch) => os_patch(patch),
+        Control::PasswordManager(manager) => Facts::default().flag("installed", manager.installed).rows(
+            "managers",
+            &manager.managers,
+            manager.managers_truncated,
+            manager_product,
+        ),
         Control::RemoteAccess(remote) => remote_access(remote),
         Control::ScreenLock(lock) => {
             Facts::default().rows("users", &lock.users, lock.users_truncated, lock_setting)
@@ -96,6 +110,37 @@ fn firewall_filter(filter: &proto::FirewallFilter) -> Facts {
         .flag("enabled", filter.enabled)
         .choice("incoming", FILTER_DEFAULTS, filter.incoming)
         .integer("open_interfaces", filter.open_interfaces.map(u64::from))
+}
+
+fn identifier(identifier: &proto::Identifier) -> Facts {
+    Facts::default()
+        .choice("kind", IDENTIFIER_KINDS, identifier.kind)
+        .text("value", &identifier.value)
+        .flag("placeholder", identifier.placeholder)
+}
+
+fn local_administrators(administrators: &proto::LocalAdministrators) -> Facts {
+    Facts::default()
+        .integer("administrators", administrators.administrators.map(u64::from))
+        .integer("administrators_seen", administrators.administrators_seen.map(u64::from))
+        .integer("directory_groups", administrators.directory_groups.map(u64::from))
+        .integer("other_root_accounts", administrators.other_root_accounts.map(u64::from))
+        .integer("passwordless_rules", administrators.passwordless_rules.map(u64::from))
+        .integer("limited_rules", administrators.limited_rules.map(u64::from))
+        .flag("built_in_enabled", administrators.built_in_enabled)
+}
+
+fn manager_product(product: &proto::ManagerProduct) -> Facts {
+    Facts::default().text("product", &product.product).flag("installed", product.installed)
+}
+
+fn mdm_enrolment(mdm: &proto::MdmEnrolment) -> Facts {
+    Facts::default()
+        .flag("enrolled", mdm.enrolled)
+        .flag("user_approved", mdm.user_approved)
+        .flag("automated", mdm.automated)
+        .text("service", &mdm.service)
+        .flag("directory_joined", mdm.directory_joined)
 }
 
 fn remote_access(remote: &proto::RemoteAccess) -> Facts {

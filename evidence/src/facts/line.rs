@@ -24,6 +24,8 @@ impl Facts {
             "products" => product(self),
             "users" => lock_setting(self),
             "filters" => firewall_filter(self),
+            "identifiers" => identifier(self),
+            "managers" => manager_product(self),
             _ => self.word(super::ITEM).unwrap_or("unknown").to_owned(),
         }
     }
@@ -151,6 +153,25 @@ fn firewall_filter(filter: &Facts) -> String {
         None => ", open interfaces unknown".to_owned(),
     };
     format!("{scope}: {incoming}{open}")
+}
+
+fn identifier(identifier: &Facts) -> String {
+    let kind = identifier.word("kind").unwrap_or("an identifier").replace('_', " ");
+    match (identifier.word("value"), identifier.word("placeholder")) {
+        (Some(value), _) => format!("{kind}: {value}"),
+        (None, Some("yes")) => format!("{kind}: a placeholder"),
+        (None, _) => format!("{kind}: unknown"),
+    }
+}
+
+fn manager_product(manager: &Facts) -> String {
+    let name = manager.word("product").unwrap_or("a password manager");
+    let state = match manager.word("installed") {
+        Some("yes") => "installed",
+        Some(_) => "not installed",
+        None => "unknown",
+    };
+    format!("{name}: {state}")
 }
 
 fn lock_setting(setting: &Facts) -> String {

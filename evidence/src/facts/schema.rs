@@ -122,6 +122,8 @@ pub(super) const FILTER_SCOPES: &[&str] = &["ipv4", "ipv6", "domain", "private",
 pub(super) const FILTER_DEFAULTS: &[&str] = &["block", "allow"];
 pub(super) const FIRMWARES: &[&str] = &["uefi", "bios", "apple"];
 pub(super) const BOOT_SECURITIES: &[&str] = &["full", "reduced", "permissive"];
+pub(super) const IDENTIFIER_KINDS: &[&str] =
+    &["machine_id", "hardware_uuid", "system_serial", "board_serial", "mac_address", "hostname", "vendor"];
 pub(super) const ROOT_LOGINS: &[&str] = &["no", "commands_only", "keys_only", "yes"];
 
 /// What a device claims to be and why. Not of a control: a policy cannot name it.
@@ -296,13 +298,79 @@ static REMOTE_ACCESS: Schema = Schema {
     ],
 };
 
+static LOCAL_ADMINISTRATORS: Schema = Schema {
+    name: "local-administrators",
+    fields: &[
+        field("administrators", Kind::Integer, "accounts that may act as administrator, where all were seen"),
+        field("administrators_seen", Kind::Integer, "how many of them were seen"),
+        field("directory_groups", Kind::Integer, "groups of a directory with that right, not counted above"),
+        field("other_root_accounts", Kind::Integer, "accounts other than root that have root's number"),
+        field("passwordless_rules", Kind::Integer, "rules of sudo that ask for no password"),
+        field("limited_rules", Kind::Integer, "rules of sudo that give some commands as root"),
+        field("built_in_enabled", Kind::Flag, "Windows' own Administrator can log in"),
+    ],
+};
+
+static MANAGER_PRODUCT: Schema = Schema {
+    name: "password-manager.managers",
+    fields: &[
+        field("product", Kind::Text, "product id of the catalogue"),
+        field("installed", Kind::Flag, "it is installed"),
+    ],
+};
+
+static PASSWORD_MANAGER: Schema = Schema {
+    name: "password-manager",
+    fields: &[
+        field("installed", Kind::Flag, "some product of the catalogue is installed"),
+        field(
+            "managers",
+            Kind::List { truncated: Some("managers_truncated"), item: &MANAGER_PRODUCT },
+            "products found, or that could not be looked for",
+        ),
+    ],
+};
+
+static MDM_ENROLMENT: Schema = Schema {
+    name: "mdm-enrolment",
+    fields: &[
+        field("enrolled", Kind::Flag, "a management server may configure the device"),
+        field("user_approved", Kind::Flag, "macOS: a person at the device, or its purchase, approved it"),
+        field("automated", Kind::Flag, "macOS: enrolled by its purchase"),
+        field("service", Kind::Text, "host name of the server, or the provider's id"),
+        field("directory_joined", Kind::Flag, "Windows: joined to a directory in the cloud"),
+    ],
+};
+
+static IDENTIFIER: Schema = Schema {
+    name: "device-identity.identifiers",
+    fields: &[
+        field("kind", Kind::Choice(IDENTIFIER_KINDS), "what it is"),
+        field("value", Kind::Text, "its value"),
+        field("placeholder", Kind::Flag, "the maker left what many machines have"),
+    ],
+};
+
+static DEVICE_IDENTITY: Schema = Schema {
+    name: "device-identity",
+    fields: &[field(
+        "identifiers",
+        Kind::List { truncated: Some("identifiers_truncated"), item: &IDENTIFIER },
+        "what an inventory may know the device by",
+    )],
+};
+
 pub(super) fn of(control: &str) -> Option<&'static Schema> {
     [
         &AUTOMATIC_UPDATES,
+        &DEVICE_IDENTITY,
         &DISK_ENCRYPTION,
         &EDR,
         &HOST_FIREWALL,
+        &LOCAL_ADMINISTRATORS,
+        &MDM_ENROLMENT,
         &OS_PATCH,
+        &PASSWORD_MANAGER,
         &REMOTE_ACCESS,
         &SCREEN_LOCK,
         &SECURE_BOOT,

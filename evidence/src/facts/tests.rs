@@ -20,12 +20,13 @@ fn names<E: TryFrom<i32>>(as_str_name: impl Fn(E) -> &'static str) -> Vec<String
 fn enum_names_are_those_of_the_proto() {
     use super::schema::{
         ASSET_CLASSES, BOOT_SECURITIES, COVERAGES, FILTER_DEFAULTS, FILTER_SCOPES, FIRMWARES, HEALTH_SOURCES,
-        IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
+        IDENTIFIER_KINDS, IMPAIRMENTS, LAYERS, LOCK_SCOPES, PRODUCT_KINDS, PURPOSES, ROOT_LOGINS,
     };
     assert_eq!(names(|e: proto::FilterScope| e.as_str_name()), FILTER_SCOPES);
     assert_eq!(names(|e: proto::FilterDefault| e.as_str_name()), FILTER_DEFAULTS);
     assert_eq!(names(|e: proto::Firmware| e.as_str_name()), FIRMWARES);
     assert_eq!(names(|e: proto::BootSecurity| e.as_str_name()), BOOT_SECURITIES);
+    assert_eq!(names(|e: proto::IdentifierKind| e.as_str_name()), IDENTIFIER_KINDS);
     assert_eq!(names(|e: proto::RootLogin| e.as_str_name()), ROOT_LOGINS);
     assert_eq!(names(|e: proto::AssetClass| e.as_str_name()), ASSET_CLASSES);
     assert_eq!(names(|e: proto::VolumePurpose| e.as_str_name()), PURPOSES);
@@ -60,9 +61,11 @@ fn schemas_have_the_fields_of_the_proto_and_no_flags() {
         assert_eq!(expected, fields_of(message), "{message}");
     }
     for (control, message, list, item) in [
+        ("device-identity", "DeviceIdentity", "identifiers", "Identifier"),
         ("disk-encryption", "DiskEncryption", "volumes", "Volume"),
         ("edr", "Edr", "products", "Product"),
         ("host-firewall", "HostFirewall", "filters", "FirewallFilter"),
+        ("password-manager", "PasswordManager", "managers", "ManagerProduct"),
         ("screen-lock", "ScreenLock", "users", "LockSetting"),
     ] {
         check(schema(control).unwrap(), message);
@@ -70,6 +73,8 @@ fn schemas_have_the_fields_of_the_proto_and_no_flags() {
     }
     for (control, message) in [
         ("automatic-updates", "AutomaticUpdates"),
+        ("local-administrators", "LocalAdministrators"),
+        ("mdm-enrolment", "MdmEnrolment"),
         ("os-patch", "OsPatch"),
         ("remote-access", "RemoteAccess"),
         ("secure-boot", "SecureBoot"),

@@ -141,6 +141,14 @@ fn facts(facts: &proto::Facts, control: &Name) -> Result<(), StatementError> {
             text(&updates.mechanism, "mechanism")?;
             "automatic-updates"
         }
+        Control::DeviceIdentity(identity) => {
+            rows(identity.identifiers.len(), "identifiers")?;
+            for identifier in &identity.identifiers {
+                known::<proto::IdentifierKind>(identifier.kind, "identifier.kind")?;
+                text(&identifier.value, "identifier.value")?;
+            }
+            "device-identity"
+        }
         Control::DiskEncryption(disk) => {
             rows(disk.volumes.len(), "volumes")?;
             for volume in &disk.volumes {
@@ -163,11 +171,23 @@ fn facts(facts: &proto::Facts, control: &Name) -> Result<(), StatementError> {
             }
             "host-firewall"
         }
+        Control::LocalAdministrators(_) => "local-administrators",
+        Control::MdmEnrolment(mdm) => {
+            text(&mdm.service, "service")?;
+            "mdm-enrolment"
+        }
         Control::OsPatch(patch) => {
             text(&patch.os, "os")?;
             text(patch.version(), "version")?;
             text(&patch.kernel, "kernel")?;
             "os-patch"
+        }
+        Control::PasswordManager(manager) => {
+            rows(manager.managers.len(), "managers")?;
+            for product in &manager.managers {
+                text(&product.product, "manager.product")?;
+            }
+            "password-manager"
         }
         Control::RemoteAccess(remote) => {
             known::<proto::RootLogin>(remote.root_login, "root_login")?;

@@ -12,6 +12,7 @@ use crate::{
 
 /// Every kind of question of a Mac, by control.
 pub(super) fn questions(add: &mut dyn FnMut(&'static str, String)) {
+    super::accounts::macos(add);
     let run = |program: Program, args: &[&str]| Question::run(program, args).to_string();
     for control in ["asset", "os-patch"] {
         add(control, sysctl::question().to_string());

@@ -42,6 +42,19 @@ fn a_star_is_one_name() {
 }
 
 #[test]
+fn what_names_people_or_the_machine_is_known() {
+    let read = |path: &str| Question::Read(path.to_owned());
+    let named = |question: &Question| names_somebody(Platform::Linux, question);
+    assert!(
+        ["/etc/passwd", "/etc/machine-id", "/sys/class/net/eth0/address"].iter().all(|p| named(&read(p)))
+    );
+    assert!(
+        ["/proc/self/mountinfo", "/sys/class/dmi/id/sys_vendor", "/nowhere"].iter().all(|p| !named(&read(p)))
+    );
+    assert!(names_somebody(Platform::Windows, &windows::local_administrators::ADMINISTRATORS));
+}
+
+#[test]
 fn what_is_not_listed_is_not_permitted() {
     let read = |path: &str| Question::Read(path.to_owned());
     assert!(is_permitted(Platform::Linux, &read("/proc/swaps")));

@@ -24,6 +24,7 @@ pub(super) fn questions(add: &mut dyn FnMut(&'static str, String)) {
     windows::screen_lock::profiles().into_iter().for_each(&mut *lock);
     windows::screen_lock::of_user("*").into_iter().for_each(lock);
     further(add);
+    super::accounts::windows(add);
 }
 
 /// The controls that ask little each.

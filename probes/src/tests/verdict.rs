@@ -1,8 +1,9 @@
 //! A strict judge of its own, independent of the rules of `evidence`: only what is certain passes.
 
 use proto::{
-    AutomaticUpdates, BootSecurity, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HealthSource,
-    HostFirewall, OsPatch, Product, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync,
+    AutomaticUpdates, BootSecurity, Coverage, DeviceIdentity, DiskEncryption, Edr, FilterDefault,
+    FilterScope, HealthSource, HostFirewall, IdentifierKind, LocalAdministrators, MdmEnrolment, OsPatch,
+    PasswordManager, Product, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync,
     VolumePurpose, facts::Control,
 };
 
@@ -12,6 +13,7 @@ use crate::{Outcome, Platform};
 pub(super) const NOW_MINUTES: u64 = 1_796_083_200 / 60;
 const LISTS_AGE_MINUTES_MAX: u64 = 7 * 24 * 60;
 const LOCK_SECONDS_MAX: u32 = 900;
+const ADMINISTRATORS_MAX: u32 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
@@ -35,6 +37,10 @@ pub(super) fn verdict(platform: Platform, outcome: &Outcome) -> Verdict {
             Control::TimeSync(facts) => time(platform, facts),
             Control::SecureBoot(facts) => boot(platform, facts),
             Control::RemoteAccess(facts) => remote(platform, facts),
+            Control::LocalAdministrators(facts) => administrators(facts),
+            Control::PasswordManager(facts) => password_manager(facts),
+            Control::MdmEnrolment(facts) => mdm(facts),
+            Control::DeviceIdentity(facts) => identity(facts),
         },
         Outcome::NotApplicable(_) => NotApplicable,
         Outcome::Unavailable(..) => Unknown,
@@ -212,4 +218,37 @@ fn ssh(facts: &RemoteAccess) -> Verdict {
         RootLogin::Unspecified => Unknown,
     };
     all([root, wanted(facts.password_login, false), wanted(facts.keyboard_interactive, false)])
+}
+
+/// What one platform does not have is not asked for there: all that is asked for must be told.
+fn administrators(facts: &LocalAdministrators) -> Verdict {
+    let too_many = |count: Option<u32>| wanted(count.map(|count| count <= ADMINISTRATORS_MAX), true);
+    let none = |fact: Option<bool>| if fact == Some(true) { Fail } else { Pass };
+    let some = |count: Option<u32>| none(count.map(|count| count > 0));
+    all([
+        too_many(facts.administrators_seen),
+        too_many(facts.administrators),
+        some(facts.other_root_accounts),
+        some(facts.passwordless_rules),
+        // How many people a group of a directory has is not told.
+        if facts.directory_groups == Some(0) { Pass } else { Unknown },
+        none(facts.built_in_enabled),
+    ])
+}
+
+fn password_manager(facts: &PasswordManager) -> Verdict {
+    let any = facts.managers.iter().any(|manager| manager.installed == Some(true));
+    all([wanted(facts.installed, true), if any || facts.installed != Some(true) { Pass } else { Unknown }])
+}
+
+fn mdm(facts: &MdmEnrolment) -> Verdict {
+    wanted(facts.enrolled, true)
+}
+
+fn identity(facts: &DeviceIdentity) -> Verdict {
+    let mut uuids = facts.identifiers.iter().filter(|i| i.kind() == IdentifierKind::HardwareUuid);
+    match (uuids.next(), uuids.next()) {
+        (Some(uuid), None) => wanted(uuid.placeholder, false),
+        _ => Unknown,
+    }
 }

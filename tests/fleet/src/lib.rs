@@ -26,6 +26,7 @@ use evidence::time::{MINUTE_MS, Timestamp};
 
 pub mod device;
 mod hours;
+mod identity;
 pub mod log;
 pub mod machine;
 pub mod seeded;

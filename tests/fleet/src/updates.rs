@@ -6,7 +6,7 @@ use evidence::ids::Digest;
 use proto::facts::Control;
 use proto::observation::Outcome;
 
-use crate::seeded::fixed;
+use crate::{identity, seeded::fixed};
 
 /// Minutes of a day.
 pub(crate) const DAY: u64 = 1_440;
@@ -34,6 +34,8 @@ pub(crate) struct Updates {
     lag: u64,
     /// Minute of the day at which the package lists are refreshed.
     refreshed_at: u64,
+    /// What its identifiers are made of.
+    identity: u64,
 }
 
 impl Updates {
@@ -45,7 +47,7 @@ impl Updates {
             70..95 => 3 * DAY + number(2) % (7 * DAY),
             _ => 20 * DAY + number(2) % (25 * DAY),
         };
-        Self { seed, epoch: begin, lag, refreshed_at: number(3) % DAY }
+        Self { seed, epoch: begin, lag, refreshed_at: number(3) % DAY, identity: number(4) }
     }
 
     /// How many releases there are at a minute.
@@ -128,6 +130,7 @@ impl Updates {
                 Some(Control::Edr(facts)) => {
                     facts.products.iter_mut().for_each(|product| self.product(product, minute));
                 }
+                Some(Control::DeviceIdentity(facts)) => identity::apply(facts, self.identity),
                 _ => {}
             }
         }

@@ -36,6 +36,10 @@ ENUMS = {
     "FilterDefault": _names("", "UNSPECIFIED", "BLOCK", "ALLOW"),
     "Firmware": _names("", "UNSPECIFIED", "UEFI", "BIOS", "APPLE"),
     "BootSecurity": _names("", "UNSPECIFIED", "FULL", "REDUCED", "PERMISSIVE"),
+    "IdentifierKind": _names(
+        "", "UNSPECIFIED", "MACHINE_ID", "HARDWARE_UUID", "SYSTEM_SERIAL", "BOARD_SERIAL", "MAC_ADDRESS", "HOSTNAME",
+        "VENDOR",
+    ),
     "RootLogin": _names("", "UNSPECIFIED", "NO", "COMMANDS_ONLY", "KEYS_ONLY", "YES"),
 }
 
@@ -105,6 +109,10 @@ MESSAGES = {
         (7, "time_sync", "TimeSync", "oneof control"),
         (8, "secure_boot", "SecureBoot", "oneof control"),
         (9, "remote_access", "RemoteAccess", "oneof control"),
+        (10, "local_administrators", "LocalAdministrators", "oneof control"),
+        (11, "password_manager", "PasswordManager", "oneof control"),
+        (12, "mdm_enrolment", "MdmEnrolment", "oneof control"),
+        (13, "device_identity", "DeviceIdentity", "oneof control"),
     ],
     "NotApplicable": [(1, "headless", "Headless", "oneof proof")],
     "Headless": [
@@ -212,15 +220,53 @@ MESSAGES = {
         (5, "remote_desktop", "bool", "optional"),
         (6, "network_authentication", "bool", "optional"),
     ],
+    "LocalAdministrators": [
+        (1, "administrators", "u32", "optional"),
+        (2, "administrators_seen", "u32", "optional"),
+        (3, "directory_groups", "u32", "optional"),
+        (4, "other_root_accounts", "u32", "optional"),
+        (5, "passwordless_rules", "u32", "optional"),
+        (6, "limited_rules", "u32", "optional"),
+        (7, "built_in_enabled", "bool", "optional"),
+    ],
+    "PasswordManager": [
+        (1, "installed", "bool", "optional"),
+        (2, "managers", "ManagerProduct", "repeated"),
+        (3, "managers_truncated", "bool", "plain"),
+    ],
+    "ManagerProduct": [
+        (1, "product", "text", "plain"),
+        (2, "installed", "bool", "optional"),
+    ],
+    "MdmEnrolment": [
+        (1, "enrolled", "bool", "optional"),
+        (2, "user_approved", "bool", "optional"),
+        (3, "automated", "bool", "optional"),
+        (4, "service", "text", "plain"),
+        (5, "directory_joined", "bool", "optional"),
+    ],
+    "DeviceIdentity": [
+        (1, "identifiers", "Identifier", "repeated"),
+        (2, "identifiers_truncated", "bool", "plain"),
+    ],
+    "Identifier": [
+        (1, "kind", "IdentifierKind", "plain"),
+        (2, "value", "text", "plain"),
+        (3, "placeholder", "bool", "optional"),
+    ],
 }
 
 # Control -> (member of Facts, its message); docs/FORMAT.md section 9.
 CONTROLS = {
     "automatic-updates": ("automatic_updates", "AutomaticUpdates"),
+    "device-identity": ("device_identity", "DeviceIdentity"),
     "disk-encryption": ("disk_encryption", "DiskEncryption"),
     "edr": ("edr", "Edr"),
     "host-firewall": ("host_firewall", "HostFirewall"),
+    "local-administrators": ("local_administrators", "LocalAdministrators"),
+    "mdm-enrolment": ("mdm_enrolment", "MdmEnrolment"),
     "os-patch": ("os_patch", "OsPatch"),
+    "password-manager": ("password_manager", "PasswordManager"),
     "remote-access": ("remote_access", "RemoteAccess"),
     "screen-lock": ("screen_lock", "ScreenLock"),
     "secure-boot": ("secure_boot", "SecureBoot"),

@@ -86,6 +86,32 @@ fn filter() -> impl Strategy<Value = proto::FirewallFilter> {
     })
 }
 
+fn identifier() -> impl Strategy<Value = proto::Identifier> {
+    (0..8, text(), flag()).prop_map(|(kind, value, placeholder)| proto::Identifier {
+        kind,
+        value,
+        placeholder,
+    })
+}
+
+fn manager() -> impl Strategy<Value = proto::ManagerProduct> {
+    (text(), flag()).prop_map(|(product, installed)| proto::ManagerProduct { product, installed })
+}
+
+fn administrators() -> impl Strategy<Value = proto::LocalAdministrators> {
+    (small(), small(), small(), small(), small(), small(), flag()).prop_map(|fields| {
+        proto::LocalAdministrators {
+            administrators: fields.0,
+            administrators_seen: fields.1,
+            directory_groups: fields.2,
+            other_root_accounts: fields.3,
+            passwordless_rules: fields.4,
+            limited_rules: fields.5,
+            built_in_enabled: fields.6,
+        }
+    })
+}
+
 fn cut() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
@@ -111,6 +137,28 @@ pub(crate) fn any_facts(control: &str) -> BoxedStrategy<proto::Facts> {
                     installs_security,
                     scheduled,
                 })
+            })
+            .boxed(),
+        "device-identity" => (prop::collection::vec(identifier(), 0..4), cut())
+            .prop_map(|(identifiers, identifiers_truncated)| {
+                Control::DeviceIdentity(proto::DeviceIdentity { identifiers, identifiers_truncated })
+            })
+            .boxed(),
+        "local-administrators" => administrators().prop_map(Control::LocalAdministrators).boxed(),
+        "mdm-enrolment" => (flag(), flag(), flag(), text(), flag())
+            .prop_map(|(enrolled, user_approved, automated, service, directory_joined)| {
+                Control::MdmEnrolment(proto::MdmEnrolment {
+                    enrolled,
+                    user_approved,
+                    automated,
+                    service,
+                    directory_joined,
+                })
+            })
+            .boxed(),
+        "password-manager" => (flag(), prop::collection::vec(manager(), 0..4), cut())
+            .prop_map(|(installed, managers, managers_truncated)| {
+                Control::PasswordManager(proto::PasswordManager { installed, managers, managers_truncated })
             })
             .boxed(),
         "host-firewall" => (prop::collection::vec(filter(), 0..4), cut())
@@ -213,6 +261,48 @@ pub(crate) fn lose(facts: &mut proto::Facts, loss: Index) {
                 1 => filter.enabled = None,
                 2 => filter.incoming = 0,
                 _ => filter.open_interfaces = None,
+            }
+        }
+        Some(Control::DeviceIdentity(identity)) => {
+            if drop_row(&mut identity.identifiers, &mut identity.identifiers_truncated, loss) {
+                return;
+            }
+            let row = loss.index(identity.identifiers.len());
+            let identifier = &mut identity.identifiers[row];
+            match loss.index(3) {
+                0 => identifier.kind = 0,
+                1 => identifier.value.clear(),
+                _ => identifier.placeholder = None,
+            }
+        }
+        Some(Control::LocalAdministrators(administrators)) => match loss.index(7) {
+            0 => administrators.administrators = None,
+            1 => administrators.administrators_seen = None,
+            2 => administrators.directory_groups = None,
+            3 => administrators.other_root_accounts = None,
+            4 => administrators.passwordless_rules = None,
+            5 => administrators.limited_rules = None,
+            _ => administrators.built_in_enabled = None,
+        },
+        Some(Control::MdmEnrolment(mdm)) => match loss.index(5) {
+            0 => mdm.enrolled = None,
+            1 => mdm.user_approved = None,
+            2 => mdm.automated = None,
+            3 => mdm.service.clear(),
+            _ => mdm.directory_joined = None,
+        },
+        Some(Control::PasswordManager(manager)) => {
+            if loss.index(3) == 0 {
+                manager.installed = None;
+                return;
+            }
+            if drop_row(&mut manager.managers, &mut manager.managers_truncated, loss) {
+                return;
+            }
+            let row = loss.index(manager.managers.len());
+            match loss.index(2) {
+                0 => manager.managers[row].product.clear(),
+                _ => manager.managers[row].installed = None,
             }
         }
         Some(Control::RemoteAccess(remote)) => match loss.index(6) {

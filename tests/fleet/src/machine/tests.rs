@@ -10,7 +10,10 @@ fn the_shares_are_of_a_hundred_and_every_recording_is_used() {
         KINDS.iter().any(kind)
     };
     for (name, _) in RECORDINGS {
-        assert!(used(name) && machines.named(name).unwrap().observations.len() == 9, "{name}");
+        assert!(
+            used(name) && machines.named(name).unwrap().observations.len() == probes::PROBES.len(),
+            "{name}"
+        );
     }
     for kind in &KINDS {
         assert!(machines.named(kind.recording).is_some(), "{}", kind.recording);

@@ -32,3 +32,32 @@ fn a_new_kernel_waits_for_a_reboot() {
     assert!(facts.reboot_required());
     assert_eq!(facts.kernel, "6.1.0-28-amd64");
 }
+
+#[test]
+fn devices_have_their_own_identifiers_for_ever() {
+    let recorded = || proto::DeviceIdentity {
+        identifiers: [
+            (proto::IdentifierKind::HardwareUuid, "2a1f6c5d-7b3e-4d21-9c8f-54e1ad001122"),
+            (proto::IdentifierKind::SystemSerial, "PF3ABCDE"),
+            (proto::IdentifierKind::MacAddress, "54:e1:ad:00:11:22"),
+            (proto::IdentifierKind::Vendor, "LENOVO"),
+        ]
+        .map(|(kind, value)| proto::Identifier {
+            kind: kind.into(),
+            value: value.to_owned(),
+            placeholder: Some(false),
+        })
+        .into(),
+        identifiers_truncated: false,
+    };
+    let of = |device| {
+        let mut facts = recorded();
+        identity::apply(&mut facts, device);
+        facts.identifiers.into_iter().map(|identifier| identifier.value).collect::<Vec<_>>()
+    };
+    assert_eq!(of(1), of(1));
+    let (one, two) = (of(1), of(2));
+    assert!((0..3).all(|at| one[at] != two[at] && one[at].len() == recorded().identifiers[at].value.len()));
+    assert!(one[1].starts_with("PF") && one[2].starts_with("54:e1:ad:"), "{one:?}");
+    assert_eq!(one[3], "LENOVO");
+}
