@@ -24,7 +24,7 @@ pub use catalogue::{
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
-pub use linux::screen_lock::is_graphical;
+pub use linux::screen_lock::{is_graphical, may_lock};
 pub use platform::Platform;
 pub use programs::Program;
 pub use question::{Answer, FILE_BYTES_MAX, FileKind, Metadata, NAMES_MAX, Process, Question};
@@ -53,7 +53,7 @@ pub const PROBES: [Probe; 9] = [
     },
     Probe {
         control: "os-patch",
-        version: 2,
+        version: 3,
         step: |p, a| {
             on(p, a, linux::os_patch::step, Some(macos::os_patch::step), Some(windows::os_patch::step))
         },
@@ -65,7 +65,7 @@ pub const PROBES: [Probe; 9] = [
     },
     Probe {
         control: "screen-lock",
-        version: 1,
+        version: 2,
         step: |p, a| {
             on(
                 p,

@@ -37,12 +37,14 @@ pub enum Program {
     Loginctl,
     /// `nft list ruleset`: the packet filter in force.
     Nft,
-    /// `pacman -Qu`: lists upgrades against what was last fetched.
+    /// `pacman -Qu` lists upgrades against what was last fetched, `-Ss` finds pacman itself there.
     Pacman,
     /// `pmset` of macOS, with `-g`: settings of power and display.
     Pmset,
-    /// `rpm -q`: the installed version of one package.
+    /// `rpm -q`: the installed version of one package, or when each was installed.
     Rpm,
+    /// `rpm-ostree status`: the images that are there, and the one that runs.
+    RpmOstree,
     /// `sshd -T`: checks and prints the effective configuration, and starts no server.
     Sshd,
     /// `sysadminctl` of macOS, with `-screenLock status`: when a password is asked for.
@@ -68,7 +70,7 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Apt,
         Self::AptConfig,
         Self::AptGet,
@@ -87,6 +89,7 @@ impl Program {
         Self::Pacman,
         Self::Pmset,
         Self::Rpm,
+        Self::RpmOstree,
         Self::Sshd,
         Self::Sysadminctl,
         Self::Sysctl,
@@ -116,6 +119,7 @@ impl Program {
             Self::Pacman => "pacman",
             Self::Pmset => "pmset",
             Self::Rpm => "rpm",
+            Self::RpmOstree => "rpm-ostree",
             Self::Sshd => "sshd",
             Self::Sysadminctl => "sysadminctl",
             Self::Sysctl => "sysctl",
@@ -148,6 +152,7 @@ impl Program {
             Self::Nft => &["/usr/sbin/nft", "/usr/bin/nft", "/run/current-system/sw/bin/nft"],
             Self::Pacman => &["/usr/bin/pacman"],
             Self::Rpm => &["/usr/bin/rpm"],
+            Self::RpmOstree => &["/usr/bin/rpm-ostree"],
             Self::Sshd => &["/usr/sbin/sshd", "/usr/bin/sshd", "/run/current-system/sw/bin/sshd"],
             Self::Zypper => &["/usr/bin/zypper"],
             Self::Systemctl => {

@@ -130,7 +130,7 @@ fn might_be(linux: &LinuxProduct, process: &Process) -> bool {
 }
 
 /// The file and every folder above it belong to root, and nobody else may write there.
-fn trusted_path(round: &mut Round<'_>, executable: &str) -> Option<bool> {
+pub(crate) fn trusted_path(round: &mut Round<'_>, executable: &str) -> Option<bool> {
     let mut trusted = Some(true);
     for (index, path) in std::iter::successors(Some(executable), |p| parent(p)).enumerate() {
         let expected = if index == 0 { FileKind::File } else { FileKind::Folder };

@@ -18,7 +18,7 @@ Every machine of `probes/recordings/`, written by a test: `TALLYSTICK_WRITE_TABL
 
 *recorded* was asked of a machine that ran; *documented* was written from documents and published samples. Nothing here
 was asked of a Mac. The outcomes are those of the strict judge of the tests (`probes/src/tests/verdict.rs`): only what
-is certain passes. Two machines argued line by line: docs/HOSTS.md.
+is certain passes. Three machines argued line by line: docs/HOSTS.md.
 
 ";
 
