@@ -53,7 +53,7 @@ pub const PROBES: [Probe; 9] = [
     },
     Probe {
         control: "os-patch",
-        version: 3,
+        version: 2,
         step: |p, a| {
             on(p, a, linux::os_patch::step, Some(macos::os_patch::step), Some(windows::os_patch::step))
         },
@@ -65,7 +65,7 @@ pub const PROBES: [Probe; 9] = [
     },
     Probe {
         control: "screen-lock",
-        version: 2,
+        version: 1,
         step: |p, a| {
             on(
                 p,
