@@ -1,10 +1,11 @@
 //! Reads a file of a logged-in user with his rights, and no more.
 //!
 //! The agent is root, and whatever lies in a home folder is its owner's to choose: a link to another's secret, a pipe
-//! that nobody writes, a file system of his own that never answers. So the file is opened by a thread that has given
+//! that nobody writes, a network that never answers. So the file is opened by a thread that has given
 //! up every right of root and has the user's instead, for as long as it lives: a link leads where the user himself may
 //! go, as it does for his desktop, and nowhere else. Only the effective numbers change. The real ones stay root's, so
-//! that the user cannot send the thread a signal, which would end the agent.
+//! that the user cannot send the thread a signal, which would end the agent. For the same reason a FUSE file system of
+//! his own refuses the thread as it refuses root: that is an answer, "denied".
 
 use std::{
     fs::{self, File, OpenOptions},
