@@ -141,7 +141,7 @@ pub(crate) fn running<'p>(processes: &'p [Process], names: &[&str]) -> Result<Ve
     for process in processes {
         match process.exe.as_deref() {
             Some(exe) if exe.rsplit('/').next().is_some_and(|file| names.contains(&file)) => {
-                found.push(process)
+                found.push(process);
             }
             None if names.contains(&process.name.as_str()) => {
                 let outcome = Outcome::Unavailable(Reason::NoPrivilege, Some(Question::Processes));

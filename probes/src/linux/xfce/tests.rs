@@ -10,7 +10,8 @@ fn a_dictionary_is_read_whole_or_not_at_all() {
     assert_eq!(values["/saver/themes/list"], "['a>b', \"it's\"]");
     assert_eq!(values["/x"], "<uint32 7>");
     for end in 0..line.len() {
-        assert_eq!(dictionary(&line[..end]), None, "{}", &line[..end]);
+        let cut = line.get(..end).unwrap();
+        assert_eq!(dictionary(cut), None, "{cut}");
     }
     assert_eq!(dictionary("(@a{sv} {},)"), Some(BTreeMap::new()));
     assert_eq!(dictionary("({'/a': <1>, '/a': <2>},)"), None);
