@@ -16,8 +16,10 @@ use probes::{
 use rustix::fs::OFlags;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
+pub(crate) mod as_user;
 pub mod at_rest;
 mod program;
+mod started;
 
 /// Owner, permission and special bits of a mode; the rest is the kind.
 const MODE_BITS: u32 = 0o7777;
@@ -42,7 +44,9 @@ impl Host for LiveHost {
             Question::List(path) => list(path),
             Question::Link(path) => link(path),
             Question::Metadata(path) => metadata(path),
+            Question::ReadAs { uid, path } => as_user::read(question, *uid, path),
             Question::Processes => processes(),
+            Question::Started { pid, names } => started::read(question, *pid, names),
             // No other system has these, and none of them is on this system's list.
             Question::Registry { .. }
             | Question::Keys { .. }

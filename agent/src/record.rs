@@ -56,7 +56,7 @@ fn is_of_use(process: &Process) -> bool {
             })
         })
     };
-    process.pid == 1 || probes::is_graphical(process) || of_catalogue(process)
+    process.pid == 1 || probes::is_graphical(process) || probes::may_lock(process) || of_catalogue(process)
 }
 
 impl<H: Host> Host for Recorder<H> {

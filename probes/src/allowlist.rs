@@ -9,8 +9,9 @@ use std::sync::OnceLock;
 
 use crate::{
     linux::{
-        asset, automatic_updates, block, container, disk, dnf, gnome, host_firewall, os_patch, os_release,
-        pacman, remote_access, screen_lock, secure_boot, sessions, time_sync, units, zypper,
+        asset, automatic_updates, block, container, desktop, disk, dnf, host_firewall, idle, kde, os_patch,
+        os_release, pacman, remote_access, rpm, rpm_ostree, screen_lock, secure_boot, sessions, time_sync,
+        units, xfce, zypper,
     },
     platform::Platform,
     programs::Program,
@@ -148,7 +149,11 @@ fn os_patch(add: &mut dyn FnMut(String)) {
         add(format!("metadata {cache}/*/{}", dnf::REPOMD));
     }
     add(format!("metadata {}", dnf::LAST_MAKECACHE));
+    add(Question::run(Program::Dnf, &dnf::NEEDS_RESTARTING).to_string());
+    add(Question::run(Program::Rpm, &rpm::INSTALL_TIMES).to_string());
+    add(Question::run(Program::RpmOstree, &rpm_ostree::STATUS).to_string());
     add(Question::run(Program::Pacman, &pacman::LIST_UPGRADES).to_string());
+    add(Question::run(Program::Pacman, &pacman::FIND_ITSELF).to_string());
     for path in pacman::DATABASES.into_iter().chain([pacman::INSTALLED]) {
         add(format!("metadata {path}"));
     }
@@ -176,15 +181,33 @@ fn screen_lock(add: &mut dyn FnMut(String)) {
     add(format!("list {}", sessions::FOLDER));
     add(Question::run(Program::Loginctl, &sessions::LIST).to_string());
     add(Question::Run { program: Program::Loginctl, args: sessions::show("*") }.to_string());
-    for desktop in gnome::desktops() {
-        let mut as_user = |program: Program, args: &[&str]| {
-            add(format!("run-as * {desktop} {} {}", program.name(), args.join(" ")));
-        };
-        as_user(Program::Gdbus, &gnome::SHELL_ON_BUS);
-        as_user(Program::Dconf, &gnome::LIST_LOCKS);
-        for schema in gnome::SCHEMAS {
-            as_user(Program::Gsettings, &["list-recursively", schema]);
-        }
+    desktop::as_users().into_iter().for_each(&mut *add);
+    settings_files(add);
+}
+
+/// Files of settings, and how the processes that obey them were started.
+fn settings_files(add: &mut dyn FnMut(String)) {
+    let of_user = [kde::OF_USER, kde::OF_THEME, idle::hypridle::FILE, idle::locker::HYPRLOCK]
+        .into_iter()
+        .chain(idle::swayidle::OF_USER)
+        .chain(idle::locker::SWAYLOCK);
+    for path in of_user {
+        add(format!("read-as * {path}"));
+    }
+    let of_system = [xfce::OF_SYSTEM, idle::swayidle::OF_SYSTEM, idle::locker::SWAYLOCK_OF_SYSTEM]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(kde::FOLDERS.map(kde::file_in));
+    for path in of_system {
+        add(format!("read {path}"));
+        add(format!("metadata {path}"));
+    }
+    add(format!("started *: {}", kde::VARIABLES.join(", ")));
+    add(format!("started *: {}", idle::VARIABLES.join(", ")));
+    add("link /proc/*/exe".to_owned());
+    for executable in idle::EXECUTABLES {
+        add(format!("metadata {executable}"));
+        edr::folders_above(executable, add);
     }
 }
 

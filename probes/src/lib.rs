@@ -31,7 +31,7 @@ pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
 };
 pub use inputs::{Input, Inputs};
-pub use linux::screen_lock::is_graphical;
+pub use linux::screen_lock::{is_graphical, may_lock};
 pub use platform::Platform;
 pub use programs::Program;
 pub use question::{Answer, FILE_BYTES_MAX, FileKind, Metadata, NAMES_MAX, Process, Question};

@@ -61,7 +61,7 @@ pub enum Program {
     Mdmclient,
     /// `nft list ruleset`: the packet filter in force.
     Nft,
-    /// `pacman -Qu`: lists upgrades against what was last fetched.
+    /// `pacman -Qu` lists upgrades against what was last fetched, `-Ss` finds pacman itself there.
     Pacman,
     /// `pmset` of macOS, with `-g`: settings of power and display.
     Pmset,
@@ -69,8 +69,10 @@ pub enum Program {
     Profiles,
     /// `repcli` of Carbon Black Cloud, with `status`.
     Repcli,
-    /// `rpm -q`: the installed version of one package.
+    /// `rpm -q`: the installed version of one package, or when each was installed.
     Rpm,
+    /// `rpm-ostree status`: the images that are there, and the one that runs.
+    RpmOstree,
     /// `sentinelctl` of SentinelOne, with `control status` on Linux and `status` on macOS.
     Sentinelctl,
     /// `socketfilterfw` of macOS, with `--get…`: the application firewall in sentences.
@@ -105,7 +107,7 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Ampcli,
         Self::Apt,
         Self::AptConfig,
@@ -138,6 +140,7 @@ impl Program {
         Self::Profiles,
         Self::Repcli,
         Self::Rpm,
+        Self::RpmOstree,
         Self::Sentinelctl,
         Self::Socketfilterfw,
         Self::Sshd,
@@ -185,6 +188,7 @@ impl Program {
             Self::Profiles => "profiles",
             Self::Repcli => "repcli",
             Self::Rpm => "rpm",
+            Self::RpmOstree => "rpm-ostree",
             Self::Sentinelctl => "sentinelctl",
             Self::Socketfilterfw => "socketfilterfw",
             Self::Sshd => "sshd",
@@ -254,6 +258,7 @@ impl Program {
             Self::Nft => &["/usr/sbin/nft", "/usr/bin/nft", "/run/current-system/sw/bin/nft"],
             Self::Pacman => &["/usr/bin/pacman"],
             Self::Rpm => &["/usr/bin/rpm"],
+            Self::RpmOstree => &["/usr/bin/rpm-ostree"],
             Self::Sshd => &["/usr/sbin/sshd", "/usr/bin/sshd", "/run/current-system/sw/bin/sshd"],
             Self::Zypper => &["/usr/bin/zypper"],
             Self::Systemctl => {

@@ -7,7 +7,10 @@ use std::fmt;
 
 use proto::Reason;
 
-use crate::programs::Program;
+use crate::{linux::xfce, programs::Program};
+
+/// Where dconf keeps a user's settings, below his home folder.
+const DCONF: &str = ".config/dconf/user";
 
 /// Most bytes read from one file; the largest files asked for are mountinfo of a container host and os-release.
 pub const FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -44,8 +47,24 @@ pub enum Question {
     Link(String),
     /// Kind, owner, mode, size and time of a path, not following a link. Printed `metadata PATH`.
     Metadata(String),
+    /// The lines of a file below the home folder of a logged-in user, read with his rights and no more. Printed
+    /// `read-as UID PATH`; answered with a table of `line` texts, so that a part of it is no answer.
+    ReadAs {
+        /// The user's number.
+        uid: u32,
+        /// The file, from his home folder on: where that lies is not told.
+        path: &'static str,
+    },
     /// Every process with the path of its executable. Printed `processes`.
     Processes,
+    /// As whom and how a process was started. Printed `started PID: NAME, NAME`; answered with a table of the
+    /// number `uid`, an `argument` text each, and those of the variables that are set. `~` stands for the home folder.
+    Started {
+        /// Process id.
+        pid: u32,
+        /// Names of the variables of its environment; no other is told.
+        names: &'static [&'static str],
+    },
     /// Values of a key of the Windows registry. Printed `registry KEY: NAME, NAME`.
     Registry {
         /// The key, from `HKLM\\` or `HKU\\` on.
@@ -97,6 +116,21 @@ impl Question {
         }
     }
 
+    /// The file behind the answer that lies below a user's home folder, with his number: a change of it may change
+    /// the answer. A program that keeps its settings in one is asked, and the file is not read.
+    pub fn path_of_user(&self) -> Option<(u32, &'static str)> {
+        match self {
+            Self::ReadAs { uid, path } => Some((*uid, *path)),
+            Self::RunAs { uid, program: Program::Gsettings, .. } => Some((*uid, DCONF)),
+            Self::RunAs { uid, program: Program::Gdbus, args, .. }
+                if args.iter().any(|arg| arg == xfce::ALL_PROPERTIES) =>
+            {
+                Some((*uid, xfce::OF_USER))
+            }
+            _ => None,
+        }
+    }
+
     /// The reason to give when this was answered with something that cannot be used.
     pub fn reason(&self, answer: &Answer) -> Reason {
         match answer {
@@ -132,7 +166,9 @@ impl fmt::Display for Question {
             Self::List(path) => write!(f, "list {path}"),
             Self::Link(path) => write!(f, "link {path}"),
             Self::Metadata(path) => write!(f, "metadata {path}"),
+            Self::ReadAs { uid, path } => write!(f, "read-as {uid} {path}"),
             Self::Processes => f.write_str("processes"),
+            Self::Started { pid, names } => write!(f, "started {pid}: {}", names.join(", ")),
             Self::Registry { key, names } => write!(f, "registry {key}: {}", names.join(", ")),
             Self::Keys { key, prefix } => write!(f, "keys {key}: {prefix}"),
             Self::Wmi { namespace, class, names } => {

@@ -1,13 +1,14 @@
-//! What registry and WMI answer, as text: typed values under their names, and nothing a language could change.
+//! What the registry, WMI, files of users and starts of processes say, as text: typed values under their names, and
+//! nothing a language could change.
 //!
 //! The first line is the question, so that an answer names what it is about. Then per row a line `row` and one line
-//! `NAME=number N` or `NAME=text T` for each value that is there; a list is several lines of one name. A key that does
+//! `NAME=number N` or `NAME=text T` for each value that is there; a list is several lines of one name. What does
 //! not exist is the one line `absent`. The last line, `end N`, counts the lines before it, without the first: what was
 //! cut, or lost a line, is no table.
 
 use crate::question::{Answer, Question};
 
-/// Most lines of a table: some 2,000 keys, or 100 volumes with all their values.
+/// Most lines of a table: some 2,000 keys, 100 volumes with all their values, or a file of settings many times over.
 pub const TABLE_LINES_MAX: usize = 8192;
 
 /// Writes a table, as a host does.

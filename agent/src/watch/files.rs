@@ -1,10 +1,12 @@
 //! The files behind the facts, taken from the questions that were asked, and what each of them said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use evidence::ids::Digest;
 use probes::{Answers, Host, Question};
+
+use crate::host::as_user;
 
 /// Most files that are watched: ten times what the probes ask of a full machine.
 pub const FILES_MAX: usize = 2048;
@@ -21,7 +23,7 @@ impl Files {
     /// Those of a look.
     pub fn of(answers: &Answers) -> Self {
         let files = answers.iter().filter(|(question, _)| {
-            let path = question.path().map(Path::new);
+            let path = place(question);
             path.is_some_and(|path| {
                 path.is_absolute() && !SILENT.iter().any(|silent| path.starts_with(silent))
             })
@@ -36,7 +38,7 @@ impl Files {
     pub fn folders(&self) -> BTreeMap<PathBuf, Vec<Question>> {
         let mut folders: BTreeMap<PathBuf, Vec<Question>> = BTreeMap::new();
         for question in self.said.keys() {
-            let Some(path) = question.path().map(Path::new) else { continue };
+            let Some(path) = place(question) else { continue };
             let above = match question {
                 Question::List(_) => path.ancestors().find(|folder| folder.is_dir()),
                 _ => path.ancestors().skip(1).find(|folder| folder.is_dir()),
@@ -56,5 +58,14 @@ impl Files {
                 host.answer(question).ok().is_none_or(|answer| Digest::of(&answer.raw()) != *said)
             },
         )
+    }
+}
+
+/// Where a change of the answer shows. What a user's programs keep in a file is asked of them again when that changes.
+fn place(question: &Question) -> Option<PathBuf> {
+    match (question.path(), question.path_of_user()) {
+        (Some(path), _) => Some(PathBuf::from(path)),
+        (None, Some((uid, path))) => Some(as_user::account(uid)?.home.join(path)),
+        (None, None) => None,
     }
 }

@@ -163,3 +163,33 @@ fn only_files_of_which_the_kernel_tells_are_watched() {
     assert_eq!(names, ["/etc", "/usr/lib"]);
     assert_eq!(folders[Path::new("/etc")].len(), 2);
 }
+
+#[test]
+fn the_settings_of_a_user_are_watched_in_his_home_folder() {
+    // Root's home is in every machine's list.
+    let home = crate::host::as_user::account(0).unwrap().home;
+    let as_user = |program, args: &[&str]| Question::RunAs {
+        uid: 0,
+        desktop: "GNOME".to_owned(),
+        program,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+    };
+    let mut answers = Answers::new();
+    for question in [
+        Question::ReadAs { uid: 0, path: "kscreenlockerrc" },
+        as_user(probes::Program::Gsettings, &["list-recursively", "org.gnome.desktop.session"]),
+        as_user(probes::Program::Gdbus, &["call", "org.freedesktop.DBus.NameHasOwner"]),
+        Question::Started { pid: 1, names: &[] },
+        Question::ReadAs { uid: 4_000_000_000, path: "kscreenlockerrc" },
+    ] {
+        answers.insert(question, Answer::Absent);
+    }
+    let asked: Vec<Question> = Files::of(&answers).folders().into_values().flatten().collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        Files::of(&answers)
+            .folders()
+            .keys()
+            .all(|folder| home.starts_with(folder) || folder.starts_with(&home))
+    );
+}

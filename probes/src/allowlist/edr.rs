@@ -116,7 +116,7 @@ fn health(command: Option<HealthCommand>, platform: Platform, add: &mut dyn FnMu
     }
 }
 
-fn folders_above(path: &str, add: &mut dyn FnMut(String)) {
+pub(super) fn folders_above(path: &str, add: &mut dyn FnMut(String)) {
     let mut path = path;
     while let Some((folder, _)) = path.rsplit_once('/') {
         add(format!("metadata {}", if folder.is_empty() { "/" } else { folder }));

@@ -9,7 +9,10 @@ use proto::Reason;
 use crate::{
     answers::{Round, unanswered, unparsed},
     drive::{Outcome, Step},
-    linux::os_patch::{Found, newest_minutes},
+    linux::{
+        os_patch::{Found, newest_minutes},
+        rpm,
+    },
     programs::Program,
     question::{Answer, Question},
 };
@@ -17,6 +20,10 @@ use crate::{
 /// All updates, and those that an advisory calls a security fix.
 pub(crate) const CHECK: [&str; 3] = ["-q", "-C", "check-update"];
 pub(crate) const CHECK_SECURITY: [&str; 4] = ["-q", "-C", "check-update", "--security"];
+/// Whether what was installed since the start needs another one; dnf 5 and dnf 4 have the same words.
+pub(crate) const NEEDS_RESTARTING: [&str; 4] = ["-q", "-C", "needs-restarting", "-r"];
+const RESTART: &str = "Reboot is required to fully utilize these updates.";
+const NO_RESTART: &str = "Reboot should not be necessary.";
 /// Where dnf 5 and dnf 4 keep what they fetched, a folder for each repository.
 pub(crate) const CACHES: [&str; 2] = ["/var/cache/libdnf5", "/var/cache/dnf"];
 /// In a repository's folder: rewritten by each refresh that finds something new.
@@ -46,6 +53,8 @@ pub(crate) fn found(round: &mut Round<'_>, id: &str) -> Result<Found, Step> {
     let security_question = Question::run(Program::Dnf, &CHECK_SECURITY);
     let all = round.ask(&all_question);
     let security = round.ask(&security_question);
+    let restarting = round.ask(&Question::run(Program::Dnf, &NEEDS_RESTARTING));
+    let times_of_packages = rpm::ask(round);
     let caches = CACHES.map(|folder| (folder, round.list(folder)));
     if let Some(step) = round.pending() {
         return Err(step);
@@ -74,8 +83,23 @@ pub(crate) fn found(round: &mut Round<'_>, id: &str) -> Result<Found, Step> {
         pending_security: WITH_ADVISORIES.contains(&id).then(|| count(security.len())).flatten(),
         pending_other: count(all.len().saturating_sub(security.len())),
         lists_minutes: newest_minutes(&times),
-        ..Found::default()
+        installed_minutes: rpm::newest_minutes(times_of_packages),
+        reboot_required: needs_restart(restarting),
     })
+}
+
+/// Exit code 1 is also that of any error, so its words must say it too.
+fn needs_restart(answer: &Answer) -> Option<bool> {
+    let Answer::Output { status, stdout, .. } = answer else { return None };
+    let says = |words: &str| {
+        let text = std::str::from_utf8(stdout).ok().filter(|text| text.ends_with('\n'));
+        text.is_some_and(|text| text.lines().any(|line| line == words))
+    };
+    match status {
+        0 if says(NO_RESTART) => Some(false),
+        1 if says(RESTART) => Some(true),
+        _ => None,
+    }
 }
 
 /// `NAME-HASH`, where the hash has 16 hexadecimal digits.

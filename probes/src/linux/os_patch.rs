@@ -8,7 +8,7 @@ use crate::{
     linux::{
         apt, container, dnf,
         os_release::{self, OsRelease},
-        pacman,
+        pacman, rpm_ostree,
         screen_lock::exists,
         zypper,
     },
@@ -69,11 +69,11 @@ pub(crate) fn step(answers: &Answers) -> Step {
     };
     let found = match release.id.as_str() {
         // Its packages are not installed one by one: what a package manager says of them is not what runs.
-        _ if is_image => return Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform)),
+        _ if is_image => rpm_ostree::found(&mut round),
         id if APT_SYSTEMS.contains(&id) => apt_found(&mut round, &release, run),
         id if dnf::is_used_by(id) => dnf::found(&mut round, id),
         id if pacman::is_used_by(id) => pacman::found(&mut round, kernel),
-        id if zypper::is_used_by(id) => zypper::found(&mut round),
+        id if zypper::is_used_by(id) => zypper::found(&mut round, run),
         _ => return Step::Done(Outcome::unavailable(Reason::UnsupportedPlatform)),
     };
     match found {

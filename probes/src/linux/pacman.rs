@@ -13,6 +13,9 @@ use crate::{
 };
 
 pub(crate) const LIST_UPGRADES: [&str; 1] = ["-Qu"];
+/// Finds pacman itself among what is installed and what was fetched: it needs every database that the list of upgrades
+/// needs, and is never empty.
+pub(crate) const FIND_ITSELF: [&str; 2] = ["-Ss", "^pacman$"];
 /// Databases of the repositories every such system has; both must be there and current.
 pub(crate) const DATABASES: [&str; 2] = ["/var/lib/pacman/sync/core.db", "/var/lib/pacman/sync/extra.db"];
 /// Changes whenever a package comes or goes.
@@ -31,7 +34,9 @@ pub(crate) fn is_used_by(id: &str) -> bool {
 /// The step to return instead.
 pub(crate) fn found(round: &mut Round<'_>, kernel: &str) -> Result<Found, Step> {
     let question = Question::run(Program::Pacman, &LIST_UPGRADES);
+    let itself_question = Question::run(Program::Pacman, &FIND_ITSELF);
     let upgrades = round.ask(&question);
+    let itself = round.ask(&itself_question);
     let databases = DATABASES.map(|path| modified_minutes(path, FileKind::File, round.metadata(path)));
     let installed = round.metadata(INSTALLED);
     let modules = round.list(KERNEL_MODULES);
@@ -43,6 +48,10 @@ pub(crate) fn found(round: &mut Round<'_>, kernel: &str) -> Result<Found, Step> 
         other => return Err(unanswered(question, other)),
     };
     let Some(pending) = pending else { return Err(unparsed(question)) };
+    // "Nothing" is also what an error looks like whose words were lost.
+    if pending == 0 && !finds_itself(itself) {
+        return Err(unanswered(itself_question, itself));
+    }
     let [Some(core), Some(extra)] = databases else {
         // Without a database nothing is known to be newer, which is not the same as "nothing is newer".
         return Err(Step::Done(Outcome::Unavailable(Reason::Stale, Some(question))));
@@ -58,6 +67,14 @@ pub(crate) fn found(round: &mut Round<'_>, kernel: &str) -> Result<Found, Step> 
             .filter(|names| !names.is_empty())
             .map(|names| !names.iter().any(|name| name == kernel)),
     })
+}
+
+/// `core/pacman VERSION [installed]`, where the version that was fetched is the installed one, then its description.
+fn finds_itself(answer: &Answer) -> bool {
+    let lines: Vec<&str> = answer.whole_text().unwrap_or_default().lines().collect();
+    let [first, second] = lines.as_slice() else { return false };
+    let words: Vec<&str> = first.split(' ').collect();
+    matches!(words.as_slice(), ["core/pacman", _, "[installed]"]) && second.starts_with("    ")
 }
 
 /// Lines `NAME OLD -> NEW`, with ` [ignored]` after those that are held; exit code 1 and nothing at all for none.

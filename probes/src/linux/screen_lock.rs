@@ -5,7 +5,7 @@ use proto::{Headless, Reason, ScreenLock, facts::Control, not_applicable::Proof}
 use crate::{
     answers::{Answers, Round, unanswered},
     drive::{Outcome, Step},
-    linux::{container, gnome, sessions},
+    linux::{container, desktop, idle, kde, sessions},
     question::{Answer, Process, Question},
 };
 
@@ -104,10 +104,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     let users_truncated = sessions.len() > USERS_MAX;
     let mut questions = Vec::new();
     for session in sessions.iter().take(USERS_MAX) {
-        let Some(desktop) = gnome::desktop_of(session) else {
-            return Step::Done(Outcome::unavailable(Reason::UnsupportedDesktop));
-        };
-        match gnome::setting(&mut round, session.uid, desktop) {
+        match desktop::setting(&mut round, session, all) {
             Ok(setting) => users.push(setting),
             Err(step @ Step::Done(_)) => return step,
             Err(Step::Ask(more)) => questions.extend(more),
@@ -123,6 +120,15 @@ pub(crate) fn step(answers: &Answers) -> Step {
 pub fn is_graphical(process: &Process) -> bool {
     let file = process.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
     file.is_some_and(|file| GRAPHICAL_PROGRAMS.contains(&file))
+}
+
+/// A process that may lock the screen: how it was started is asked.
+pub fn may_lock(process: &Process) -> bool {
+    let names = || kde::HOSTS.into_iter().chain([idle::HYPRIDLE, idle::SWAYIDLE]);
+    match process.exe.as_deref() {
+        Some(exe) => exe.rsplit('/').next().is_some_and(|file| names().any(|name| name == file)),
+        None => names().any(|name| name == process.name),
+    }
 }
 
 /// Whether something lies at a path.

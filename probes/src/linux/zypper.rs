@@ -6,7 +6,10 @@
 use crate::{
     answers::{Round, unanswered, unparsed},
     drive::Step,
-    linux::os_patch::{Found, newest_minutes},
+    linux::{
+        os_patch::{Found, newest_minutes},
+        rpm,
+    },
     programs::Program,
     question::{Answer, Question},
 };
@@ -22,6 +25,8 @@ const SYSTEMS: [&str; 4] = ["opensuse-leap", "sled", "sles", "sles_sap"];
 const NONE: u32 = 0;
 const SOME: u32 = 100;
 const SECURITY: u32 = 101;
+/// In /run after a package that needs it; `zypper needs-rebooting` looks for nothing else.
+const REBOOT_MARK: &str = "reboot-needed";
 /// More repositories than this are not looked at.
 const REPOSITORIES_MAX: usize = 256;
 
@@ -34,11 +39,12 @@ pub(crate) fn is_used_by(id: &str) -> bool {
 ///
 /// # Errors
 /// The step to return instead.
-pub(crate) fn found(round: &mut Round<'_>) -> Result<Found, Step> {
+pub(crate) fn found(round: &mut Round<'_>, run: &Answer) -> Result<Found, Step> {
     let check_question = Question::run(Program::Zypper, &CHECK);
     let list_question = Question::run(Program::Zypper, &LIST_SECURITY);
     let check = round.ask(&check_question);
     let list = round.ask(&list_question);
+    let times_of_packages = rpm::ask(round);
     let cache = round.list(CACHE);
     if let Some(step) = round.pending() {
         return Err(step);
@@ -71,7 +77,7 @@ pub(crate) fn found(round: &mut Round<'_>) -> Result<Found, Step> {
     };
     // A check that printed nothing has not looked, and the list is not the check.
     let has_looked = matches!(check, Answer::Output { stdout, .. }
-        if stdout.ends_with(b"\n") && !stdout.starts_with(b"<"));
+        if stdout.ends_with(b"\n") && stdout.contains(&b' ') && !stdout.starts_with(b"<"));
     if !has_looked || needs_security != (security > 0) {
         return Err(unparsed(check_question));
     }
@@ -79,6 +85,11 @@ pub(crate) fn found(round: &mut Round<'_>) -> Result<Found, Step> {
         // Without the metadata of a repository with updates, nothing is known of what is missing.
         pending_security: (!files.is_empty()).then_some(security),
         lists_minutes: newest_minutes(&times),
+        installed_minutes: rpm::newest_minutes(times_of_packages),
+        reboot_required: run
+            .names()
+            .filter(|names| !names.is_empty())
+            .map(|names| names.iter().any(|name| name == REBOOT_MARK)),
         ..Found::default()
     })
 }

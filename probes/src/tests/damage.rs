@@ -49,8 +49,8 @@ pub(super) fn damaged(question: &Question, answer: &Answer) -> Vec<Answer> {
         Answer::Output { status, stdout, stderr } => {
             let output = |status, stdout| Answer::Output { status, stdout, stderr: stderr.clone() };
             all.extend(cut_bytes(stdout).into_iter().map(|stdout| output(*status, stdout)));
-            // A program that ends well and prints nothing else answers there.
-            if *status == 0 && stdout.is_empty() {
+            // A program that prints nothing else answers there.
+            if stdout.is_empty() {
                 all.extend(cut_bytes(stderr).into_iter().map(|stderr| Answer::Output {
                     status: *status,
                     stdout: stdout.clone(),

@@ -10,7 +10,7 @@ use crate::Outcome;
 /// and are malformed.
 type Family = (&'static str, &'static str, [&'static str; 4]);
 
-const FAMILIES: [Family; 22] = [
+const FAMILIES: [Family; 28] = [
     (
         "disk-encryption",
         "block devices",
@@ -61,6 +61,20 @@ const FAMILIES: [Family; 22] = [
         ["patch-zypper", "patch-zypper-security-pending", "patch-zypper-times-out", "patch-zypper-malformed"],
     ),
     ("screen-lock", "gnome", ["laptop", "lock-idle-never", "lock-no-bus", "lock-malformed"]),
+    ("screen-lock", "kde", ["lock-kde", "lock-kde-never", "lock-kde-no-bus", "lock-kde-malformed"]),
+    ("screen-lock", "xfce", ["lock-xfce", "lock-xfce-never", "lock-xfce-no-locker", "lock-xfce-malformed"]),
+    (
+        "screen-lock",
+        "cinnamon",
+        ["lock-cinnamon", "lock-cinnamon-never", "lock-cinnamon-no-bus", "lock-cinnamon-malformed"],
+    ),
+    ("screen-lock", "mate", ["lock-mate", "lock-mate-late", "lock-mate-no-locker", "lock-mate-malformed"]),
+    ("screen-lock", "sway", ["lock-sway", "lock-sway-dark-only", "lock-sway-denied", "lock-sway-malformed"]),
+    (
+        "screen-lock",
+        "hyprland",
+        ["lock-hyprland", "lock-hyprland-dark-only", "lock-hyprland-denied", "lock-hyprland-malformed"],
+    ),
     (
         "automatic-updates",
         "softwareupdate",
@@ -116,13 +130,45 @@ const FAMILIES: [Family; 22] = [
 ];
 
 /// Conditions that other agents let pass, and the machines on which this one does not.
-const FALSE_PASSES: [(&str, &str, &[&str]); 35] = [
+const FALSE_PASSES: [(&str, &str, &[&str]); 43] = [
     (
         "Probo: any encrypted device",
         "disk-encryption",
         &["disk-boot-decoy", "disk-loop-decoy", "disk-home-only"],
     ),
-    ("Probo: lock-enabled although it never locks", "screen-lock", &["lock-idle-never"]),
+    (
+        "Probo: lock-enabled although it never locks",
+        "screen-lock",
+        &["lock-idle-never", "lock-cinnamon-never", "lock-kde-never", "lock-mate-never", "lock-xfce-never"],
+    ),
+    (
+        "Probo, Pareto: no settings that can be read, so it locks",
+        "screen-lock",
+        &["lock-kde-denied", "lock-kde-no-bus", "lock-cinnamon-no-bus", "lock-budgie"],
+    ),
+    ("a number without its unit", "screen-lock", &["lock-kde-late", "lock-mate-late", "lock-xfce-late"]),
+    (
+        "Pareto: a timer without a locker, or settings of a daemon that does not run",
+        "screen-lock",
+        &["lock-sway-dark-only", "lock-sway-request", "lock-sway-no-daemon", "lock-hyprland-no-daemon"],
+    ),
+    ("Probo: osquery, Wazuh, Elastic Agent as protection", "edr", &["edr-telemetry-only"]),
+    (
+        "Probo: lock-enabled although it never locks",
+        "screen-lock",
+        &["lock-idle-never", "lock-cinnamon-never", "lock-kde-never", "lock-mate-never", "lock-xfce-never"],
+    ),
+    (
+        "Probo, Pareto: no settings that can be read, so it locks",
+        "screen-lock",
+        &["lock-kde-denied", "lock-kde-no-bus", "lock-cinnamon-no-bus", "lock-budgie"],
+    ),
+    ("a number without its unit", "screen-lock", &["lock-kde-late", "lock-mate-late", "lock-xfce-late"]),
+    (
+        "Pareto: a timer without a locker, or settings of a daemon that does not run",
+        "screen-lock",
+        &["lock-sway-dark-only", "lock-sway-request", "lock-sway-no-daemon", "lock-hyprland-no-daemon"],
+    ),
     (
         "Probo: osquery, Wazuh, Elastic Agent as protection",
         "edr",

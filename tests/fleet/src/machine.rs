@@ -97,7 +97,7 @@ pub const KINDS: [Kind; 15] = [
     personal("disk-luks1-root-swapfile", "laptop", 2),
     personal("disk-zram-swap", "laptop", 3),
     personal("disk-home-only", "laptop", 1),
-    personal("lock-kde", "laptop", 2),
+    personal("lock-budgie", "laptop", 2),
     personal("patch-unsupported", "laptop", 2),
     personal("asset-desktop", "desktop", 6),
     unattended("server", "server", 9),
@@ -118,7 +118,7 @@ recordings! {
     "asset-desktop" "container-systemd" "debian-12-vm" "disk-btrfs-encrypted" "disk-home-only"
     "disk-luks1-root-swapfile" "disk-plain-swap" "disk-second-plain" "disk-sysfs-denied" "disk-zram-swap" "edr-defender"
     "edr-no-processes" "edr-sentinelone" "edr-started-by-hand" "edr-unit-failed" "laptop" "lock-after-an-hour"
-    "lock-disabled" "lock-idle-never" "lock-kde" "lock-late-delay" "lock-login-screen" "lock-no-bus" "lock-two-users"
+    "lock-budgie" "lock-disabled" "lock-idle-never" "lock-late-delay" "lock-login-screen" "lock-no-bus" "lock-two-users"
     "patch-broken-packages" "patch-other-pending" "patch-security-held" "patch-stale-lists"
     "patch-times-out" "patch-unsupported" "server" "server-vm" "ubuntu"
 }

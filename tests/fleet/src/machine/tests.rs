@@ -30,7 +30,7 @@ fn every_drift_changes_its_control_and_no_other() {
             let after = machines.observations(kind, Some(drifted));
             for (old, new) in before.iter().zip(&after) {
                 let changed = old != new;
-                let may_stay = kind.recording == "lock-kde" || kind.recording == drift.recording;
+                let may_stay = kind.recording == "lock-budgie" || kind.recording == drift.recording;
                 let expected = old.control == drift.control;
                 assert!(changed == expected || may_stay, "{} {}", kind.recording, drift.recording);
             }
