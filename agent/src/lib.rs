@@ -16,7 +16,9 @@ pub mod enrol;
 pub mod health;
 pub mod host;
 pub mod identity;
+pub mod judgement;
 pub mod look;
+pub mod notice;
 pub mod observe;
 pub mod observe_cli;
 pub mod record;
@@ -30,6 +32,7 @@ pub mod status;
 pub mod succession;
 pub mod upload;
 pub mod watch;
+mod wrap;
 
 #[cfg(test)]
 mod exchange_tests;
