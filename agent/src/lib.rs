@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod device;
 pub mod disk;
+pub mod doctor;
 pub mod enrol;
 pub mod health;
 pub mod host;
@@ -30,6 +31,7 @@ pub mod spool;
 pub mod state;
 pub mod status;
 pub mod succession;
+pub mod supervisor;
 pub mod upload;
 pub mod watch;
 mod wrap;
@@ -40,6 +42,8 @@ mod exchange_tests;
 mod fake_collector;
 #[cfg(test)]
 mod fake_log;
+#[cfg(test)]
+mod laptop_tests;
 #[cfg(test)]
 mod memory_disk;
 
