@@ -266,7 +266,7 @@ fn a_full_history_is_shown_whole_in_little_memory() {
     collector.stop();
     let spool = world.file("agent").join("spool");
     let device = Device::of_agent(&world.file("agent"), 0, Digest::ZERO);
-    let (mut sequence, mut total, mut number) = (0, 0, 0);
+    let (mut sequence, mut total, mut number) = (0_u64, 0_u64, 0);
     while total < HISTORY_BYTES {
         let mut file = b"TSH1".to_vec();
         while file.len() < FILE_BYTES {
