@@ -139,9 +139,10 @@ struct OnceArgs {
     json: bool,
 }
 
-/// Show who this device is, what waits and how the exchange goes. Needs no root.
+/// Show who this device is, what waits, how the exchange goes, and how the collector last said that this machine stands:
+/// each control's state, why, what to do and until when. Needs no root and no network.
 ///
-/// Exit codes: 0 all is well; 1 something needs a person; 2 it could not be read.
+/// Exit codes: 0 all is well; 1 something needs a person, a failing control too; 2 it could not be read.
 #[derive(Debug, Args)]
 struct StatusArgs {
     /// Print JSON for machines.
@@ -151,8 +152,8 @@ struct StatusArgs {
 
 /// Show every statement made about this machine, in words. Needs no root.
 ///
-/// Statements that wait or are stored are shown all; of those that are proved the newest are kept, up to 8 MiB
-/// (several thousand). Exit codes: 0 shown; 2 they could not be read.
+/// Statements that wait or are stored are shown all; those that are proved are kept for 400 days, the newest 32 MiB of
+/// them. Exit codes: 0 shown; 2 they could not be read.
 #[derive(Debug, Args)]
 struct SentArgs {
     /// Print JSON for machines, one object a line.
@@ -232,7 +233,7 @@ impl Cli {
             let device = agent.device().lock().await;
             let receipt = once.sequence.and_then(|sequence| match device.spool.kept().get(&sequence) {
                 Some(kept) => kept.receipt,
-                None => device.spool.history().ok()?.get(&sequence).map(|sent| sent.receipt),
+                None => device.spool.proved(sequence).ok()?.map(|sent| sent.receipt),
             });
             anyhow::Ok((once, receipt))
         })?;
@@ -303,6 +304,7 @@ impl EnrolArgs {
                 "enrolled as {} with {} (entry {})",
                 stored.device, stored.origin, stored.enrolment_index
             )?;
+            write!(out, "{}", crate::notice::lines())?;
             if let Some(folder) = kept_in {
                 writeln!(
                     out,
@@ -368,13 +370,16 @@ impl StatusArgs {
 
 impl SentArgs {
     fn run(&self, state: &StateDirectory, out: &mut dyn Write) -> anyhow::Result<u8> {
-        for line in crate::sent::lines(state, &Identity::read(state)?)? {
+        let mut out = std::io::BufWriter::new(out);
+        crate::sent::for_each(state, &Identity::read(state)?, |line| -> anyhow::Result<()> {
             if self.json {
                 writeln!(out, "{}", line.json().encode())?;
             } else {
                 write!(out, "{}", line.words())?;
             }
-        }
+            Ok(())
+        })?;
+        out.flush()?;
         Ok(DONE)
     }
 }

@@ -13,6 +13,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub trait Disk {
     /// Names of all files, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
+    /// How many bytes a file has.
+    fn size(&self, name: &str) -> io::Result<u64>;
     /// The whole content of a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
     /// Adds bytes at the end of a file that exists. Not durable: a crash may cut any part of it off again.
@@ -54,6 +56,10 @@ impl Disk for Folder {
             }
         }
         Ok(names)
+    }
+
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.path.join(name))?.len())
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {

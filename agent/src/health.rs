@@ -6,21 +6,6 @@ use crate::state::{StateDirectory, StateError};
 
 /// The file.
 pub(crate) const HEALTH_FILE: &str = "health.json";
-/// Most verdicts kept: as many as a statement has observations.
-const VERDICTS_MAX: usize = 64;
-
-/// One control as the collector judges it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// Control id.
-    pub control: String,
-    /// State of docs/FORMAT.md section 9.
-    pub state: String,
-    /// Why.
-    pub reason: String,
-    /// What the person at the machine can do.
-    pub remedy: String,
-}
 
 /// A statement the collector would not admit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +29,6 @@ pub struct Health {
     pub error: Option<String>,
     /// The refusal that stopped sending; absent once something was stored again.
     pub refused: Option<Refusal>,
-    /// The collector's judgement, as far as it sent one.
-    pub posture: Vec<Verdict>,
 }
 
 impl Health {
@@ -57,20 +40,5 @@ impl Health {
     /// Keeps it.
     pub fn write(&self, state: &StateDirectory) -> Result<(), StateError> {
         state.write_json(HEALTH_FILE, self)
-    }
-
-    /// Takes a posture, cut to what can be shown.
-    pub fn take_posture(&mut self, verdicts: Vec<proto::Verdict>) {
-        let shown = crate::session::printable;
-        self.posture = verdicts
-            .into_iter()
-            .take(VERDICTS_MAX)
-            .map(|verdict| Verdict {
-                control: shown(&verdict.control),
-                state: shown(&verdict.state),
-                reason: shown(&verdict.reason),
-                remedy: shown(&verdict.remedy),
-            })
-            .collect();
     }
 }

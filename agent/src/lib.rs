@@ -17,7 +17,9 @@ pub mod enrol;
 pub mod health;
 pub mod host;
 pub mod identity;
+pub mod judgement;
 pub mod look;
+pub mod notice;
 pub mod observe;
 pub mod observe_cli;
 pub mod recall;
@@ -33,6 +35,7 @@ pub mod succession;
 pub mod supervisor;
 pub mod upload;
 pub mod watch;
+mod wrap;
 
 #[cfg(test)]
 mod exchange_tests;

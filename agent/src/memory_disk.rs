@@ -78,6 +78,10 @@ impl Disk for MemoryDisk {
         Ok(self.names())
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(self.read(name)?.len() as u64)
+    }
+
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let memory = self.0.lock().unwrap();
         memory.files.get(name).map(|file| file.bytes.clone()).ok_or(io::ErrorKind::NotFound.into())

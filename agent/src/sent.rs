@@ -1,16 +1,16 @@
 //! What was said about this machine, in words: the view of the person it belongs to. Nothing leaves the device that
-//! is not shown here; what is proved is kept up to the bound of the history.
+//! is not shown here; what is proved is kept up to the bounds of the history.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use evidence::envelope::Envelope;
 use evidence::json::{self, Value};
 use evidence::statement::{Body, Gap, Statement};
-use evidence::time::{MINUTE_MS, Timestamp};
 
 use crate::disk::Folder;
 use crate::identity::Identity;
+use crate::judgement::minute;
 use crate::observe_cli::{asset_json, observation_json};
 use crate::spool::{History, Receipt, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory};
@@ -48,32 +48,34 @@ pub struct Line {
     pub receipt: Option<Receipt>,
 }
 
-/// Every statement that can still be shown, by sequence. Reads only.
-pub fn lines(state: &StateDirectory, identity: &Identity) -> Result<Vec<Line>, SpoolError> {
+/// Gives `take` every statement that can still be shown, in the order of sequences, one at a time: a history is far
+/// larger than what this program may hold. Reads only.
+pub fn for_each<E: From<SpoolError>>(
+    state: &StateDirectory,
+    identity: &Identity,
+    mut take: impl FnMut(&Line) -> Result<(), E>,
+) -> Result<(), E> {
+    let disk = |source| SpoolError::Disk { what: "read the history of what was sent", source };
     let folder = Folder::new(state.spool(), OPEN_MODE);
-    let contents = Spool::inspect(&folder, &identity.owner)?;
-    let history = History::read(&folder)
-        .map_err(|source| SpoolError::Disk { what: "read the history of what was sent", source })?;
-    let mut lines = BTreeMap::new();
+    // What waits comes first: what is proved meanwhile is then met twice rather than not at all.
+    let mut contents = Spool::inspect(&folder, &identity.owner)?;
+    let mut history = History::reader(&folder).map_err(disk)?;
+    let sequences: BTreeSet<u64> = contents.kept.keys().copied().chain(history.sequences()).collect();
     let decode = |bytes: &[u8]| Envelope::parse(bytes).ok()?.open(&identity.owner.key).ok();
-    for (sequence, sent) in history {
-        if let Some(statement) = decode(&sent.envelope) {
-            lines.insert(sequence, Line { statement, stage: Stage::Proved, receipt: Some(sent.receipt) });
+    for sequence in sequences {
+        let (envelope, stage, receipt) = match contents.kept.remove(&sequence) {
+            Some(kept) if kept.receipt.is_some() => (kept.envelope, Stage::Stored, kept.receipt),
+            Some(kept) => (kept.envelope, Stage::Waiting, None),
+            None => match history.get(sequence).map_err(disk)? {
+                Some(sent) => (sent.envelope, Stage::Proved, Some(sent.receipt)),
+                None => continue,
+            },
+        };
+        if let Some(statement) = decode(&envelope) {
+            take(&Line { statement, stage, receipt })?;
         }
     }
-    for (sequence, kept) in contents.kept {
-        if let Some(statement) = decode(&kept.envelope) {
-            let stage = if kept.receipt.is_some() { Stage::Stored } else { Stage::Waiting };
-            lines.insert(sequence, Line { statement, stage, receipt: kept.receipt });
-        }
-    }
-    Ok(lines.into_values().collect())
-}
-
-fn minute(minutes: u64) -> String {
-    let text = Timestamp(minutes.saturating_mul(MINUTE_MS)).rfc3339();
-    // Whole minutes are all a statement says.
-    text.strip_suffix(":00.000Z").map_or(text.clone(), |text| format!("{text}Z"))
+    Ok(())
 }
 
 fn trigger(number: i32) -> &'static str {

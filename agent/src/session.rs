@@ -99,7 +99,7 @@ pub enum Event {
     /// Send nothing for so many milliseconds.
     Pause(u32),
     /// The collector's judgement, for the person at the machine.
-    Posture(Vec<proto::Verdict>),
+    Posture(proto::Posture),
 }
 
 /// What there is to send.
@@ -251,7 +251,7 @@ impl Session {
             In::SlowDown(slow_down) => Ok(Some(Event::Pause(slow_down.ms.min(PAUSE_MS_MAX)))),
             // No fleet configuration is distributed in this release; an agent obeys only what it can verify.
             In::Config(_) => Ok(None),
-            In::Posture(posture) => Ok(Some(Event::Posture(posture.verdicts))),
+            In::Posture(posture) => Ok(Some(Event::Posture(posture))),
         }
     }
 

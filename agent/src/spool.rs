@@ -7,7 +7,7 @@
 //!   one record each. The first record is the base: the next sequence and the newest hash at that moment.
 //! - `chain`: the hash of every statement that is kept, and of the one before them. A second witness of what was
 //!   made: it tells a statement that was lost from one that never was, and lets a gap statement name its place.
-//! - `sent-<8 digits>.log`: the newest proved statements, for `sent`. At most two of half the bound each.
+//! - `sent-<8 digits>.log`: the newest proved statements, for `sent`, in files of at most [`Limits::history_file_bytes_max`].
 //!
 //! # Order of writes, and what a crash just after leaves
 //!
@@ -43,7 +43,7 @@ mod history;
 mod open;
 mod record;
 
-pub use history::{History, Sent};
+pub use history::{HISTORY_DAYS, HISTORY_FILE_DAYS, History, HistoryReader, Sent};
 pub use record::{NotMade, Receipt};
 use record::{Record, Scan};
 
@@ -65,8 +65,10 @@ pub struct Limits {
     pub reserve_bytes: u64,
     /// A segment is closed when it has this many.
     pub segment_bytes_max: u64,
-    /// The history of proved statements.
+    /// The history of proved statements: all its files together.
     pub history_bytes_max: u64,
+    /// One file of the history: it is read as a whole, so this is what reading costs in memory.
+    pub history_file_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -75,7 +77,8 @@ impl Default for Limits {
             bytes_max: 16 * 1024 * 1024,
             reserve_bytes: 1024 * 1024,
             segment_bytes_max: 256 * 1024,
-            history_bytes_max: 8 * 1024 * 1024,
+            history_bytes_max: 32 * 1024 * 1024,
+            history_file_bytes_max: 256 * 1024,
         }
     }
 }
@@ -366,7 +369,7 @@ impl<D: Disk> Spool<D> {
         let sent = Record::Sent { sequence, receipt: *receipt, envelope: envelope.clone() };
         self.state
             .history
-            .add(&mut self.disk, &sent, self.limits.history_bytes_max)
+            .add(&mut self.disk, &sent, &self.limits)
             // A power cut may keep the mark and lose what was written before it.
             .and_then(|()| self.state.history.sync(&mut self.disk))
             .map_err(|source| SpoolError::Disk { what: "add to the history of what was sent", source })?;
@@ -445,9 +448,9 @@ impl<D: Disk> Spool<D> {
         &self.state.kept
     }
 
-    /// The newest proved statements.
-    pub fn history(&self) -> io::Result<BTreeMap<u64, Sent>> {
-        History::read(&self.disk)
+    /// One of the newest proved statements.
+    pub fn proved(&self, sequence: u64) -> io::Result<Option<Sent>> {
+        History::find(&self.disk, sequence)
     }
 
     /// Sequences that were made and are not there.
@@ -467,10 +470,16 @@ impl<D: Disk> Spool<D> {
 
     /// The newest anchor of a statement in the history; none where it cannot be read. Reads all of the history.
     pub fn newest_proved_anchor(&self) -> Option<Checkpoint> {
-        let history = self.history().inspect_err(|error| {
-            tracing::warn!(%error, "The history of what was sent cannot be read.");
+        let mut newest: Option<Checkpoint> = None;
+        let read = History::each(&self.disk, |_, sent| {
+            let found =
+                newest.take().into_iter().chain(newest_anchor(std::iter::once(sent.envelope.as_slice())));
+            newest = found.max_by_key(|anchor| anchor.size);
         });
-        newest_anchor(history.ok()?.values().map(|sent| sent.envelope.as_slice()))
+        if let Err(error) = read {
+            tracing::warn!(%error, "The history of what was sent cannot be read.");
+        }
+        newest
     }
 
     fn active(&self) -> Segment {

@@ -8,6 +8,7 @@
 //! looked.json      what the last look saw, as digests and minutes
 //! answers (0600)?  what package managers said, given again while nothing changed
 //! health.json      how the last exchange with the collector went
+//! judgement.json   how the collector last said that this machine stands
 //! spool/           signed statements, and the newest of those that were sent and proved
 //! lock             held by the one running agent
 //! successor/?      a new instance in a log that follows, until it is in its place

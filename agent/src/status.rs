@@ -1,6 +1,5 @@
-//! `status`: who this device is, what waits, and how the exchange with the collector goes. Reads only, needs no root.
-
-use std::fmt::Write as _;
+//! `status`: who this device is, what waits, how the exchange with the collector goes, and how the collector last said
+//! that the machine stands. Reads only, needs no root and no network.
 
 use evidence::json::{self, Value};
 use evidence::time::{DAY_MS, Timestamp};
@@ -9,9 +8,13 @@ use crate::anchor::AnchorFile;
 use crate::disk::Folder;
 use crate::health::Health;
 use crate::identity::{ANCHOR_FILE, Identity};
+use crate::judgement::Judgement;
 use crate::spool::{Contents, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory};
+use crate::wrap::wrap;
 
+/// Columns before the words of a line.
+const INDENT: usize = 13;
 /// So many days before a certificate ends it needs a person: this release cannot renew it.
 const CERTIFICATE_WARNING_DAYS: u64 = 7;
 
@@ -24,6 +27,7 @@ pub struct Status {
     contents: Contents,
     anchor_size: Option<u64>,
     health: Health,
+    judgement: Option<Judgement>,
     running: bool,
 }
 
@@ -35,7 +39,8 @@ impl Status {
         let anchor_size = anchor.ok().flatten().and_then(Result::ok).map(|anchor| anchor.size());
         let running = state.is_locked();
         let (health, certificate_ends) = (Health::read(state), identity.certificate_ends());
-        Ok(Self { now, certificate_ends, identity, contents, anchor_size, health, running })
+        let judgement = Judgement::read(state);
+        Ok(Self { now, certificate_ends, identity, contents, anchor_size, health, judgement, running })
     }
 
     fn certificate_ends_soon(&self) -> bool {
@@ -43,12 +48,14 @@ impl Status {
         self.certificate_ends.is_some_and(|ends| ends.ms() < warned)
     }
 
-    /// Whether something needs a person: a refusal, a failing exchange, lost statements, or a certificate that ends.
+    /// Whether something needs a person: a refusal, a failing exchange, lost statements, a certificate that ends, or a
+    /// control that fails.
     pub fn needs_attention(&self) -> bool {
         self.health.refused.is_some()
             || self.health.error.is_some()
             || !self.contents.lost.is_empty()
             || self.certificate_ends_soon()
+            || self.judgement.as_ref().is_some_and(Judgement::fails)
     }
 
     fn waiting(&self) -> usize {
@@ -72,15 +79,7 @@ impl Status {
                 ("at", json::time(Timestamp(refused.at_ms))),
             ])
         });
-        let posture = self.health.posture.iter().map(|verdict| {
-            json::object([
-                ("control", json::text(&verdict.control)),
-                ("state", json::text(&verdict.state)),
-                ("reason", json::text(&verdict.reason)),
-                ("remedy", json::text(&verdict.remedy)),
-            ])
-        });
-        json::object([
+        let members = [
             ("device", json::text(&stored.device)),
             ("instance", json::text(&stored.instance)),
             ("trust_domain", json::text(&stored.trust_domain)),
@@ -98,16 +97,17 @@ impl Status {
             ("answered", optional(self.health.answered_ms.map(|ms| json::time(Timestamp(ms))))),
             ("error", optional(self.health.error.as_ref().map(json::text))),
             ("refused", optional(refused)),
-            ("posture", Value::Array(posture.collect())),
-        ])
+        ];
+        let judged = Judgement::members(self.judgement.as_ref(), self.now);
+        Value::Object(
+            members.into_iter().chain(judged).map(|(name, value)| (name.to_owned(), value)).collect(),
+        )
     }
 
     /// For people.
     pub fn words(&self) -> String {
         let mut out = String::new();
-        let mut line = |name: &str, text: String| {
-            let _infallible = writeln!(out, "{name:<12} {text}");
-        };
+        let mut line = |name: &str, text: String| wrap(&format!("{name:<12} "), INDENT, &text, &mut out);
         let stored = &self.identity.stored;
         line("device", stored.device.clone());
         line("log", format!("{}, enrolled as entry {}", stored.origin, stored.enrolment_index));
@@ -150,12 +150,7 @@ impl Status {
                 format!("statement {} at {at}: {} {}", refused.sequence, refused.reason, refused.detail),
             );
         }
-        for verdict in &self.health.posture {
-            line("posture", format!("{}: {} {}", verdict.control, verdict.state, verdict.reason));
-            if !verdict.remedy.is_empty() {
-                line("", verdict.remedy.clone());
-            }
-        }
+        out.push_str(&Judgement::words(self.judgement.as_ref(), self.now));
         out
     }
 }

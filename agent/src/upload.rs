@@ -17,6 +17,7 @@ use tonic::Streaming;
 use crate::backoff::Backoff;
 use crate::device::{Device, DeviceError};
 use crate::health::{Health, Refusal};
+use crate::judgement::Judgement;
 use crate::session::{Event, Next, Session, SessionError};
 
 /// Largest message taken from a collector, in bytes: a proof with its checkpoint and cosignatures is below 80 KiB.
@@ -334,9 +335,11 @@ impl Uploader {
                 Noted::Nothing
             }
             Some(Event::Pause(ms)) => Noted::Pause(Duration::from_millis(ms.into())),
-            Some(Event::Posture(verdicts)) => {
-                health.take_posture(verdicts);
-                Self::keep(health, &*self.device.lock().await);
+            Some(Event::Posture(posture)) => {
+                let judgement = Judgement::of(posture, self.clock.now());
+                if let Err(error) = judgement.write(self.device.lock().await.state()) {
+                    tracing::warn!(error = %crate::Causes(&error), "The collector's judgement was not kept.");
+                }
                 Noted::Nothing
             }
             Some(Event::Refused { sequence, reason, detail }) => {

@@ -23,6 +23,7 @@ const LIMITS: Limits = Limits {
     reserve_bytes: 1 << 16,
     segment_bytes_max: 2000,
     history_bytes_max: 1 << 25,
+    history_file_bytes_max: 5000,
 };
 
 fn key() -> SecretKey {

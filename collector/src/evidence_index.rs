@@ -28,7 +28,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(instance: InstanceId, statement: &RunStatement, erasures: &Erasures) -> Self {
+    pub(crate) fn of(instance: InstanceId, statement: &RunStatement, erasures: &Erasures) -> Self {
         let RunStatement { sequence, index, received, observed_minute } = *statement;
         // What a tombstone names is not read any more, whenever its keys go.
         let erased = erasures.of(&Scope::device(instance, received)).filter(|tombstone| index < *tombstone);

@@ -5,6 +5,7 @@ use evidence::envelope::Envelope;
 use evidence::facts::Facts;
 use evidence::ids::Name;
 use evidence::judge::{Day, Erased, Sighting, UnitState, judge_with_erased};
+use evidence::policy::Policy;
 use evidence::roster::Device;
 use evidence::statement::Attestation;
 use evidence::time::Timestamp;
@@ -67,10 +68,15 @@ pub fn state_of(
 
 /// One line for people: the facts of the deciding statement that made the state what it is.
 pub fn because(authority: &Authority, state: &UnitState, read: &[Read], control: &Name) -> String {
-    let decided = state.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
     let policy = state.policy_index.and_then(|index| {
         authority.policies().iter().find(|entry| entry.index == index).map(|entry| &entry.policy)
     });
+    because_under(policy, state, read, control)
+}
+
+/// The same by a policy at hand.
+pub fn because_under(policy: Option<&Policy>, state: &UnitState, read: &[Read], control: &Name) -> String {
+    let decided = state.decided_by.and_then(|index| read.iter().find(|read| read.index == index));
     let rule = policy.and_then(|policy| policy.control(control.as_str()));
     let (Some(decided), Some(rule)) = (decided, rule) else { return reason_words(state.because) };
     match decided.attestation.observation(control).and_then(|observation| observation.outcome.as_ref()) {

@@ -49,6 +49,7 @@ pub mod store;
 pub mod succession;
 mod tail;
 pub mod tree;
+pub mod verdicts;
 pub mod witnesses;
 
 pub use cli::main;

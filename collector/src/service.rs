@@ -9,6 +9,7 @@ pub mod enrol;
 pub mod ingest;
 pub mod payloads;
 pub mod people;
+mod telling;
 pub mod unstored;
 
 /// The status of an error: a sentence, no paths, no internals.

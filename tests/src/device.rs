@@ -243,11 +243,11 @@ impl Submit {
         }
     }
 
-    /// The next answer to an envelope: checkpoints and proofs, which come when they will, are left out.
+    /// The next answer to an envelope: checkpoints, proofs and postures, which come when they will, are left out.
     pub async fn answer(&mut self) -> Result<In, Status> {
         loop {
             match self.next().await? {
-                In::Checkpoint(_) | In::Proved(_) => {}
+                In::Checkpoint(_) | In::Proved(_) | In::Posture(_) => {}
                 other => return Ok(other),
             }
         }

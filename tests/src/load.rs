@@ -216,6 +216,7 @@ impl Driver {
                 In::Stored(stored) => self.stored(&stored)?,
                 In::Checkpoint(checkpoint) => self.checkpoint(&checkpoint),
                 In::Proved(proved) => self.proved(&proved),
+                In::Posture(_) => {}
                 // The collector is busy: a new stream begins at the oldest statement without an answer.
                 In::SlowDown(_) | In::Expect(_) => return Err(Over),
                 other => {

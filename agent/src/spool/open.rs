@@ -123,12 +123,11 @@ impl<D: Disk> Spool<D> {
             active.bytes = newest.len() as u64;
         }
         // A power cut can keep a `proved` mark and lose the line of the history that was written before it.
-        let known = History::read(&self.disk).map_err(disk_error("read the history"))?;
-        for (sequence, sent) in proved {
-            if !known.contains_key(&sequence) {
-                let added = self.state.history.add(&mut self.disk, &sent, self.limits.history_bytes_max);
-                added.map_err(disk_error("complete the history"))?;
-            }
+        let mut proved = proved;
+        History::strike_off(&self.disk, &mut proved).map_err(disk_error("read the history"))?;
+        for sent in proved.values() {
+            let added = self.state.history.add(&mut self.disk, sent, &self.limits);
+            added.map_err(disk_error("complete the history"))?;
         }
         self.state.history.sync(&mut self.disk).map_err(disk_error("make the history durable"))?;
         self.disk.replace(CHAIN, &self.state.chain_file()).map_err(disk_error("rewrite the chain"))

@@ -12,12 +12,13 @@ use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
 use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
 use rpc::v1::ingest_server::Ingest;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::status;
+use super::telling::{self, Telling};
 use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit};
 use crate::http2::CONNECTION_AGE_MAX;
@@ -45,13 +46,14 @@ const FULL_WAIT_MS: u32 = 60_000;
 pub struct IngestService {
     state: Arc<State>,
     unstored: Arc<Unstored>,
+    turns: Arc<Semaphore>,
     cancel: CancellationToken,
 }
 
 impl IngestService {
     /// The service; it counts in `unstored` what it could not store, and `cancel` ends its streams at shutdown.
     pub fn new(state: Arc<State>, unstored: Arc<Unstored>, cancel: CancellationToken) -> Self {
-        Self { state, unstored, cancel }
+        Self { state, unstored, turns: telling::turns(), cancel }
     }
 }
 
@@ -72,6 +74,7 @@ impl Ingest for IngestService {
         let session = Session {
             state: Arc::clone(&self.state),
             unstored: Arc::clone(&self.unstored),
+            telling: Telling::new(Arc::clone(&self.state), Arc::clone(&self.turns), device),
             device,
             answers,
             pending: VecDeque::new(),
@@ -89,6 +92,7 @@ impl Ingest for IngestService {
 struct Session {
     state: Arc<State>,
     unstored: Arc<Unstored>,
+    telling: Telling,
     device: DeviceId,
     answers: mpsc::Sender<Result<ToAgent, Status>>,
     /// In the order of arrival: answers keep it.
@@ -175,6 +179,13 @@ impl Session {
                 changed = self.checkpoints.changed() => {
                     changed.map_err(|_| End::Told(Status::unavailable("the collector is stopping")))?;
                     self.prove().await?;
+                    self.telling.look_for_policy();
+                }
+                // Last: it is the least of what a device waits for.
+                told = self.telling.next() => {
+                    if let Some(posture) = told {
+                        self.send(Outgoing::Posture(posture)).await?;
+                    }
                 }
             }
         }
@@ -198,6 +209,7 @@ impl Session {
         let next_sequence = next.map_or(0, |state| state.next_sequence);
         self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
         self.anchor_size = hello.anchor_size;
+        self.telling.begin(instance);
         for sequence in hello.unproved {
             if let Some(index) = self.state.ledger.statement(&instance, sequence).map_err(read)? {
                 self.unproved.insert(index, sequence);
@@ -259,6 +271,7 @@ impl Session {
         };
         match answer {
             Ok(Outcome::Stored(stored)) => {
+                self.telling.ask(Duration::ZERO);
                 if self.unproved.len() < UNPROVED_MAX {
                     self.unproved.insert(stored.index, stored.sequence);
                 }
