@@ -14,6 +14,7 @@ pub mod device;
 pub mod disk;
 pub mod enrol;
 pub mod health;
+#[cfg(unix)]
 pub mod host;
 pub mod identity;
 pub mod look;
@@ -27,9 +28,14 @@ pub mod session;
 pub mod spool;
 pub mod state;
 pub mod status;
+mod stop;
 pub mod succession;
 pub mod upload;
 pub mod watch;
+#[cfg(windows)]
+pub mod windows;
+#[cfg(windows)]
+pub use windows::host;
 
 #[cfg(test)]
 mod exchange_tests;

@@ -17,6 +17,11 @@ use std::{
 use probes::{Answer, Program};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process_group, waitid};
 
+#[cfg(target_os = "macos")]
+mod session;
+#[cfg(target_os = "macos")]
+use session::become_user;
+
 /// How often a program that has closed its output is looked at until it ends.
 const EXIT_POLL: Duration = Duration::from_millis(2);
 /// Write permission of the group and of others.
@@ -30,6 +35,7 @@ pub(super) struct User<'a> {
     /// The user's number.
     pub(super) uid: u32,
     /// Value of XDG_CURRENT_DESKTOP.
+    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "macOS has one desktop"))]
     pub(super) desktop: &'a str,
 }
 
@@ -69,6 +75,7 @@ fn trusted(path: &Path) -> io::Result<bool> {
 }
 
 /// Sets user, group and session bus. The group is the one of the user's runtime folder, which logind makes.
+#[cfg(not(target_os = "macos"))]
 fn become_user(command: &mut Command, user: User<'_>) -> Result<(), Answer> {
     let runtime = format!("/run/user/{}", user.uid);
     let folder = fs::symlink_metadata(&runtime).map_err(|_| Answer::Failed)?;
