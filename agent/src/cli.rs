@@ -266,7 +266,8 @@ impl Cli {
 
     /// The options before the command, as whole paths: a service starts in a folder of the system.
     pub(crate) fn given(&self) -> Vec<std::ffi::OsString> {
-        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).into_os_string();
+        let whole =
+            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).into_os_string();
         let config = self.config.as_ref().map(|path| ["--config".into(), whole(path)]);
         ["--state".into(), whole(&self.state)].into_iter().chain(config.into_iter().flatten()).collect()
     }

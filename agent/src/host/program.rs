@@ -15,7 +15,7 @@ use std::{
 };
 
 use probes::{Answer, Program};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 #[cfg(target_os = "macos")]
 mod session;
@@ -82,7 +82,7 @@ fn become_user(command: &mut Command, user: User<'_>) -> Result<(), Answer> {
     if !folder.is_dir() || folder.uid() != user.uid {
         return Err(Answer::Denied);
     }
-    let effective = geteuid().as_raw();
+    let effective = rustix::process::geteuid().as_raw();
     if effective == 0 {
         // Setting the user as root also drops every other group.
         command.uid(user.uid).gid(folder.gid());

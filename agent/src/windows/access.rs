@@ -50,6 +50,7 @@ fn system_program(name: &str) -> PathBuf {
 
 /// Where the state lies unless told otherwise: the folder that Windows names for data of programs.
 pub fn state_directory() -> PathBuf {
-    let data = std::env::var_os("ProgramData").map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from);
+    let data =
+        std::env::var_os("ProgramData").map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from);
     data.join("Tallystick")
 }

@@ -87,9 +87,11 @@ impl ServiceArgs {
 
 /// Adds the service with the options of this command line.
 fn install(options: Vec<OsString>) -> anyhow::Result<()> {
-    let manager =
-        ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)
-            .context("the service manager refuses: run this as an administrator")?;
+    let manager = ServiceManager::local_computer(
+        None::<&str>,
+        ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE,
+    )
+    .context("the service manager refuses: run this as an administrator")?;
     let info = ServiceInfo {
         name: NAME.into(),
         display_name: DISPLAY_NAME.into(),
@@ -103,9 +105,8 @@ fn install(options: Vec<OsString>) -> anyhow::Result<()> {
         account_name: None,
         account_password: None,
     };
-    let service = manager
-        .create_service(&info, ServiceAccess::CHANGE_CONFIG)
-        .context("the service cannot be added")?;
+    let service =
+        manager.create_service(&info, ServiceAccess::CHANGE_CONFIG).context("the service cannot be added")?;
     service.set_description(DESCRIPTION).context("the service has no description")
 }
 
@@ -117,7 +118,9 @@ fn uninstall() -> anyhow::Result<()> {
         Err(Error::Winapi(error)) if error.raw_os_error() == Some(NO_SUCH_SERVICE) => {
             anyhow::bail!("there is no service {NAME}")
         }
-        Err(error) => return Err(error).context("the service cannot be removed: run this as an administrator"),
+        Err(error) => {
+            return Err(error).context("the service cannot be removed: run this as an administrator");
+        }
     };
     // One that does not run cannot be stopped.
     let _not_running = service.stop();
