@@ -1,6 +1,7 @@
 //! Everything the agent may ever ask of a machine. What is not listed here is not asked.
 
 mod macos;
+mod windows;
 
 use std::sync::OnceLock;
 
@@ -13,7 +14,6 @@ use crate::{
     platform::Platform,
     programs::Program,
     question::Question,
-    windows,
 };
 
 /// One kind of question. In `pattern`, `*` stands for one or more characters other than `/`, `\` and blanks.
@@ -39,32 +39,12 @@ pub fn questions(platform: Platform) -> Vec<Permitted> {
     match platform {
         Platform::Linux => linux_questions(&mut add),
         Platform::Macos => macos::questions(&mut add),
-        Platform::Windows => windows_questions(&mut add),
+        Platform::Windows => windows::questions(&mut add),
         Platform::Other => {}
     }
     list.sort();
     list.dedup();
     list
-}
-
-fn windows_questions(add: &mut dyn FnMut(&'static str, String)) {
-    for question in [windows::asset::BATTERY, windows::asset::ENCLOSURE, windows::asset::SYSTEM] {
-        add("asset", question.to_string());
-    }
-    for question in [windows::disk::ENCRYPTABLE, windows::disk::PARTITIONS, windows::disk::VOLUMES] {
-        add("disk-encryption", question.to_string());
-    }
-    let patch = &mut |question: Question| add("os-patch", question.to_string());
-    patch(windows::os_patch::version());
-    patch(windows::os_patch::rollups());
-    patch(windows::os_patch::package("*"));
-    patch(Question::WindowsUpdate);
-    windows::os_patch::restarts().into_iter().for_each(patch);
-    let lock = &mut |question: Question| add("screen-lock", question.to_string());
-    lock(windows::screen_lock::machine());
-    lock(windows::screen_lock::grace());
-    windows::screen_lock::people().into_iter().for_each(&mut *lock);
-    windows::screen_lock::of_user("*").into_iter().for_each(lock);
 }
 
 fn linux_questions(add: &mut dyn FnMut(&'static str, String)) {

@@ -8,6 +8,7 @@ mod answers;
 mod catalogue;
 mod drive;
 mod linux;
+mod logic;
 mod macos;
 mod platform;
 mod programs;
@@ -38,7 +39,15 @@ pub const PROBES: [Probe; 9] = [
     Probe {
         control: "automatic-updates",
         version: 1,
-        step: |p, a| on(p, a, linux::automatic_updates::step, None, None),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::automatic_updates::step,
+                Some(macos::automatic_updates::step),
+                Some(windows::automatic_updates::step),
+            )
+        },
     },
     Probe {
         control: "disk-encryption",
@@ -49,7 +58,15 @@ pub const PROBES: [Probe; 9] = [
     Probe {
         control: "host-firewall",
         version: 1,
-        step: |p, a| on(p, a, linux::host_firewall::step, None, None),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::host_firewall::step,
+                Some(macos::host_firewall::step),
+                Some(windows::host_firewall::step),
+            )
+        },
     },
     Probe {
         control: "os-patch",
@@ -61,7 +78,15 @@ pub const PROBES: [Probe; 9] = [
     Probe {
         control: "remote-access",
         version: 1,
-        step: |p, a| on(p, a, linux::remote_access::step, None, None),
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::remote_access::step,
+                Some(macos::remote_access::step),
+                Some(windows::remote_access::step),
+            )
+        },
     },
     Probe {
         control: "screen-lock",
@@ -76,8 +101,26 @@ pub const PROBES: [Probe; 9] = [
             )
         },
     },
-    Probe { control: "secure-boot", version: 1, step: |p, a| on(p, a, linux::secure_boot::step, None, None) },
-    Probe { control: "time-sync", version: 1, step: |p, a| on(p, a, linux::time_sync::step, None, None) },
+    Probe {
+        control: "secure-boot",
+        version: 1,
+        step: |p, a| {
+            on(
+                p,
+                a,
+                linux::secure_boot::step,
+                Some(macos::secure_boot::step),
+                Some(windows::secure_boot::step),
+            )
+        },
+    },
+    Probe {
+        control: "time-sync",
+        version: 1,
+        step: |p, a| {
+            on(p, a, linux::time_sync::step, Some(macos::time_sync::step), Some(windows::time_sync::step))
+        },
+    },
 ];
 
 /// The step for a platform. What is not looked at there yet says so.

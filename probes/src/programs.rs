@@ -33,16 +33,24 @@ pub enum Program {
     Id,
     /// `ioreg` of macOS: one entry of the device tree as a property list.
     Ioreg,
+    /// `launchctl` of macOS, with `print` and `print-disabled`: jobs of the system.
+    Launchctl,
     /// `loginctl`: login sessions.
     Loginctl,
+    /// `mdmclient` of macOS, with `QuerySecurityInfo`: what device management would be told.
+    Mdmclient,
     /// `nft list ruleset`: the packet filter in force.
     Nft,
     /// `pacman -Qu`: lists upgrades against what was last fetched.
     Pacman,
     /// `pmset` of macOS, with `-g`: settings of power and display.
     Pmset,
+    /// `profiles` of macOS, with `status -type enrollment`: whether the device is managed.
+    Profiles,
     /// `rpm -q`: the installed version of one package.
     Rpm,
+    /// `socketfilterfw` of macOS, with `--get…`: the application firewall in sentences.
+    Socketfilterfw,
     /// `sshd -T`: checks and prints the effective configuration, and starts no server.
     Sshd,
     /// `sysadminctl` of macOS, with `-screenLock status`: when a password is asked for.
@@ -51,6 +59,8 @@ pub enum Program {
     Sysctl,
     /// `systemctl show`: properties of one unit.
     Systemctl,
+    /// `systemsetup` of macOS, with `-getusingnetworktime`: one setting.
+    Systemsetup,
     /// `timedatectl show`: whether the clock is synchronised.
     Timedatectl,
     /// `zypper`, always with `--no-refresh`: never fetches anything.
@@ -68,7 +78,7 @@ const PACKAGES_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Program {
     /// All programs, ascending by name.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 29] = [
         Self::Apt,
         Self::AptConfig,
         Self::AptGet,
@@ -82,15 +92,20 @@ impl Program {
         Self::Gsettings,
         Self::Id,
         Self::Ioreg,
+        Self::Launchctl,
         Self::Loginctl,
+        Self::Mdmclient,
         Self::Nft,
         Self::Pacman,
         Self::Pmset,
+        Self::Profiles,
         Self::Rpm,
+        Self::Socketfilterfw,
         Self::Sshd,
         Self::Sysadminctl,
         Self::Sysctl,
         Self::Systemctl,
+        Self::Systemsetup,
         Self::Timedatectl,
         Self::Zypper,
     ];
@@ -111,15 +126,20 @@ impl Program {
             Self::Gsettings => "gsettings",
             Self::Id => "id",
             Self::Ioreg => "ioreg",
+            Self::Launchctl => "launchctl",
             Self::Loginctl => "loginctl",
+            Self::Mdmclient => "mdmclient",
             Self::Nft => "nft",
             Self::Pacman => "pacman",
             Self::Pmset => "pmset",
+            Self::Profiles => "profiles",
             Self::Rpm => "rpm",
+            Self::Socketfilterfw => "socketfilterfw",
             Self::Sshd => "sshd",
             Self::Sysadminctl => "sysadminctl",
             Self::Sysctl => "sysctl",
             Self::Systemctl => "systemctl",
+            Self::Systemsetup => "systemsetup",
             Self::Timedatectl => "timedatectl",
             Self::Zypper => "zypper",
         }
@@ -139,9 +159,14 @@ impl Program {
             Self::Fdesetup => &["/usr/bin/fdesetup"],
             Self::Id => &["/usr/bin/id"],
             Self::Ioreg => &["/usr/sbin/ioreg"],
+            Self::Launchctl => &["/bin/launchctl"],
+            Self::Mdmclient => &["/usr/libexec/mdmclient"],
             Self::Pmset => &["/usr/bin/pmset"],
+            Self::Profiles => &["/usr/bin/profiles"],
+            Self::Socketfilterfw => &["/usr/libexec/ApplicationFirewall/socketfilterfw"],
             Self::Sysadminctl => &["/usr/sbin/sysadminctl"],
             Self::Sysctl => &["/usr/sbin/sysctl"],
+            Self::Systemsetup => &["/usr/sbin/systemsetup"],
             Self::Gdbus => &["/usr/bin/gdbus", "/run/current-system/sw/bin/gdbus"],
             Self::Gsettings => &["/usr/bin/gsettings", "/run/current-system/sw/bin/gsettings"],
             Self::Loginctl => &["/usr/bin/loginctl", "/bin/loginctl", "/run/current-system/sw/bin/loginctl"],

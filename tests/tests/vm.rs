@@ -16,17 +16,18 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::{figures, programs};
 
 /// Programs this test runs, each with the Debian package that brings it.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("debootstrap", "debootstrap"),
     ("mke2fs", "e2fsprogs"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("strip", "binutils"),
+    ("swtpm", "swtpm"),
     ("tar", "tar"),
     ("timeout", "coreutils"),
 ];
@@ -40,6 +41,10 @@ const ROOT_SECONDS_MAX: &str = "1800";
 const MEMORY: &str = "1024";
 /// The guest's disks beside the root, by serial number, with their bytes. The small one is written as a whole.
 const DISKS: [(&str, u64); 4] = [("one", 1 << 30), ("two", 1 << 30), ("small", 32 << 20), ("out", 64 << 20)];
+/// The boot whose guest has a TPM.
+const TPM_BOOT: &str = "systemd";
+/// Longest wait for the emulated TPM's socket.
+const TPM_START_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a console that are put into the message of a failure.
 const CONSOLE_BYTES: usize = 4000;
 
@@ -95,6 +100,56 @@ const LVM_ROOT: [Case; 1] = [(
 /// The data, and the hashes on a disk of their own.
 const VERITY_ROOT: [Case; 1] = [("vm-verity-root", &["root / ext4 none 0/2 verity disk"])];
 
+/// systemd is the first process, and there is a TPM.
+const SYSTEMD: [Case; 2] = [
+    ("vm-systemd", &[SEALED]),
+    ("vm-systemd-drifted", &[SEALED, "data /srv ext4 none 0/1 disk"]),
+];
+
+/// A look and the further controls it must tell: control, and its facts without times as `probe --json` prints them.
+type Controls = (&'static str, &'static [(&'static str, &'static str)]);
+
+const SYSTEMD_CONTROLS: [Controls; 2] = [
+    (
+        "vm-systemd",
+        &[
+            (
+                "automatic-updates",
+                r#"{"downloads":"yes","installs_security":"yes","mechanism":"unattended-upgrades","scheduled":"yes"}"#,
+            ),
+            (
+                "host-firewall",
+                r#"{"filters":[{"enabled":"yes","incoming":"block","open_interfaces":0,"scope":"ipv4"},{"enabled":"yes","incoming":"block","open_interfaces":0,"scope":"ipv6"}]}"#,
+            ),
+            (
+                "remote-access",
+                r#"{"keyboard_interactive":"no","password_login":"no","root_login":"no","ssh_server":"yes"}"#,
+            ),
+            ("secure-boot", r#"{"enabled":"no","firmware":"bios","tpm_version":2}"#),
+            ("time-sync", r#"{"enabled":"yes","service":"systemd-timesyncd","synchronised":"no"}"#),
+        ],
+    ),
+    (
+        "vm-systemd-drifted",
+        &[
+            (
+                "automatic-updates",
+                r#"{"downloads":"no","installs_security":"no","mechanism":"unattended-upgrades","scheduled":"no"}"#,
+            ),
+            (
+                "host-firewall",
+                r#"{"filters":[{"enabled":"no","incoming":"allow","open_interfaces":0,"scope":"ipv4"},{"enabled":"no","incoming":"allow","open_interfaces":0,"scope":"ipv6"}]}"#,
+            ),
+            (
+                "remote-access",
+                r#"{"keyboard_interactive":"no","password_login":"yes","root_login":"yes","ssh_server":"yes"}"#,
+            ),
+            ("secure-boot", r#"{"enabled":"no","firmware":"bios","tpm_version":2}"#),
+            ("time-sync", r#"{"enabled":"no","synchronised":"no"}"#),
+        ],
+    ),
+];
+
 #[test]
 fn every_volume_of_a_machine_in_a_guest_is_told_as_it_was_built() {
     check("plain-root", &PLAIN_ROOT);
@@ -102,12 +157,34 @@ fn every_volume_of_a_machine_in_a_guest_is_told_as_it_was_built() {
     if figures::long() {
         check("lvm-root", &LVM_ROOT);
         check("verity-root", &VERITY_ROOT);
+        check_controls(&check("systemd", &SYSTEMD), &SYSTEMD_CONTROLS);
     }
 }
 
-/// Boots a guest and holds what the agent said in it against the cases.
+/// Holds what the looks told of further controls against the cases.
 #[track_caller]
-fn check(boot: &str, cases: &[Case]) {
+fn check_controls(seen: &BTreeMap<String, Value>, cases: &[Controls]) {
+    let mut wrong = Vec::new();
+    for (name, expected) in cases {
+        let observations = seen[*name]["observations"].as_array().expect("observations");
+        for (control, facts) in *expected {
+            let observation = observations.iter().find(|seen| seen["control"] == *control);
+            let mut told = observation.map_or(Value::Null, |seen| seen["facts"].clone());
+            if let Some(facts) = told.as_object_mut() {
+                facts.retain(|name, _| !name.ends_with("_minutes"));
+            }
+            println!("{name}: {control}: {told}");
+            if told.to_string() != *facts {
+                wrong.push(format!("{name}: {control}: {told}, expected {facts}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Boots a guest and holds what the agent said in it against the cases. Gives every look.
+#[track_caller]
+fn check(boot: &str, cases: &[Case]) -> BTreeMap<String, Value> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let root = root();
     let begun = Instant::now();
@@ -127,6 +204,7 @@ fn check(boot: &str, cases: &[Case]) {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(seen.len(), cases.len(), "looks without a case: {:?}", seen.keys());
+    seen
 }
 
 /// The volumes of `probe --json`, a line each as in the cases.
@@ -234,6 +312,7 @@ fn boot_guest(root: &Path, boot: &str) -> BTreeMap<String, Value> {
         File::create(at(name)).and_then(|file| file.set_len(bytes)).expect("a disk");
         drive(&mut qemu, &at(name), name, "cache=unsafe");
     }
+    let _tpm = (boot == TPM_BOOT).then(|| attach_tpm(&mut qemu, folder.path()));
     let status = qemu.status().expect("timeout runs");
     let said = format!("{}\n{}", tail(&at("kernel")), tail(&at("console")));
     assert!(
@@ -250,6 +329,42 @@ fn boot_guest(root: &Path, boot: &str) -> BTreeMap<String, Value> {
     done(command("tar").arg("-xf").arg(at("out")).arg("-C").arg(&kept));
     assert!(kept.join("done").exists(), "the guest {boot} did not come to its end:\n{said}");
     looks(&kept)
+}
+
+/// Starts an emulated TPM 2.0 and gives it to the guest.
+#[track_caller]
+fn attach_tpm(qemu: &mut Command, folder: &Path) -> Tpm {
+    let state = folder.join("tpm");
+    let socket = folder.join("tpm.socket");
+    fs::create_dir(&state).expect("a folder");
+    let child = command("swtpm")
+        .args(["socket", "--tpm2", "--tpmstate"])
+        .arg(format!("dir={}", state.display()))
+        .arg("--ctrl")
+        .arg(format!("type=unixio,path={}", socket.display()))
+        .spawn()
+        .expect("swtpm runs");
+    let tpm = Tpm(child);
+    let deadline = Instant::now() + TPM_START_MAX;
+    while !socket.exists() {
+        assert!(Instant::now() < deadline, "swtpm does not listen");
+        std::thread::yield_now();
+    }
+    qemu.arg("-chardev")
+        .arg(format!("socket,id=tpm-socket,path={}", socket.display()))
+        .args(["-tpmdev", "emulator,id=tpm,chardev=tpm-socket", "-device", "tpm-tis,tpmdev=tpm"]);
+    tpm
+}
+
+/// An emulated TPM, ended with its test.
+struct Tpm(std::process::Child);
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        // It ends by itself when the guest does.
+        let _ended_already = self.0.kill();
+        let _reaped_already = self.0.wait();
+    }
 }
 
 fn looks(folder: &Path) -> BTreeMap<String, Value> {

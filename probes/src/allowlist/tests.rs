@@ -1,4 +1,5 @@
 use super::*;
+use crate::windows;
 
 /// Widening what the agent may ask shows in review: this list is the contract with the employee.
 #[test]

@@ -79,7 +79,8 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-fn flag(text: &str, key: &str) -> Option<bool> {
+/// `yes` or `no` of a key of the effective configuration.
+pub(crate) fn flag(text: &str, key: &str) -> Option<bool> {
     match value(text, key)? {
         "yes" => Some(true),
         "no" => Some(false),
@@ -87,7 +88,8 @@ fn flag(text: &str, key: &str) -> Option<bool> {
     }
 }
 
-fn root_login(text: &str) -> Option<RootLogin> {
+/// How root may log in, by the effective configuration.
+pub(crate) fn root_login(text: &str) -> Option<RootLogin> {
     match value(text, "permitrootlogin")? {
         "no" => Some(RootLogin::No),
         "forced-commands-only" => Some(RootLogin::CommandsOnly),

@@ -11,6 +11,11 @@ use crate::{
 /// Where forced preferences lie: of all users, and in a folder of his name those of one user.
 pub(crate) const FOLDER: &str = "/Library/Managed Preferences";
 
+/// Where what is forced on all users lies, of one domain.
+pub(crate) fn path(domain: &str) -> String {
+    format!("{FOLDER}/{domain}.plist")
+}
+
 /// What was asked about one domain.
 pub(crate) struct Managed<'a> {
     domain: &'static str,
@@ -20,7 +25,7 @@ pub(crate) struct Managed<'a> {
 /// Asks for a domain's forced preferences, also for those of one user.
 pub(crate) fn ask<'a>(round: &mut Round<'a>, domain: &'static str, user: Option<&str>) -> Managed<'a> {
     let root = round.list(FOLDER);
-    let mut parts = vec![(None, root, round.read(format!("{FOLDER}/{domain}.plist")), String::new())];
+    let mut parts = vec![(None, root, round.read(path(domain)), String::new())];
     if let Some(user) = user {
         let folder = format!("{FOLDER}/{user}");
         let list = round.list(folder.as_str());

@@ -1,7 +1,7 @@
-//! `screen-lock` on macOS: when the display goes dark for the user at the machine, and when it then asks for a password.
+//! `screen-lock` on macOS: when the display goes dark, and when it then asks each user for a password.
 //!
-//! Only the user who has the screen is looked at. `askForPassword` of the user's own preferences has meant nothing
-//! since macOS 10.13, so `sysadminctl` is asked, as that user; it prints to standard error.
+//! Who has the screen is looked at first, then those who are logged in behind him. `askForPassword` of the user's own preferences has meant nothing
+//! since macOS 10.13, so `sysadminctl` is asked, as each user; it prints to standard error.
 
 use proto::{LockScope, LockSetting, Reason, ScreenLock, facts::Control};
 
@@ -11,7 +11,7 @@ use crate::{
     macos::{
         managed,
         plists::{self, Value},
-        power,
+        power, sessions,
     },
     programs::Program,
     question::{Answer, Question},
@@ -30,77 +30,122 @@ pub(crate) const NAME: [&str; 1] = ["-un"];
 /// The screen saver's preferences.
 pub(crate) const SAVER_DOMAIN: &str = "com.apple.screensaver";
 
+/// Most users who are looked at (docs/FORMAT.md section 3: rows of a list).
+const USERS_MAX: usize = 256;
+
 /// The step of the probe on macOS.
 pub(crate) fn step(answers: &Answers) -> Step {
     let mut round = Round::new(answers);
     let console = round.metadata(CONSOLE);
+    let sessions = round.ask(&sessions::question());
     let pmset = Question::run(Program::Pmset, &power::CUSTOM);
     let dark = round.ask(&pmset);
     if let Some(step) = round.pending() {
         return step;
     }
-    let uid = match console {
+    let front = match console {
         Answer::Metadata(metadata) if metadata.path == CONSOLE => metadata.uid,
         other => return unanswered(Question::Metadata(CONSOLE.to_owned()), other),
     };
+    let Some(mut uids) = sessions::users(sessions) else { return unanswered(sessions::question(), sessions) };
+    // The screen belongs to one of them, or to root where nobody has it.
+    if front != 0 && !uids.contains(&front) {
+        return unparsed(sessions::question());
+    }
     // Without a session nobody's setting is in force, and a guess would be one.
-    if uid == 0 {
+    if uids.is_empty() {
         return Step::Done(Outcome::unavailable(Reason::NoSession));
     }
-    let as_user = |program: Program, args: &[&str]| Question::RunAs {
-        uid,
-        desktop: DESKTOP.to_owned(),
-        program,
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-    };
-    let asked = [
-        as_user(Program::Sysadminctl, &LOCK),
-        as_user(Program::Defaults, &SAVER),
-        as_user(Program::Id, &NAME),
-    ];
-    let [lock, saver, name] = asked.each_ref().map(|question| round.ask(question));
+    uids.sort_by_key(|uid| *uid != front);
+    let users_truncated = uids.len() > USERS_MAX;
+    let people: Vec<User<'_>> =
+        uids.into_iter().take(USERS_MAX).map(|uid| User::ask(&mut round, uid)).collect();
     if let Some(step) = round.pending() {
         return step;
     }
-    let [lock_question, saver_question, name_question] = asked;
-    let Some(name) = name.line().filter(|name| is_name(name)) else { return unanswered(name_question, name) };
-    let managed = managed::ask(&mut round, SAVER_DOMAIN, Some(name));
+    let mut forced = Vec::new();
+    for user in &people {
+        let Some(name) = user.name.line().filter(|name| is_name(name)) else {
+            return unanswered(user.question(Program::Id, &NAME), user.name);
+        };
+        forced.push(managed::ask(&mut round, SAVER_DOMAIN, Some(name)));
+    }
     if let Some(step) = round.pending() {
         return step;
     }
-    let Some((enabled, delay_seconds)) = password(lock) else { return unanswered(lock_question, lock) };
-    let Some(own) = plists::dict(saver) else { return unanswered(saver_question, saver) };
     let Some(dark) = power::display_sleep(dark) else { return unanswered(pmset, dark) };
-    // The folder is not named: it may be called as the user is.
-    let Some(forced) = managed.dicts() else {
-        return Step::Done(Outcome::unavailable(Reason::UnparsedOutput));
-    };
-    let mut starts = Vec::new();
-    for value in forced.iter().filter_map(|dict| dict.get("idleTime")) {
-        starts.push(value.number());
+    let mut users = Vec::new();
+    for (user, forced) in people.iter().zip(&forced) {
+        match user.setting(forced, &dark) {
+            Ok(setting) => users.push(setting),
+            Err(step) => return step,
+        }
     }
-    // What is forced wins over what the user chose; of several, the latest is believed.
-    let starts = match (starts.is_empty(), own.get("idleTime")) {
-        (false, _) => starts.into_iter().collect::<Option<Vec<u32>>>().map(worst),
-        (true, Some(value)) => value.number().map(Some),
-        (true, None) => Some(None),
-    };
-    let Some(starts) = starts else { return unparsed(saver_question) };
-    let idle_seconds = worst(dark.into_iter().map(|dark| earlier(dark, starts)).collect());
-    let is_forced = |name: &str| forced.first().is_some_and(|dict| dict.contains_key(name));
-    let forced_password =
-        forced.iter().any(|dict| dict.get("askForPassword").and_then(Value::flag) == Some(true));
-    Step::Done(Outcome::observed(Control::ScreenLock(ScreenLock {
-        users: vec![LockSetting {
+    Step::Done(Outcome::observed(Control::ScreenLock(ScreenLock { users, users_truncated })))
+}
+
+/// What was asked as one user.
+struct User<'a> {
+    uid: u32,
+    lock: &'a Answer,
+    saver: &'a Answer,
+    name: &'a Answer,
+}
+
+impl<'a> User<'a> {
+    fn ask(round: &mut Round<'a>, uid: u32) -> Self {
+        let mut ask = |program: Program, args: &[&str]| round.ask(&as_user(uid, program, args));
+        Self {
+            uid,
+            lock: ask(Program::Sysadminctl, &LOCK),
+            saver: ask(Program::Defaults, &SAVER),
+            name: ask(Program::Id, &NAME),
+        }
+    }
+
+    fn question(&self, program: Program, args: &[&str]) -> Question {
+        as_user(self.uid, program, args)
+    }
+
+    /// The user's setting, or the step that says what could not be read.
+    fn setting(&self, forced: &managed::Managed<'_>, dark: &[u32]) -> Result<LockSetting, Step> {
+        let Some((enabled, delay_seconds)) = password(self.lock) else {
+            return Err(unanswered(self.question(Program::Sysadminctl, &LOCK), self.lock));
+        };
+        let saver = || self.question(Program::Defaults, &SAVER);
+        let Some(own) = plists::dict(self.saver) else { return Err(unanswered(saver(), self.saver)) };
+        // The folder is not named: it may be called as the user is.
+        let Some(forced) = forced.dicts() else {
+            return Err(Step::Done(Outcome::unavailable(Reason::UnparsedOutput)));
+        };
+        let mut starts = Vec::new();
+        for value in forced.iter().filter_map(|dict| dict.get("idleTime")) {
+            starts.push(value.number());
+        }
+        // What is forced wins over what the user chose; of several, the latest is believed.
+        let starts = match (starts.is_empty(), own.get("idleTime")) {
+            (false, _) => starts.into_iter().collect::<Option<Vec<u32>>>().map(worst),
+            (true, Some(value)) => value.number().map(Some),
+            (true, None) => Some(None),
+        };
+        let Some(starts) = starts else { return Err(unparsed(saver())) };
+        let is_forced = |name: &str| forced.first().is_some_and(|dict| dict.contains_key(name));
+        let forced_password =
+            forced.iter().any(|dict| dict.get("askForPassword").and_then(Value::flag) == Some(true));
+        Ok(LockSetting {
             desktop: DESKTOP.to_owned(),
             scope: LockScope::Session.into(),
             enabled: Some(enabled),
-            idle_seconds,
+            idle_seconds: worst(dark.iter().map(|dark| earlier(*dark, starts)).collect()),
             delay_seconds,
             enforced: Some(forced_password && is_forced("askForPasswordDelay") && is_forced("idleTime")),
-        }],
-        users_truncated: false,
-    })))
+        })
+    }
+}
+
+fn as_user(uid: u32, program: Program, args: &[&str]) -> Question {
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    Question::RunAs { uid, desktop: DESKTOP.to_owned(), program, args }
 }
 
 /// A user's name that names no other place as part of a path.

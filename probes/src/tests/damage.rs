@@ -107,7 +107,7 @@ fn improvements(change: impl Fn(&Question, &Answer, &Answers) -> Vec<Answer>) ->
         }
         for probe in &PROBES {
             let (outcome, answers) = look(name, probe.control, machine);
-            let before = verdict(&outcome);
+            let before = verdict(machine.platform(), &outcome);
             if matches!(before, Pass | NotApplicable) {
                 continue;
             }
@@ -117,7 +117,7 @@ fn improvements(change: impl Fn(&Question, &Answer, &Answers) -> Vec<Answer>) ->
                     let host = Damaged { machine, question, answer: &other };
                     let mut fresh = Answers::new();
                     let after = drive(probe, machine.platform(), &host, &mut fresh).unwrap();
-                    if better(before, verdict(&after)) {
+                    if better(before, verdict(machine.platform(), &after)) {
                         improved.push(format!("{name} {}: {question} -> {other:?}", probe.control));
                     }
                 }

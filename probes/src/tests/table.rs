@@ -18,7 +18,7 @@ Every machine of `probes/recordings/`, written by a test: `TALLYSTICK_WRITE_TABL
 
 *recorded* was asked of a machine that ran; *documented* was written from documents and published samples. Nothing here
 was asked of a Mac. The outcomes are those of the strict judge of the tests (`probes/src/tests/verdict.rs`): only what
-is certain passes. Two machines argued line by line: docs/HOSTS.md.
+is certain passes. Machines argued line by line: docs/HOSTS.md.
 
 ";
 
@@ -33,7 +33,7 @@ fn the_table_names_every_recording() {
         let machine = &machines[&name];
         let outcomes: Vec<&str> = controls
             .iter()
-            .map(|control| match verdict(&look(&name, control, machine).0) {
+            .map(|control| match verdict(machine.platform(), &look(&name, control, machine).0) {
                 Verdict::Pass => "pass",
                 Verdict::Fail => "fail",
                 Verdict::Unknown => "unknown",

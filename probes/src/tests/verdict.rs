@@ -1,11 +1,12 @@
 //! A strict judge of its own, independent of the rules of `evidence`: only what is certain passes.
 
 use proto::{
-    AutomaticUpdates, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HostFirewall, OsPatch,
-    ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose, facts::Control,
+    AutomaticUpdates, BootSecurity, Coverage, DiskEncryption, Edr, FilterDefault, FilterScope, HostFirewall,
+    OsPatch, ProductKind, RemoteAccess, RootLogin, ScreenLock, SecureBoot, TimeSync, VolumePurpose,
+    facts::Control,
 };
 
-use crate::Outcome;
+use crate::{Outcome, Platform};
 
 /// The moment at which the documented machines are judged: 2026-12-01T00:00Z, in minutes.
 pub(super) const NOW_MINUTES: u64 = 1_796_083_200 / 60;
@@ -22,18 +23,18 @@ pub(super) enum Verdict {
 
 pub(super) use Verdict::{Fail, NotApplicable, Pass, Unknown};
 
-pub(super) fn verdict(outcome: &Outcome) -> Verdict {
+pub(super) fn verdict(platform: Platform, outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Observed(control) => match &**control {
             Control::DiskEncryption(facts) => disk(facts),
             Control::OsPatch(facts) => patch(facts),
             Control::ScreenLock(facts) => lock(facts),
             Control::Edr(facts) => edr(facts),
-            Control::HostFirewall(facts) => firewall(facts),
-            Control::AutomaticUpdates(facts) => updates(facts),
-            Control::TimeSync(facts) => time(facts),
-            Control::SecureBoot(facts) => boot(facts),
-            Control::RemoteAccess(facts) => remote(facts),
+            Control::HostFirewall(facts) => firewall(platform, facts),
+            Control::AutomaticUpdates(facts) => updates(platform, facts),
+            Control::TimeSync(facts) => time(platform, facts),
+            Control::SecureBoot(facts) => boot(platform, facts),
+            Control::RemoteAccess(facts) => remote(platform, facts),
         },
         Outcome::NotApplicable(_) => NotApplicable,
         Outcome::Unavailable(..) => Unknown,
@@ -114,38 +115,87 @@ fn wanted(fact: Option<bool>, value: bool) -> Verdict {
     }
 }
 
-fn firewall(facts: &HostFirewall) -> Verdict {
+fn firewall(platform: Platform, facts: &HostFirewall) -> Verdict {
+    let expected: &[FilterScope] = match platform {
+        Platform::Macos => &[FilterScope::Application],
+        Platform::Windows => &[FilterScope::Domain, FilterScope::Private, FilterScope::Public],
+        _ => &[FilterScope::Ipv4, FilterScope::Ipv6],
+    };
     let scopes: Vec<FilterScope> = facts.filters.iter().map(proto::FirewallFilter::scope).collect();
-    let complete = scopes == [FilterScope::Ipv4, FilterScope::Ipv6] && !facts.filters_truncated;
+    let complete = scopes == expected && !facts.filters_truncated;
     let filters = all(facts.filters.iter().map(|filter| {
         let incoming = match filter.incoming() {
             FilterDefault::Block => Pass,
             FilterDefault::Allow => Fail,
+            // A filter by program has no such default: it depends on the program.
+            FilterDefault::Unspecified if filter.scope() == FilterScope::Application => Pass,
             FilterDefault::Unspecified => Unknown,
         };
-        all([incoming, wanted(filter.enabled, true), wanted(filter.open_interfaces.map(|n| n == 0), true)])
+        let open = match platform {
+            // Rules are not read there.
+            Platform::Macos | Platform::Windows => Pass,
+            _ => wanted(filter.open_interfaces.map(|n| n == 0), true),
+        };
+        all([incoming, wanted(filter.enabled, true), open])
     }));
     all([filters, if complete { Pass } else { Unknown }])
 }
 
-fn updates(facts: &AutomaticUpdates) -> Verdict {
-    all([facts.downloads, facts.installs_security, facts.scheduled].map(|fact| wanted(fact, true)))
+fn updates(platform: Platform, facts: &AutomaticUpdates) -> Verdict {
+    let set = all([facts.downloads, facts.installs_security].map(|fact| wanted(fact, true)));
+    match platform {
+        // What starts them cannot be seen there.
+        Platform::Macos => set,
+        _ => all([set, wanted(facts.scheduled, true)]),
+    }
 }
 
-fn time(facts: &TimeSync) -> Verdict {
-    all([facts.enabled, facts.synchronised].map(|fact| wanted(fact, true)))
+fn time(platform: Platform, facts: &TimeSync) -> Verdict {
+    let now = match platform {
+        // Nothing tells there.
+        Platform::Macos => Pass,
+        Platform::Windows => match facts.synchronised_minutes {
+            Some(minutes) if minutes > NOW_MINUTES => Unknown,
+            Some(minutes) if NOW_MINUTES - minutes <= LISTS_AGE_MINUTES_MAX => Pass,
+            Some(_) => Fail,
+            None => Unknown,
+        },
+        _ => wanted(facts.synchronised, true),
+    };
+    all([wanted(facts.enabled, true), now])
 }
 
-fn boot(facts: &SecureBoot) -> Verdict {
-    all([
-        wanted(facts.enabled, true),
-        wanted(facts.setup_mode, false),
-        wanted(facts.shim_disabled, false),
-        wanted(facts.tpm_version.map(|version| version >= 2), true),
-    ])
+fn boot(platform: Platform, facts: &SecureBoot) -> Verdict {
+    let enabled = wanted(facts.enabled, true);
+    let tpm = wanted(facts.tpm_version.map(|version| version >= 2), true);
+    let level = match facts.level() {
+        BootSecurity::Full => Pass,
+        BootSecurity::Reduced | BootSecurity::Permissive => Fail,
+        BootSecurity::Unspecified => Unknown,
+    };
+    match platform {
+        Platform::Macos => all([enabled, level]),
+        Platform::Windows => all([enabled, tpm]),
+        _ => all([enabled, wanted(facts.setup_mode, false), wanted(facts.shim_disabled, false), tpm]),
+    }
 }
 
-fn remote(facts: &RemoteAccess) -> Verdict {
+fn remote(platform: Platform, facts: &RemoteAccess) -> Verdict {
+    let desktop = match (platform, facts.remote_desktop) {
+        (Platform::Macos | Platform::Windows, Some(false)) => Pass,
+        // A screen is shown only to who has said who he is.
+        (Platform::Macos | Platform::Windows, Some(true)) => match (platform, facts.network_authentication) {
+            (Platform::Windows, Some(true)) => Pass,
+            (Platform::Windows, None) => Unknown,
+            _ => Fail,
+        },
+        (Platform::Macos | Platform::Windows, None) => Unknown,
+        _ => Pass,
+    };
+    all([desktop, ssh(facts)])
+}
+
+fn ssh(facts: &RemoteAccess) -> Verdict {
     if facts.ssh_server == Some(false) {
         return Pass;
     }

@@ -7,7 +7,7 @@ use crate::{
     drive::{Outcome, Step},
     question::Question,
     table::Table,
-    windows,
+    windows::{self, clock},
 };
 
 const CURRENT_VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion";
@@ -18,10 +18,6 @@ const SERVICING: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Compone
 const AUTO_UPDATE: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WindowsUpdate\Auto Update";
 /// `CurrentState` of a package that is installed.
 const INSTALLED: u64 = 0x70;
-/// Seconds from 1601, where Windows counts from, to 1970.
-const EPOCH_SECONDS: u64 = 11_644_473_600;
-/// Windows counts in units of 100 ns.
-const UNITS_PER_SECOND: u64 = 10_000_000;
 
 /// Which Windows this is. Its name is not asked: Windows 11 still calls itself Windows 10 there.
 pub(crate) fn version() -> Question {
@@ -122,7 +118,7 @@ fn installed_minutes(table: &Table<'_>) -> Option<u64> {
     }
     let half = |name: &str| row.number(name).and_then(|n| u32::try_from(n).ok()).map(u64::from);
     let units = (half("InstallTimeHigh")? << 32) | half("InstallTimeLow")?;
-    Some((units / UNITS_PER_SECOND).checked_sub(EPOCH_SECONDS)? / 60)
+    clock::filetime_minutes(units)
 }
 
 /// One mark is enough; that there is none is believed when both places could be looked at.

@@ -20,6 +20,8 @@ const GRACE: &str = "ScreenSaverGracePeriod";
 /// Seconds Windows waits after the screen saver begins when nobody set [`GRACE`].
 const GRACE_DEFAULT: u32 = 5;
 const USERS: &str = "HKU";
+/// Everybody who ever logged on has a profile.
+const PROFILES: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
 /// How the numbers of people begin: of a computer or domain, and of Entra.
 const PEOPLE: [&str; 2] = ["S-1-5-21-", "S-1-12-1-"];
 /// The second key of every user, with classes only.
@@ -49,6 +51,11 @@ pub(crate) fn people() -> [Question; 2] {
     PEOPLE.map(|prefix| Question::Keys { key: USERS.to_owned(), prefix })
 }
 
+/// Who has a profile. The settings of those whose registry is not loaded cannot be seen.
+pub(crate) fn profiles() -> [Question; 2] {
+    PEOPLE.map(|prefix| Question::Keys { key: PROFILES.to_owned(), prefix })
+}
+
 /// What an administrator set for a user, and what he chose himself.
 pub(crate) fn of_user(name: &str) -> [Question; 2] {
     [POLICY, CHOICE].map(|below| Question::Registry {
@@ -63,6 +70,7 @@ pub(crate) fn step(answers: &Answers) -> Step {
     let machine = windows::ask(&mut round, machine());
     let grace = windows::ask(&mut round, grace());
     let people = people().map(|question| windows::ask(&mut round, question));
+    let profiles = profiles().map(|question| windows::ask(&mut round, question));
     if let Some(step) = round.pending() {
         return step;
     }
@@ -72,7 +80,13 @@ pub(crate) fn step(answers: &Answers) -> Step {
         let Some(found) = asked.table().and_then(user_names) else { return asked.unusable() };
         names.extend(found);
     }
-    let users_truncated = names.len() > USERS_MAX;
+    let mut hidden = false;
+    for asked in profiles {
+        let Some(found) = asked.table().and_then(user_names) else { return asked.unusable() };
+        hidden |= found.iter().any(|profile| !names.iter().any(|name| name.eq_ignore_ascii_case(profile)));
+    }
+    // The machine's limit holds for everybody; without one, nothing is known of whoever is not loaded.
+    let users_truncated = names.len() > USERS_MAX || hidden && limit.is_none();
     let settings: Vec<[Asked<'_>; 2]> = names
         .into_iter()
         .take(USERS_MAX)
