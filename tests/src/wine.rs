@@ -1,6 +1,7 @@
 //! The agent as a Windows program: built for Windows on this machine and run under Wine, in a Windows of its own.
 //!
-//! Needs Debian packages, which `./check` installs; it says which are missing. What lies on this machine's disk is on Wine's drive Z:.
+//! Needs Debian packages, which `./check` installs; it says which are missing. What lies on this machine's disk is on
+//! Wine's drive Z:.
 
 use std::fs;
 use std::path::{Path, PathBuf};
