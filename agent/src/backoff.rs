@@ -53,6 +53,28 @@ mod tests {
         assert_eq!(backoff.wait(u64::MAX), WAIT_MIN);
     }
 
+    #[test]
+    fn waits_are_spread_evenly_over_the_whole_span() {
+        // A fleet that lost its collector at one moment: each device at each number of failures.
+        const DEVICES: u64 = 20_000;
+        for failures in [1, 3, 6, 9, 10, 30] {
+            let bound = (1u64 << failures.min(10)).min(900) * 1000;
+            let mut tenths = [0u64; 10];
+            for device in 0..DEVICES {
+                let mut backoff = Backoff { failures };
+                // Random numbers by splitmix64.
+                let mut z = (device + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                let wait = u64::try_from(backoff.wait(z ^ (z >> 31)).as_millis()).unwrap();
+                let tenth = (wait - 1000) * 10 / (bound - 1000 + 1);
+                tenths[usize::try_from(tenth).unwrap()] += 1;
+            }
+            // A tenth of 20,000 is 2,000 with a standard deviation of 42: five of them.
+            assert!(tenths.iter().all(|count| count.abs_diff(2000) < 212), "{failures}: {tenths:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_wait_lies_between_the_ends(failures in 0..40u32, random in any::<u64>()) {

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::device::Device;
+use crate::doctor::cli::DoctorArgs;
 use crate::enrol::{Wanted, enrol};
 use crate::identity::Identity;
 use crate::look::live_look;
@@ -25,6 +26,7 @@ use crate::run::Agent;
 use crate::state::{StateDirectory, default_directory};
 use crate::status::Status;
 use crate::succession::{Moved, follow};
+use crate::supervisor::Supervisor;
 use crate::upload::Ended;
 
 /// Done.
@@ -34,7 +36,7 @@ pub const NO: u8 = 1;
 /// Wrong usage, or it could not be done.
 pub const COULD_NOT_DO: u8 = 2;
 /// Most bytes of a token file: a token has 110.
-const TOKEN_BYTES_MAX: u64 = 4096;
+pub(crate) const TOKEN_BYTES_MAX: u64 = 4096;
 /// The environment variable of a token.
 const TOKEN_VARIABLE: &str = "TALLYSTICK_TOKEN";
 
@@ -78,6 +80,7 @@ enum Command {
     Once(OnceArgs),
     Status(StatusArgs),
     Sent(SentArgs),
+    Doctor(DoctorArgs),
     Probe(ProbeArgs),
     Questions(QuestionsArgs),
     Record(RecordArgs),
@@ -110,7 +113,8 @@ struct EnrolArgs {
     json: bool,
 }
 
-/// Observe, sign and send by the schedule until SIGTERM or SIGINT. Exit codes: 0 stopped; 2 could not start.
+/// Observe, sign and send by the schedule until SIGTERM or SIGINT. Exit codes: 0 stopped; 2 could not start, or a fault of
+/// this program ended it.
 #[derive(Debug, Args)]
 struct RunArgs {
     /// Write the log as JSON lines.
@@ -161,7 +165,7 @@ impl Cli {
     pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<u8> {
         let state = StateDirectory::new(&self.state);
         match &self.command {
-            Command::Enroll(args) => args.run(&state, out),
+            Command::Enroll(args) => args.run(&state, &self.config(&state)?, out),
             Command::Run(args) => {
                 log_to_stderr(args.json, "info");
                 self.daemon(&state, crate::stop::signal)
@@ -172,6 +176,10 @@ impl Cli {
             }
             Command::Status(args) => args.run(&state, out),
             Command::Sent(args) => args.run(&state, out),
+            Command::Doctor(args) => {
+                log_to_stderr(false, "off");
+                args.run(&state, self.config(&state), self.config_path(&state), out)
+            }
             Command::Probe(args) => args.run(out).map(|()| DONE),
             Command::Questions(args) => args.run(out).map(|()| DONE),
             Command::Record(args) => args.run(out).map(|()| DONE),
@@ -181,16 +189,19 @@ impl Cli {
         }
     }
 
-    fn config(&self, state: &StateDirectory) -> anyhow::Result<Config> {
-        let default = state.file("agent.toml");
-        let path = self.config.as_ref().unwrap_or(&default);
-        Ok(Config::read(path, self.config.is_some())?)
+    fn config_path(&self, state: &StateDirectory) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| state.file("agent.toml"))
+    }
+
+    fn config(&self, state: &StateDirectory) -> Result<Config, ConfigError> {
+        Config::read(&self.config_path(state), self.config.is_some())
     }
 
     fn agent(&self, state: &StateDirectory, cancel: &CancellationToken) -> anyhow::Result<(Agent, Config)> {
         let config = self.config(state)?;
+        let way = config.way(variable)?;
         let device = Device::open(state, config.limits)?;
-        Ok((Agent::new(device, live_look(), Arc::new(SystemClock), cancel.clone()), config))
+        Ok((Agent::new(device, live_look(), Arc::new(SystemClock), cancel.clone()).through(way), config))
     }
 
     /// Runs until the future that `stop` makes in the runtime completes.
@@ -204,6 +215,7 @@ impl Cli {
     {
         let cancel = CancellationToken::new();
         let (agent, config) = self.agent(state, &cancel)?;
+        let agent = agent.supervised_by(Supervisor::from_environment(variable));
         runtime()?.block_on(async {
             let stop = stop()?;
             tokio::spawn(async move {
@@ -212,7 +224,7 @@ impl Cli {
                 cancel.cancel();
             });
             tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %state.path().display(), "Running.");
-            agent.run(config.interval_minutes).await;
+            agent.run(config.interval_minutes).await?;
             Ok(DONE)
         })
     }
@@ -282,14 +294,15 @@ pub(crate) fn log_to<W: Write + 'static>(writer: impl Fn() -> W + Send + Sync + 
 }
 
 impl EnrolArgs {
-    fn run(&self, state: &StateDirectory, out: &mut dyn Write) -> anyhow::Result<u8> {
+    fn run(&self, state: &StateDirectory, config: &Config, out: &mut dyn Write) -> anyhow::Result<u8> {
+        let proxies = config.way(variable)?;
         let token = self.token()?;
         let token = token.parse::<certs::Token>().context("the token cannot be used")?;
         let agents = match &self.agents {
             Some(agents) => agents.clone(),
             None => next_port(&self.server)?,
         };
-        let wanted = Wanted { server: self.server.clone(), agents, token };
+        let wanted = Wanted { server: self.server.clone(), agents, token, proxies };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
         let clock = Arc::new(SystemClock);
         let moved = runtime()?.block_on(async {
@@ -357,6 +370,11 @@ impl EnrolArgs {
     }
 }
 
+/// A variable of this process's environment, where it is text.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn next_port(server: &Address) -> anyhow::Result<Address> {
     let text = server.to_string();
     let (host, port) = text.rsplit_once(':').context("the address has no port")?;
@@ -391,7 +409,7 @@ impl SentArgs {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

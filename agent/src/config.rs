@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rpc::proxy::{Proxies, ProxyError};
 use serde::Deserialize;
 
 use crate::schedule::{INTERVAL_MINUTES_MAX, INTERVAL_MINUTES_MIN};
@@ -11,6 +12,9 @@ use crate::spool::Limits;
 const SPOOL_MIB_MIN: u64 = 1;
 /// Largest spool, in MiB: envelopes that wait are held in memory too.
 const SPOOL_MIB_MAX: u64 = 64;
+
+/// As `proxy`: no proxy, whatever the environment says.
+const DIRECT: &str = "none";
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,14 @@ pub enum ConfigError {
         /// The range in words.
         expected: String,
     },
+    /// A proxy that is none. The value may hold a password and is not repeated.
+    #[error("{place}: {source}")]
+    Proxy {
+        /// The file and key, or the environment.
+        place: String,
+        /// What is wrong.
+        source: ProxyError,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,20 +62,24 @@ pub enum ConfigError {
 struct RawConfig {
     interval_minutes: Option<u64>,
     spool_mib: Option<u64>,
+    proxy: Option<String>,
+    no_proxy: Option<String>,
 }
 
 /// The configuration in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Minutes between two scheduled attestations.
     pub interval_minutes: u64,
     /// Bounds of the spool.
     pub limits: Limits,
+    /// The way to the collector; `None` leaves it to the environment.
+    pub proxies: Option<Proxies>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { interval_minutes: 6 * 60, limits: Limits::default() }
+        Self { interval_minutes: 6 * 60, limits: Limits::default(), proxies: None }
     }
 }
 
@@ -104,7 +120,27 @@ impl Config {
         )?;
         let spool_mib = in_range("spool_mib", raw.spool_mib, 16, SPOOL_MIB_MIN, SPOOL_MIB_MAX)?;
         let limits = Limits { bytes_max: spool_mib.saturating_mul(1024 * 1024), ..Limits::default() };
-        Ok(Self { interval_minutes, limits })
+        let no_proxy = raw.no_proxy.unwrap_or_default();
+        let proxies = match raw.proxy.as_deref().map(str::trim) {
+            None => None,
+            Some(DIRECT) => Some(Proxies::none()),
+            Some(url) => Some(
+                Proxies::new(url, &no_proxy)
+                    .map_err(|source| ConfigError::Proxy { place: format!("{path}: proxy"), source })?,
+            ),
+        };
+        Ok(Self { interval_minutes, limits, proxies })
+    }
+
+    /// The way to the collector: what the file says, else the environment of this process, which `read` reads.
+    pub fn way(&self, read: impl Fn(&str) -> Option<String>) -> Result<Proxies, ConfigError> {
+        match &self.proxies {
+            Some(proxies) => Ok(proxies.clone()),
+            None => Proxies::from_environment(read).map_err(|source| ConfigError::Proxy {
+                place: "https_proxy in the environment".into(),
+                source,
+            }),
+        }
     }
 }
 
@@ -118,6 +154,22 @@ mod tests {
         assert_eq!(config, Config::default());
         let config = Config::parse("interval_minutes = 60\nspool_mib = 4\n", "agent.toml").unwrap();
         assert_eq!((config.interval_minutes, config.limits.bytes_max), (60, 4 * 1024 * 1024));
+    }
+
+    #[test]
+    fn the_file_comes_before_the_environment() {
+        let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "http://outer:1".to_owned());
+        let way = |text: &str| Config::parse(text, "agent.toml").unwrap().way(environment).unwrap();
+        let shown = |text: &str| way(text).proxy().map(ToString::to_string);
+        assert_eq!(shown("").as_deref(), Some("outer:1"));
+        assert_eq!(shown("proxy = \"http://inner:2\"").as_deref(), Some("inner:2"));
+        assert_eq!(shown("proxy = \"none\""), None);
+        let except = way("proxy = \"http://inner:2\"\nno_proxy = \"example.com\"");
+        assert_eq!(except.for_server(&"collector.example.com:1".parse().unwrap()), None);
+        let broken = Config::default().way(|_| Some("https://a:secret@b".into())).unwrap_err().to_string();
+        assert!(broken.contains("https_proxy in the environment") && !broken.contains("secret"), "{broken}");
+        let broken = Config::parse("proxy = \"ftp://a:secret@b\"", "agent.toml").unwrap_err().to_string();
+        assert!(broken.starts_with("agent.toml: proxy: ") && !broken.contains("secret"), "{broken}");
     }
 
     #[test]

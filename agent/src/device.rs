@@ -33,10 +33,20 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    fn gap_reason(&self) -> proto::GapReason {
+    /// Whether it was the disk that refused, so that trying again is of use once it takes something.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Spool(SpoolError::Disk { .. }) | Self::Anchor(_) | Self::State(StateError::Io { .. })
+        )
+    }
+
+    /// The reason a gap gives for what this error prevented.
+    pub fn gap_reason(&self) -> proto::GapReason {
         match self {
             Self::Spool(error) => error.gap_reason(),
             Self::Anchor(error) | Self::Binary(error) => crate::spool::gap_reason_of(error),
+            Self::State(StateError::Io { source, .. }) => crate::spool::gap_reason_of(source),
             Self::State(_) => proto::GapReason::DiskDamage,
         }
     }
@@ -90,6 +100,8 @@ pub struct Device {
     attester: Attester,
     anchor_file: AnchorFile,
     looked: Option<Looked>,
+    /// When a statement was last made or counted as not made, by this device's clock.
+    tried: Option<Timestamp>,
     _lock: Lock,
 }
 
@@ -112,12 +124,24 @@ impl Device {
             None
         });
         let state = state.clone();
-        Ok(Self { identity, spool, anchor, state, attester, anchor_file, looked, _lock: lock })
+        Ok(Self { identity, spool, anchor, state, attester, anchor_file, looked, tried: None, _lock: lock })
     }
 
     /// When the last attestation was made, by this device's clock.
     pub fn last_attested(&self) -> Option<Timestamp> {
         self.looked.map(|looked| Timestamp(looked.attested_ms))
+    }
+
+    /// When an attestation was last made, or counted as not made: what was counted once is due again an interval later, not
+    /// at every turn.
+    pub fn last_tried(&self) -> Option<Timestamp> {
+        self.tried.or_else(|| self.last_attested())
+    }
+
+    /// Counts an attestation that was due now and is not made, because the disk takes nothing.
+    pub fn miss(&mut self, now: Timestamp, reason: proto::GapReason) {
+        self.tried = Some(now);
+        self.spool.note_not_made(now.minutes(), reason);
     }
 
     /// Whether a look saw other facts than the last attestation said.
@@ -128,6 +152,7 @@ impl Device {
     /// Signs and spools what was seen. First, when there is room again, the gap that names what was not made.
     pub fn attest(&mut self, moment: &Moment, observed: Observed) -> Result<Attested, DeviceError> {
         let minute = moment.now.minutes();
+        self.tried = Some(moment.now);
         let rested = self
             .last_attested()
             .is_none_or(|last| minute.saturating_sub(last.minutes()) >= RESERVE_MINUTES || last > moment.now);

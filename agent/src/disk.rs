@@ -103,10 +103,16 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = create_new(&temporary, mode)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    let written = create_new(&temporary, mode).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        // On a full disk the half that was written would take the last room.
+        let _gone_or_removed_next_time = std::fs::remove_file(&temporary);
+    }
+    written?;
     sync_folder(folder)
 }
 

@@ -17,7 +17,8 @@ use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
-use rpc::connect::{Address, ConnectError, connect};
+use rpc::connect::{Address, ConnectError, connect_through};
+use rpc::proxy::Proxies;
 use rpc::v1::enrolment_client::EnrolmentClient;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -136,6 +137,8 @@ pub struct Wanted {
     pub agents: Address,
     /// The token.
     pub token: Token,
+    /// The way there.
+    pub proxies: Proxies,
 }
 
 /// Kept from before the first try until the identity is written.
@@ -196,7 +199,9 @@ pub(crate) async fn exchange(
 ) -> Result<Identity, EnrolError> {
     let prepared = prepare(state, &wanted.server, host_name)?;
     let tls = certs::enrolment_client(wanted.token.pin, Arc::new(certs::SystemClock(clock)))?;
-    let connection = connect(&wanted.server, tls).await.map_err(no_connection)?;
+    let connection = connect_through(wanted.proxies.for_server(&wanted.server), &wanted.server, tls)
+        .await
+        .map_err(no_connection)?;
     let mut client = EnrolmentClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (sender, queue) = mpsc::channel(2);
     let begin = proto::EnrolBegin {

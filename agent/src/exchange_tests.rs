@@ -9,6 +9,7 @@ use std::time::Duration;
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
 use evidence::time::{Clock as _, DAY_MS, Timestamp};
+use rpc::proxy::Proxies;
 use tokio_util::sync::CancellationToken;
 
 use crate::attest::Observed;
@@ -25,16 +26,16 @@ use crate::state::{OPEN_MODE, StateDirectory, StateError};
 use crate::status::Status;
 use crate::upload::Ended;
 
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-struct World {
-    collector: Arc<FakeCollector>,
+pub(crate) struct World {
+    pub(crate) collector: Arc<FakeCollector>,
     enrol: String,
     agents: String,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
-fn look() -> Look {
+pub(crate) fn look() -> Look {
     Arc::new(|| {
         let outcome = proto::observation::Outcome::Unavailable(proto::Unavailable {
             reason: proto::Reason::Container.into(),
@@ -60,7 +61,7 @@ impl World {
         Self { collector, enrol, agents, folder: tempfile::tempdir().unwrap() }
     }
 
-    fn state(&self) -> StateDirectory {
+    pub(crate) fn state(&self) -> StateDirectory {
         StateDirectory::new(self.folder.path().join("state"))
     }
 
@@ -69,23 +70,24 @@ impl World {
             server: self.enrol.parse().unwrap(),
             agents: self.agents.parse().unwrap(),
             token: self.collector.token.clone(),
+            proxies: Proxies::none(),
         };
         enrol(&self.state(), &wanted, "host", Arc::new(SystemClock)).await
     }
 
-    async fn enrolled() -> Self {
+    pub(crate) async fn enrolled() -> Self {
         let world = Self::new().await;
         world.enrol().await.unwrap();
         world
     }
 
-    fn agent(&self, cancel: &CancellationToken) -> Agent {
+    pub(crate) fn agent(&self, cancel: &CancellationToken) -> Agent {
         let device = Device::open(&self.state(), Limits::default()).unwrap();
         Agent::new(device, look(), Arc::new(SystemClock), cancel.clone())
     }
 
     /// Every statement and how far it has come.
-    fn stages(&self) -> Vec<(u64, &'static str)> {
+    pub(crate) fn stages(&self) -> Vec<(u64, &'static str)> {
         let identity = Identity::read(&self.state()).unwrap();
         let folder = Folder::new(self.state().spool(), OPEN_MODE);
         let contents = Spool::inspect(&folder, &identity.owner).unwrap();
@@ -98,7 +100,7 @@ impl World {
         stages
     }
 
-    fn history(&self) -> BTreeMap<u64, Sent> {
+    pub(crate) fn history(&self) -> BTreeMap<u64, Sent> {
         History::read(&Folder::new(self.state().spool(), OPEN_MODE)).unwrap()
     }
 }
@@ -129,6 +131,7 @@ async fn another_collector_is_not_mixed_in() {
         server: world.enrol.parse().unwrap(),
         agents: world.agents.parse().unwrap(),
         token: token.collector.token.clone(),
+        proxies: Proxies::none(),
     };
     // A token of another installation pins another root: the server is not even spoken to.
     let error =
@@ -231,7 +234,7 @@ async fn run_attests_at_the_start_and_stops_when_told() {
     let agent = Arc::new(world.agent(&cancel));
     let running = tokio::spawn({
         let agent = Arc::clone(&agent);
-        async move { agent.run(360).await }
+        async move { agent.run(360).await.unwrap() }
     });
     tokio::time::timeout(LONG, async {
         while world.stages() != [(0, "proved")] {
@@ -250,7 +253,7 @@ async fn run_attests_at_the_start_and_stops_when_told() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         cancel.cancel();
     };
-    tokio::join!(agent.run(360), stop);
+    tokio::join!(agent.run(360), stop).0.unwrap();
     assert_eq!(world.stages().len(), 1);
     assert!(world.collector.streams.load(Ordering::SeqCst) >= 2);
 }
@@ -302,7 +305,7 @@ async fn a_changed_file_becomes_a_drift_statement_and_a_touched_one_does_not() {
     let cancel = CancellationToken::new();
     let device = Device::open(&world.state(), Limits::default()).unwrap();
     let agent = Agent::new(device, seen, Arc::new(SystemClock), cancel.clone()).with_host(host);
-    let running = tokio::spawn(async move { agent.run(360).await });
+    let running = tokio::spawn(async move { agent.run(360).await.unwrap() });
     let stated = async |count: usize| {
         let wait = async {
             while world.stages().iter().filter(|(_, stage)| *stage == "proved").count() < count {

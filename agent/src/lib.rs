@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod device;
 pub mod disk;
+pub mod doctor;
 pub mod enrol;
 pub mod health;
 #[cfg(unix)]
@@ -30,6 +31,7 @@ pub mod state;
 pub mod status;
 mod stop;
 pub mod succession;
+pub mod supervisor;
 pub mod upload;
 pub mod watch;
 #[cfg(windows)]
@@ -43,6 +45,8 @@ mod exchange_tests;
 mod fake_collector;
 #[cfg(test)]
 mod fake_log;
+#[cfg(test)]
+mod laptop_tests;
 #[cfg(test)]
 mod memory_disk;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::time::Clock;
+use rpc::proxy::Proxies;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,6 +17,7 @@ use crate::device::{Attested, Device, DeviceError};
 use crate::host::LiveHost;
 use crate::look::Seen;
 use crate::schedule::Schedule;
+use crate::supervisor::Supervisor;
 use crate::upload::{Ended, Goal, UploadError, Uploader};
 use crate::watch::{Watch, network};
 
@@ -23,8 +25,10 @@ use crate::watch::{Watch, network};
 const TICK: Duration = Duration::from_mins(1);
 /// How long a stop waits for the statement that is being made.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
-/// After a look that could not be signed or spooled, the next one waits this long.
+/// After a look that failed, the next one waits this long.
 const FAILED_WAIT: Duration = Duration::from_mins(15);
+/// Between two tries of a disk that refuses: as soon as it takes something again a look follows.
+const DISK_WAIT: Duration = TICK;
 
 /// Looks at the machine once. Takes seconds; called where blocking is allowed.
 pub type Look = Arc<dyn Fn() -> Result<Seen, String> + Send + Sync>;
@@ -44,6 +48,9 @@ pub enum RunError {
     /// The exchange. The statement waits in the spool.
     #[error("the statement is kept here and goes with the next connection; this one failed")]
     Upload(#[from] UploadError),
+    /// A fault of this program. Starting it again is the way on.
+    #[error("the exchange with the collector ended by a fault of this program")]
+    Fault,
 }
 
 /// Everything `run` and `once` need.
@@ -54,7 +61,29 @@ pub struct Agent {
     host: Arc<dyn probes::Host + Send + Sync>,
     clock: Arc<dyn Clock>,
     spooled: Arc<Notify>,
+    /// Told when the machine is in another network, or woke up.
+    moved: Arc<Notify>,
+    proxies: Arc<Proxies>,
+    supervisor: Supervisor,
     cancel: CancellationToken,
+}
+
+/// A disk that refused a statement.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    /// When it is tried next.
+    next: Instant,
+    /// After a refusal in spite of a good try the next try waits this long: twice as long as before, up to [`FAILED_WAIT`].
+    wait: Duration,
+    /// As a gap says it.
+    reason: proto::GapReason,
+}
+
+impl Refusal {
+    fn after(before: Option<Self>, reason: proto::GapReason) -> Self {
+        let wait = before.map_or(DISK_WAIT, |before| before.wait.saturating_mul(2).min(FAILED_WAIT));
+        Self { next: Instant::now() + wait, wait, reason }
+    }
 }
 
 /// How `once` ended.
@@ -69,8 +98,27 @@ pub struct Once {
 impl Agent {
     /// An agent over an open device.
     pub fn new(device: Device, look: Look, clock: Arc<dyn Clock>, cancel: CancellationToken) -> Self {
-        let spooled = Arc::new(Notify::new());
-        Self { device: Arc::new(Mutex::new(device)), look, host: Arc::new(LiveHost), clock, spooled, cancel }
+        Self {
+            device: Arc::new(Mutex::new(device)),
+            look,
+            host: Arc::new(LiveHost),
+            clock,
+            spooled: Arc::default(),
+            moved: Arc::default(),
+            proxies: Arc::default(),
+            supervisor: Supervisor::default(),
+            cancel,
+        }
+    }
+
+    /// The same, by this way to the collector.
+    pub fn through(self, proxies: Proxies) -> Self {
+        Self { proxies: Arc::new(proxies), ..self }
+    }
+
+    /// The same, telling a service manager how it goes.
+    pub fn supervised_by(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// The same, over another machine than the live one.
@@ -88,6 +136,8 @@ impl Agent {
         Uploader {
             device: Arc::clone(&self.device),
             spooled: Arc::clone(&self.spooled),
+            moved: Arc::clone(&self.moved),
+            proxies: Arc::clone(&self.proxies),
             clock: Arc::clone(&self.clock),
             cancel: self.cancel.clone(),
         }
@@ -120,14 +170,27 @@ impl Agent {
     }
 
     /// Attests by the schedule and whenever a look finds other facts, and keeps the exchange with the collector up,
-    /// until cancelled.
-    pub async fn run(&self, interval_minutes: u64) {
+    /// until cancelled. An error is a fault of this program.
+    pub async fn run(&self, interval_minutes: u64) -> Result<(), RunError> {
         let uploader = self.uploader();
-        let upload = tokio::spawn(async move { uploader.run().await });
-        self.attest_by_schedule(interval_minutes).await;
-        if tokio::time::timeout(STOP_WAIT_MAX, upload).await.is_err() {
-            tracing::warn!("The exchange with the collector did not end in time.");
+        let mut upload = tokio::spawn(async move { uploader.run().await });
+        self.supervisor.ready();
+        let early = tokio::select! {
+            () = self.attest_by_schedule(interval_minutes) => None,
+            ended = &mut upload => Some(ended),
+        };
+        self.supervisor.stopping();
+        match early {
+            // Without it statements would be made and never sent, and nobody would be told.
+            Some(ended) if ended.is_err() || !self.cancel.is_cancelled() => return Err(RunError::Fault),
+            Some(_) => {}
+            None => match tokio::time::timeout(STOP_WAIT_MAX, upload).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(RunError::Fault),
+                Err(_) => tracing::warn!("The exchange with the collector did not end in time."),
+            },
         }
+        Ok(())
     }
 
     async fn attest_by_schedule(&self, interval_minutes: u64) {
@@ -135,6 +198,8 @@ impl Agent {
             let device = self.device.lock().await;
             Schedule::new(interval_minutes, &device.identity.owner.instance)
         };
+        // No wake-up more than once a minute, unless the service manager wants to hear from it sooner.
+        let tick = self.supervisor.alive_every().map_or(TICK, |every| every.min(TICK));
         let mut watch = Watch::new(Arc::clone(&self.host));
         let start = Instant::now();
         let (mut looks, mut drifts) = (Budget::of_looks(start), Budget::of_drifts(start));
@@ -142,16 +207,28 @@ impl Agent {
         let mut wanted = true;
         // After a failure nothing is looked at until then; and nothing unscheduled while a change may not be said yet.
         let (mut failed_until, mut held_until) = (start, start);
+        let mut refusal: Option<Refusal> = None;
         let mut clocks = Clocks::now(&*self.clock);
         let mut place = network::place();
         while !self.cancel.is_cancelled() {
+            // Here and nowhere else: a look or a disk that hangs keeps this from being said.
+            self.tell_supervisor(refusal.is_some()).await;
             let (now, here) = (Instant::now(), network::place());
             let before = std::mem::replace(&mut clocks, Clocks::now(&*self.clock));
-            wanted |= slept(&before, &clocks) || here != place;
+            if slept(&before, &clocks) || here != place {
+                wanted = true;
+                self.moved.notify_one();
+            }
             place = here;
-            let last = self.device.lock().await.last_attested();
-            let due = schedule.due(self.clock.now(), last, false).is_some();
-            if now >= failed_until && (due || (wanted && now >= held_until && looks.take(now))) {
+            let due = {
+                let device = self.device.lock().await;
+                schedule.due(self.clock.now(), device.last_tried(), false).is_some()
+            };
+            let look = match &mut refusal {
+                None => now >= failed_until && (due || (wanted && now >= held_until && looks.take(now))),
+                Some(refusal) => self.disk_takes(refusal, now, due).await,
+            };
+            if look {
                 tokio::select! {
                     () = self.cancel.cancelled() => return,
                     done = self.look_and_attest(&schedule, &mut watch, &mut drifts) => match done {
@@ -159,26 +236,73 @@ impl Agent {
                             // What may not be said yet is looked at again when it may, and is said if it is still so.
                             wanted = !said;
                             held_until = if said { now } else { drifts.free_at(Instant::now()) };
+                            refusal = None;
                         }
                         Err(error) => {
                             tracing::error!(error = %crate::Causes(&error), "No attestation was made.");
-                            failed_until = Instant::now() + FAILED_WAIT;
+                            match error {
+                                RunError::Device(error) if error.is_of_the_disk() => {
+                                    refusal = Some(Refusal::after(refusal, error.gap_reason()));
+                                    wanted = true;
+                                }
+                                _ => failed_until = Instant::now() + FAILED_WAIT,
+                            }
                         }
                     }
                 }
             }
             let now = Instant::now();
-            let waits =
-                if wanted { looks.free_at(now).max(held_until).max(failed_until) } else { now + TICK };
+            let waits = if let Some(refusal) = &refusal {
+                refusal.next
+            } else if wanted {
+                looks.free_at(now).max(held_until).max(failed_until)
+            } else {
+                now + tick
+            };
             tokio::select! {
                 () = self.cancel.cancelled() => return,
-                () = sleep_until(waits.min(now + TICK)) => {}
+                () = sleep_until(waits.min(now + tick)) => {}
                 () = watch.changed(), if !wanted => {
                     tracing::info!("A file behind the facts changed: looking.");
                     wanted = true;
                 }
             }
         }
+    }
+
+    /// Whether the disk that refused a statement takes something again. While it does not, what is due is counted, once in
+    /// an interval as it would have been made.
+    async fn disk_takes(&self, refusal: &mut Refusal, now: Instant, due: bool) -> bool {
+        if now < refusal.next && !due {
+            return false;
+        }
+        let mut device = self.device.lock().await;
+        if now >= refusal.next {
+            match device.state().try_disk() {
+                Ok(()) => {
+                    tracing::info!("The disk takes statements again: looking.");
+                    return true;
+                }
+                Err(error) => tracing::debug!(%error, "The disk takes nothing."),
+            }
+            refusal.next = now + DISK_WAIT;
+        }
+        if due {
+            device.miss(self.clock.now(), refusal.reason);
+            let count = device.spool.not_made().map_or(0, |not_made| not_made.count);
+            tracing::error!(count, "The disk takes nothing: an attestation was not made.");
+        }
+        false
+    }
+
+    async fn tell_supervisor(&self, refused: bool) {
+        let status = {
+            let device = self.device.lock().await;
+            let waiting = device.spool.kept().values().filter(|kept| kept.receipt.is_none()).count();
+            let disk = if refused { "; the disk takes nothing" } else { "" };
+            format!("{} statements made, {waiting} waiting to be sent{disk}", device.spool.next_sequence())
+        };
+        self.supervisor.alive(&status);
     }
 
     /// Looks, and attests what is due or new. Whether all is said: not when facts changed too often.
@@ -230,3 +354,7 @@ impl Agent {
         Ok(Once { sequence, ended })
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -44,13 +44,15 @@ mod open;
 mod record;
 
 pub use history::{History, Sent};
-use record::Record;
 pub use record::{NotMade, Receipt};
+use record::{Record, Scan};
 
 /// First bytes of a segment.
 const SEGMENT_MAGIC: &[u8] = b"TSP1";
 /// The file of hashes.
 const CHAIN: &str = "chain";
+/// So many counts of statements that were not made lie in a segment at most; then the last one alone is kept.
+const NOT_MADE_MARKS_MAX: u32 = 64;
 /// First bytes of the file of hashes.
 const CHAIN_MAGIC: &[u8] = b"TSC1";
 
@@ -235,6 +237,8 @@ pub struct Spool<D> {
     state: State,
     /// The disk refused something: what lies there is unknown until it was read again.
     unknown: bool,
+    /// Counts of statements that were not made, in the newest segment; only the last one counts.
+    not_made_marks: u32,
 }
 
 impl<D: Disk> Spool<D> {
@@ -292,10 +296,49 @@ impl<D: Disk> Spool<D> {
             count: 0,
             reason,
         });
+        // A clock that was set back must not leave any of them outside.
+        not_made.first_minute = not_made.first_minute.min(minute);
         not_made.last_minute = not_made.last_minute.max(minute);
         not_made.count = not_made.count.saturating_add(1);
         self.state.not_made = Some(not_made);
         self.append_mark(&Record::NotMade(not_made));
+        self.not_made_marks = self.not_made_marks.saturating_add(1);
+        // Else a year of counting would take the room of the statement that may be made each day.
+        if self.not_made_marks >= NOT_MADE_MARKS_MAX
+            && let Err(error) = self.drop_old_counts()
+        {
+            tracing::warn!(error = %crate::Causes(&error), "Old counts in the spool were not dropped.");
+        }
+    }
+
+    /// Writes the newest segment anew with the last count alone.
+    fn drop_old_counts(&mut self) -> Result<(), SpoolError> {
+        if self.unknown {
+            return Ok(());
+        }
+        self.not_made_marks = 0;
+        let name = self.active().name();
+        let read = self.disk.read(&name);
+        let before = self.watch(read, "read its newest segment")?;
+        let scan = Scan::of(before.strip_prefix(SEGMENT_MAGIC).unwrap_or(&before));
+        if scan.damaged {
+            // What is damaged is for the next opening to tell.
+            return Ok(());
+        }
+        let counts = |record: &Record| matches!(record, Record::NotMade(_));
+        let mut bytes = SEGMENT_MAGIC.to_vec();
+        for record in scan.records.iter().filter(|record| !counts(record)) {
+            bytes.extend_from_slice(&record.encode());
+        }
+        if let Some(not_made) = self.state.not_made {
+            bytes.extend_from_slice(&Record::NotMade(not_made).encode());
+        }
+        let written = self.disk.replace(&name, &bytes);
+        self.watch(written, "rewrite its newest segment")?;
+        if let Some(active) = self.state.segments.last_mut() {
+            active.bytes = bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Statements not made since the last gap statement.

@@ -36,6 +36,11 @@ const SECRET_FOLDER_MODE: u32 = 0o700;
 /// Permission bits of other folders.
 const OPEN_FOLDER_MODE: u32 = 0o755;
 
+/// The file by which the disk is tried.
+const TRIED: &str = "tried";
+/// Bytes it is tried with: a whole segment of the spool and its chain are written anew after a refusal.
+const TRIED_BYTES: usize = 512 * 1024;
+
 /// How often a lock is tried for before it counts as held.
 const LOCK_TRIES: u32 = 10;
 /// Between two tries.
@@ -152,16 +157,25 @@ impl StateDirectory {
         disk::sync_folder(&self.root).map_err(|source| fail("sync", &self.root, source))
     }
 
+    /// Whether the disk takes as much as the spool must be able to write. Leaves nothing behind.
+    pub fn try_disk(&self) -> io::Result<()> {
+        let path = self.spool().join(TRIED);
+        disk::replace(&path, &vec![0; TRIED_BYTES], OPEN_MODE)?;
+        std::fs::remove_file(&path)
+    }
+
     /// Takes the lock that only one agent can hold. It is given back when the process ends, however it ends.
     pub fn lock(&self) -> Result<Lock, StateError> {
         let path = self.file("lock");
-        let file = std::fs::OpenOptions::new()
+        std::fs::OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&path)
             .map_err(|source| fail("open", &path, source))?;
         set_mode(&path, OPEN_MODE)?;
+        // Held for reading: a file open for writing would keep the disk from being remounted read-only.
+        let file = File::open(&path).map_err(|source| fail("open", &path, source))?;
         let mut tries = 0;
         loop {
             match file.try_lock() {

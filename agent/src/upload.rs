@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use evidence::time::Clock;
 use proto::from_agent::Item;
-use rpc::connect::{Address, ConnectError, connect};
+use rpc::connect::{Address, ConnectError, connect_through};
+use rpc::proxy::Proxies;
 use rpc::v1::ingest_client::IngestClient;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -113,6 +114,10 @@ pub struct Uploader {
     pub device: Arc<Mutex<Device>>,
     /// Told whenever a statement was spooled.
     pub spooled: Arc<Notify>,
+    /// Told whenever the machine is in another network, or woke up: what failed before may work now.
+    pub moved: Arc<Notify>,
+    /// The way to the collector.
+    pub proxies: Arc<Proxies>,
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
     /// Stops everything.
@@ -126,9 +131,13 @@ impl Uploader {
         while !self.cancel.is_cancelled() {
             let begun = Instant::now();
             let ended = self.exchange(Goal::Open).await;
+            let mut refused = false;
             let wait = match ended {
                 Ok(Ended::Cancelled | Ended::Reached) => return,
-                Ok(Ended::Refused) => REFUSED_WAIT,
+                Ok(Ended::Refused) => {
+                    refused = true;
+                    REFUSED_WAIT
+                }
                 Ok(Ended::Closed) | Err(_) => {
                     if begun.elapsed() >= GOOD_STREAM {
                         backoff.reset();
@@ -140,6 +149,11 @@ impl Uploader {
             tokio::select! {
                 () = self.cancel.cancelled() => return,
                 () = sleep(wait) => {}
+                // The failures counted so far were those of another network. No network changes a refusal.
+                () = self.moved.notified(), if !refused => {
+                    tracing::info!("The network changed: connecting now.");
+                    backoff.reset();
+                }
             }
         }
     }
@@ -185,7 +199,7 @@ impl Uploader {
         };
         let connection = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
-            connection = connect(&address, tls) => connection?,
+            connection = connect_through(self.proxies.for_server(&address), &address, tls) => connection?,
         };
         let mut client = IngestClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (sender, queue) = mpsc::channel(SEND_QUEUE);

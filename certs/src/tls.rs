@@ -3,11 +3,13 @@
 //! Resumption is off everywhere: a resumed session skips the certificate check, so a revoked peer would get in.
 
 mod pinned;
+mod presented;
 
 use std::fmt;
 use std::sync::Arc;
 
 use evidence::ids::Digest;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
@@ -19,8 +21,11 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certific
 
 use crate::crypto;
 use crate::tls::pinned::PinnedRoot;
+use crate::tls::presented::Recording;
 use crate::tls_key::TlsKey;
 use crate::token::Pin;
+
+pub use crate::tls::presented::{CertificateWords, Presented};
 
 /// The one application protocol.
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -191,6 +196,50 @@ pub fn mutual_client(
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(identity.chain.clone(), identity.key.for_rustls())
         .map_err(TlsError::Identity)?;
+    Ok(Arc::new(finish_client(config)))
+}
+
+/// The same as [`mutual_client`], and as strict, for finding out what is wrong: what the server presents is kept in
+/// `presented`. Without an identity it proves nothing, which a collector refuses after the handshake.
+pub fn examining_client(
+    identity: Option<&Identity>,
+    root: &CertificateDer<'static>,
+    clock: Clock,
+    presented: &Presented,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = trust(std::iter::once(root))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crypto::provider())
+        .build()
+        .map_err(|e| TlsError::Verifier(e.to_string()))?;
+    examining(identity, verifier, clock, presented)
+}
+
+/// The same as [`enrolment_client`], and as strict; what the server presents is kept in `presented`.
+pub fn examining_enrolment_client(
+    pin: Pin,
+    clock: Clock,
+    presented: &Presented,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    examining(None, Arc::new(PinnedRoot::new(pin)), clock, presented)
+}
+
+fn examining(
+    identity: Option<&Identity>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    clock: Clock,
+    presented: &Presented,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_details(crypto::provider(), clock)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Recording::new(verifier, presented)));
+    let config = match identity {
+        None => config.with_no_client_auth(),
+        Some(identity) => config
+            .with_client_auth_cert(identity.chain.clone(), identity.key.for_rustls())
+            .map_err(TlsError::Identity)?,
+    };
     Ok(Arc::new(finish_client(config)))
 }
 

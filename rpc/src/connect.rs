@@ -20,6 +20,8 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use crate::proxy::{Proxy, TunnelError};
+
 /// Longest wait for name resolution and TCP together.
 const TCP_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for the TLS handshake after that.
@@ -75,6 +77,24 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// The DNS name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A TCP connection to the first of its addresses that answers.
+    pub(crate) async fn dial(&self) -> io::Result<TcpStream> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tcp.set_nodelay(true).map(|()| tcp)
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.host.contains(':') {
@@ -95,6 +115,16 @@ pub enum ConnectError {
         address: Address,
         /// What the system said.
         source: io::Error,
+    },
+    /// The proxy on the way opens no tunnel.
+    #[error("no way to {address} through the proxy {proxy}")]
+    Proxy {
+        /// Where to.
+        address: Address,
+        /// The proxy's own address.
+        proxy: String,
+        /// What it said. Boxed: errors are moved through many hands.
+        source: Box<TunnelError>,
     },
     /// The other side does not answer.
     #[error("{address} did not answer within {} seconds while {step}", TCP_SECONDS_MAX.as_secs())]
@@ -139,12 +169,26 @@ pub struct Connection {
 /// Opens one connection to `address` with `tls`. A server that refuses the client's certificate says so only after
 /// this succeeded, at the first call: so TLS 1.3 works.
 pub async fn connect(address: &Address, tls: Arc<ClientConfig>) -> Result<Connection, ConnectError> {
+    connect_through(None, address, tls).await
+}
+
+/// The same through a proxy, if there is one. TLS is with `address` in any case.
+pub async fn connect_through(
+    proxy: Option<&Proxy>,
+    address: &Address,
+    tls: Arc<ClientConfig>,
+) -> Result<Connection, ConnectError> {
     let silent = |step| ConnectError::Silent { address: address.clone(), step };
-    let tcp = timeout(TCP_SECONDS_MAX, TcpStream::connect((address.host.as_str(), address.port)))
-        .await
-        .map_err(|_| silent("connecting"))?
-        .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
-        .map_err(|source| ConnectError::Tcp { address: address.clone(), source })?;
+    let tcp = match proxy {
+        None => timeout(TCP_SECONDS_MAX, address.dial())
+            .await
+            .map_err(|_| silent("connecting"))?
+            .map_err(|source| ConnectError::Tcp { address: address.clone(), source })?,
+        Some(proxy) => proxy.tunnel(address, TCP_SECONDS_MAX).await.map_err(|source| {
+            let source = Box::new(source);
+            ConnectError::Proxy { address: address.clone(), proxy: proxy.to_string(), source }
+        })?,
+    };
     let handshake = TlsConnector::from(tls).connect(address.name.clone(), tcp);
     let stream = timeout(HANDSHAKE_SECONDS_MAX, handshake)
         .await

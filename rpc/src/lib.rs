@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod fetch;
+pub mod proxy;
 
 /// Generated clients and servers.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated code")]

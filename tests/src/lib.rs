@@ -16,8 +16,10 @@ pub use fleet::seeded;
 
 pub mod audit;
 pub mod device;
+pub mod doctor;
 pub mod elsewhere;
 pub mod figures;
+pub mod flag;
 pub mod folder;
 pub mod journal_file;
 pub mod kept;

@@ -101,10 +101,8 @@ const LVM_ROOT: [Case; 1] = [(
 const VERITY_ROOT: [Case; 1] = [("vm-verity-root", &["root / ext4 none 0/2 verity disk"])];
 
 /// systemd is the first process, and there is a TPM.
-const SYSTEMD: [Case; 2] = [
-    ("vm-systemd", &[SEALED]),
-    ("vm-systemd-drifted", &[SEALED, "data /srv ext4 none 0/1 disk"]),
-];
+const SYSTEMD: [Case; 2] =
+    [("vm-systemd", &[SEALED]), ("vm-systemd-drifted", &[SEALED, "data /srv ext4 none 0/1 disk"])];
 
 /// A look and the further controls it must tell: control, and its facts without times as `probe --json` prints them.
 type Controls = (&'static str, &'static [(&'static str, &'static str)]);
@@ -173,8 +171,9 @@ fn check_controls(seen: &BTreeMap<String, Value>, cases: &[Controls]) {
             if let Some(facts) = told.as_object_mut() {
                 facts.retain(|name, _| !name.ends_with("_minutes"));
             }
+            let told = told.to_string();
             println!("{name}: {control}: {told}");
-            if told.to_string() != *facts {
+            if told != *facts {
                 wrong.push(format!("{name}: {control}: {told}, expected {facts}"));
             }
         }
@@ -350,9 +349,12 @@ fn attach_tpm(qemu: &mut Command, folder: &Path) -> Tpm {
         assert!(Instant::now() < deadline, "swtpm does not listen");
         std::thread::yield_now();
     }
-    qemu.arg("-chardev")
-        .arg(format!("socket,id=tpm-socket,path={}", socket.display()))
-        .args(["-tpmdev", "emulator,id=tpm,chardev=tpm-socket", "-device", "tpm-tis,tpmdev=tpm"]);
+    qemu.arg("-chardev").arg(format!("socket,id=tpm-socket,path={}", socket.display())).args([
+        "-tpmdev",
+        "emulator,id=tpm,chardev=tpm-socket",
+        "-device",
+        "tpm-tis,tpmdev=tpm",
+    ]);
     tpm
 }
 

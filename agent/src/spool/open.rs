@@ -62,7 +62,7 @@ impl<D: Disk> Spool<D> {
     /// Reads a folder, cuts the torn end of a crash, and makes durable whatever counts.
     pub fn open(disk: D, owner: Owner, limits: Limits) -> Result<Self, SpoolError> {
         let read = read(&disk, &owner)?;
-        let mut spool = Self { disk, owner, limits, state: read.state, unknown: true };
+        let mut spool = Self { disk, owner, limits, state: read.state, unknown: true, not_made_marks: 0 };
         spool.repair(&read.newest, read.proved)?;
         spool.unknown = false;
         spool.compact()?;

@@ -256,3 +256,43 @@ fn a_key_that_is_not_the_certificates_is_refused_before_anybody_connects() {
     let identity = Identity { key: key(), ..pki.server("collector.test") };
     assert!(matches!(open_listener(&identity, pki.clock()), Err(TlsError::Identity(_))));
 }
+
+#[test]
+fn whoever_examines_is_as_strict_and_learns_what_was_presented() {
+    let (pki, other) = (pki(), pki());
+    let (agent, _) = pki.agent(DeviceId::from_bytes([7; 16]));
+    let day = 24 * 3_600_000;
+    let late = clock_at(Timestamp(NOW.ms() + day));
+    let early = clock_at(Timestamp(NOW.ms() - day));
+    let servers = [
+        ("its own", agents(&pki, &[]), "collector.test", pki.clock(), false),
+        ("another's", agents(&other, &[]), "collector.test", pki.clock(), false),
+        ("another name", agents(&pki, &[]), "elsewhere.test", pki.clock(), false),
+        ("a late clock", agents(&pki, &[]), "collector.test", late.clone(), true),
+        ("an early clock", agents(&pki, &[]), "collector.test", early, true),
+        ("another's, and a late clock", agents(&other, &[]), "collector.test", late, false),
+    ];
+    for (what, server, name, clock, only_the_time) in servers {
+        let strict = mutual_client(&agent, pki.root(), clock.clone()).expect("a client");
+        for identity in [Some(&agent), None] {
+            let presented = Presented::default();
+            let client = examining_client(identity, pki.root(), clock.clone(), &presented).expect("a client");
+            let (mine, theirs) = (handshake(&client, &server, name), handshake(&strict, &server, name));
+            let of_client =
+                |end: &Result<Both, String>| end.as_ref().err().filter(|e| e.starts_with("client")).cloned();
+            assert_eq!(of_client(&mine), of_client(&theirs), "{what}");
+            assert_eq!(presented.only_the_time_is_wrong(), only_the_time, "{what}");
+            let words = CertificateWords::read(presented.chain().first().expect(what)).expect(what);
+            assert!(words.issuer.contains("ervers"), "{what}: {words:?}");
+            assert!(words.not_before <= NOW && NOW < words.not_after, "{what}: {words:?}");
+        }
+    }
+    for (pin, accepted) in [(pki.pin(), true), (other.pin(), false)] {
+        let server = open_listener(&pki.server("collector.test"), pki.clock()).expect("a listener");
+        let presented = Presented::default();
+        let client = examining_enrolment_client(pin, pki.clock(), &presented).expect("a client");
+        assert_eq!(handshake(&client, &server, "collector.test").is_ok(), accepted);
+        assert_eq!(presented.chain().len(), 3);
+        assert!(!presented.only_the_time_is_wrong());
+    }
+}
