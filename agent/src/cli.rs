@@ -15,17 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use zeroize::Zeroizing;
 
+use crate::at_rest::AtRest;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
 use crate::enrol::{Wanted, enrol};
-use crate::host::{LiveHost, at_rest::AtRest};
+use crate::host::LiveHost;
 use crate::identity::Identity;
 use crate::look::live_look;
 use crate::observe_cli::{ProbeArgs, QuestionsArgs, RecordArgs, ReplayArgs};
 use crate::run::{Agent, Look};
-use crate::state::{STATE_DIRECTORY, StateDirectory};
+use crate::state::{StateDirectory, default_directory};
 use crate::status::Status;
 use crate::succession::{Moved, follow};
 use crate::supervisor::Supervisor;
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
 )]
 pub struct Cli {
     /// Where identity, keys and statements lie.
-    #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIRECTORY)]
+    #[arg(long, global = true, value_name = "DIR", default_value_os_t = default_directory())]
     state: PathBuf,
     /// The configuration file [default: agent.toml in the state directory, if there is one].
     #[arg(long, global = true, value_name = "FILE")]
@@ -87,6 +88,8 @@ enum Command {
     Questions(QuestionsArgs),
     Record(RecordArgs),
     Replay(ReplayArgs),
+    #[cfg(windows)]
+    Service(crate::windows::service::ServiceArgs),
 }
 
 /// Enrol this device with a one-time token (also spelled `enrol`). Run again after a failure: it goes on where it was.
@@ -169,7 +172,7 @@ impl Cli {
             Command::Enroll(args) => args.run(&state, &self.config(&state)?, out),
             Command::Run(args) => {
                 log_to_stderr(args.json, LevelFilter::INFO);
-                self.daemon(&state)
+                self.daemon(&state, crate::stop::signal)
             }
             Command::Once(args) => {
                 log_to_stderr(false, LevelFilter::ERROR);
@@ -185,6 +188,8 @@ impl Cli {
             Command::Questions(args) => args.run(out).map(|()| DONE),
             Command::Record(args) => args.run(out).map(|()| DONE),
             Command::Replay(args) => args.run(out).map(|()| DONE),
+            #[cfg(windows)]
+            Command::Service(args) => args.run(self, &state, out),
         }
     }
 
@@ -208,12 +213,20 @@ impl Cli {
         Ok((Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way), config))
     }
 
-    fn daemon(&self, state: &StateDirectory) -> anyhow::Result<u8> {
+    /// Runs until the future that `stop` makes in the runtime completes.
+    pub(crate) fn daemon<S>(
+        &self,
+        state: &StateDirectory,
+        stop: impl FnOnce() -> anyhow::Result<S>,
+    ) -> anyhow::Result<u8>
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
         let cancel = CancellationToken::new();
         let (agent, config) = self.agent(state, live_look(state, AtRest), &cancel)?;
         let agent = agent.supervised_by(Supervisor::from_environment(variable));
         runtime()?.block_on(async {
-            let stop = stop_signal()?;
+            let stop = stop()?;
             tokio::spawn(async move {
                 stop.await;
                 tracing::info!("Stopping.");
@@ -262,6 +275,31 @@ impl Cli {
         }
         Ok(if done { DONE } else { NO })
     }
+}
+
+/// What the service asks of the command line it was started with.
+#[cfg(windows)]
+impl Cli {
+    /// The state directory.
+    pub(crate) fn state(&self) -> &std::path::Path {
+        &self.state
+    }
+
+    /// The options before the command, as whole paths: a service starts in a folder of the system.
+    pub(crate) fn given(&self) -> Vec<std::ffi::OsString> {
+        let whole =
+            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).into_os_string();
+        let config = self.config.as_ref().map(|path| ["--config".into(), whole(path)]);
+        ["--state".into(), whole(&self.state)].into_iter().chain(config.into_iter().flatten()).collect()
+    }
+}
+
+/// Writes the log, as lines without colours, to what `writer` makes.
+#[cfg(windows)]
+pub(crate) fn log_to<W: Write + 'static>(writer: impl Fn() -> W + Send + Sync + 'static) {
+    let filter = tracing_subscriber::EnvFilter::new("info");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
+    let _first_stays = builder.try_init();
 }
 
 impl EnrolArgs {
@@ -402,30 +440,4 @@ fn log_to_stderr(as_json: bool, level: LevelFilter) {
     } else {
         registry().with(lines).with(targets).try_init()
     };
-}
-
-/// Completes when the system asks this program to stop.
-#[cfg(unix)]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Completes when the system asks this program to stop.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // Without the signal the program runs until it is killed, which the spool survives.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }

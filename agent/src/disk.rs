@@ -71,7 +71,8 @@ impl Disk for Folder {
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
-        File::open(self.path.join(name))?.sync_data()
+        // Opened for writing, because Windows syncs for nobody else.
+        OpenOptions::new().append(true).open(self.path.join(name))?.sync_data()
     }
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -121,8 +122,9 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Creates a file that did not exist, with permission bits `mode`.
 #[cfg(unix)]
-fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The umask may have taken bits that the reader of `sent` needs.
@@ -130,8 +132,9 @@ fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-#[cfg(not(unix))]
-fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
+/// Creates a file that did not exist, with the access list of its folder.
+#[cfg(windows)]
+pub(crate) fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
@@ -141,8 +144,9 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes names made, renamed or removed in a folder durable: this system does it by itself.
-#[cfg(not(unix))]
+/// On this system nobody can do it by a safe call: NTFS writes names to its own journal, soon. A power cut may therefore
+/// undo the last ones.
+#[cfg(windows)]
 pub fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -16,9 +16,10 @@ use probes::{
 use rustix::fs::OFlags;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
+#[cfg(target_os = "linux")]
 pub(crate) mod as_user;
-pub mod at_rest;
 mod program;
+#[cfg(target_os = "linux")]
 mod started;
 
 /// Owner, permission and special bits of a mode; the rest is the kind.
@@ -44,9 +45,14 @@ impl Host for LiveHost {
             Question::List(path) => list(path),
             Question::Link(path) => link(path),
             Question::Metadata(path) => metadata(path),
+            #[cfg(target_os = "linux")]
             Question::ReadAs { uid, path } => as_user::read(question, *uid, path),
             Question::Processes => processes(),
+            #[cfg(target_os = "linux")]
             Question::Started { pid, names } => started::read(question, *pid, names),
+            // Asked of Linux alone.
+            #[cfg(not(target_os = "linux"))]
+            Question::ReadAs { .. } | Question::Started { .. } => Answer::Absent,
             // No other system has these, and none of them is on this system's list.
             Question::Registry { .. }
             | Question::Keys { .. }

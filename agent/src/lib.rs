@@ -4,6 +4,7 @@
 //! identity, its queue of signed statements, and the stream to its collector. Not in scope: judging anything.
 
 pub mod anchor;
+pub mod at_rest;
 pub mod attest;
 pub mod backoff;
 pub mod budget;
@@ -15,6 +16,7 @@ pub mod disk;
 pub mod doctor;
 pub mod enrol;
 pub mod health;
+#[cfg(unix)]
 pub mod host;
 pub mod identity;
 pub mod judgement;
@@ -31,11 +33,16 @@ pub mod session;
 pub mod spool;
 pub mod state;
 pub mod status;
+mod stop;
 pub mod succession;
 pub mod supervisor;
 pub mod upload;
 pub mod watch;
+#[cfg(windows)]
+pub mod windows;
 mod wrap;
+#[cfg(windows)]
+pub use windows::host;
 
 #[cfg(test)]
 mod exchange_tests;

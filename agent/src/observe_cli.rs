@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +17,7 @@ use probes::{Input, Platform, Program, Recording};
 use proto::{AssetClaim, Observation, Reason, not_applicable::Proof, observation::Outcome};
 
 use crate::{
+    disk,
     host::LiveHost,
     observe::{Look, observe},
     record::Recorder,
@@ -119,11 +119,7 @@ impl RecordArgs {
         );
         let text = recording.to_text()?;
         // A recording tells about a machine: for its owner alone until he has read it.
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(RECORDING_MODE)
-            .open(&self.out)
+        let mut file = disk::create_new(&self.out, RECORDING_MODE)
             .with_context(|| format!("cannot create {}: choose a new file", self.out.display()))?;
         file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.out.display()))?;
         print_look(out, &look, self.json)

@@ -23,7 +23,8 @@ use std::time::Duration;
 use crate::disk;
 
 /// Where the state lies unless told otherwise.
-pub const STATE_DIRECTORY: &str = "/var/lib/tallystick-agent";
+#[cfg(unix)]
+const STATE_DIRECTORY: &str = "/var/lib/tallystick-agent";
 /// The folder of secrets.
 pub(crate) const KEYS_FOLDER: &str = "keys";
 /// The folder of the spool.
@@ -109,6 +110,14 @@ pub enum StateError {
         path: String,
     },
 }
+
+/// Where the state lies unless told otherwise.
+#[cfg(unix)]
+pub fn default_directory() -> PathBuf {
+    PathBuf::from(STATE_DIRECTORY)
+}
+#[cfg(windows)]
+pub use crate::windows::access::state_directory as default_directory;
 
 /// A state directory.
 #[derive(Debug, Clone)]
@@ -285,15 +294,22 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StateError> {
         .map_err(|source| fail("set the mode of", path, source))
 }
 
-#[cfg(not(unix))]
+/// A file has the access list of its folder.
+#[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
 fn set_mode(_path: &Path, _mode: u32) -> Result<(), StateError> {
     Ok(())
 }
 
-#[cfg(not(unix))]
-fn make_folder(path: &Path, _mode: u32) -> Result<(), StateError> {
-    std::fs::create_dir_all(path).map_err(|source| fail("create", path, source))
+#[cfg(windows)]
+fn make_folder(path: &Path, mode: u32) -> Result<(), StateError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let open = mode != SECRET_FOLDER_MODE;
+    std::fs::create_dir_all(path)
+        .and_then(|()| crate::windows::access::restrict(path, open))
+        .map_err(|source| fail("create", path, source))
 }
 
 #[cfg(unix)]
@@ -311,9 +327,10 @@ fn check_private(path: &Path, wanted: u32) -> Result<(), StateError> {
     Ok(())
 }
 
-#[cfg(not(unix))]
+/// Reading an access list takes an unsafe call or words of a language: the list that the folder was made with is trusted.
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
 fn check_private(_path: &Path, _wanted: u32) -> Result<(), StateError> {
-    // The installer sets the folder's access list; this release supports Linux.
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The variable that names the socket.
+#[cfg(unix)]
 const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";
 /// The variable that holds after how many microseconds without a word the agent counts as hung.
 const WATCHDOG_VARIABLE: &str = "WATCHDOG_USEC";

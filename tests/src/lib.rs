@@ -29,5 +29,6 @@ pub mod loop_disk;
 pub mod process;
 pub mod sealed;
 pub mod told;
+pub mod wine;
 pub mod witness;
 pub mod world;

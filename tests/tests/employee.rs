@@ -310,6 +310,7 @@ fn long_observation(number: u32) -> proto::Observation {
     proto::Observation {
         control: format!("control-{number}"),
         probe_version: 1,
+        kept_minutes: None,
         outcome: Some(proto::observation::Outcome::Unavailable(reason)),
     }
 }

@@ -15,7 +15,12 @@ use std::{
 };
 
 use probes::{Answer, Program};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+#[cfg(target_os = "macos")]
+mod session;
+#[cfg(target_os = "macos")]
+use session::become_user;
 
 /// How often a program that has closed its output is looked at until it ends.
 const EXIT_POLL: Duration = Duration::from_millis(2);
@@ -30,6 +35,7 @@ pub(super) struct User<'a> {
     /// The user's number.
     pub(super) uid: u32,
     /// Value of XDG_CURRENT_DESKTOP.
+    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "macOS has one desktop"))]
     pub(super) desktop: &'a str,
 }
 
@@ -69,13 +75,14 @@ fn trusted(path: &Path) -> io::Result<bool> {
 }
 
 /// Sets user, group and session bus. The group is the one of the user's runtime folder, which logind makes.
+#[cfg(not(target_os = "macos"))]
 fn become_user(command: &mut Command, user: User<'_>) -> Result<(), Answer> {
     let runtime = format!("/run/user/{}", user.uid);
     let folder = fs::symlink_metadata(&runtime).map_err(|_| Answer::Failed)?;
     if !folder.is_dir() || folder.uid() != user.uid {
         return Err(Answer::Denied);
     }
-    let effective = geteuid().as_raw();
+    let effective = rustix::process::geteuid().as_raw();
     if effective == 0 {
         // Setting the user as root also drops every other group.
         command.uid(user.uid).gid(folder.gid());

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use evidence::ids::Digest;
 use probes::{Answers, Host, Question};
 
-use crate::host::as_user;
-
 /// Most files that are watched: ten times what the probes ask of a full machine.
 pub const FILES_MAX: usize = 2048;
 /// Where the kernel makes up the content and tells nobody when it changes.
@@ -61,11 +59,22 @@ impl Files {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn home(uid: u32) -> Option<PathBuf> {
+    Some(crate::host::as_user::account(uid)?.home)
+}
+
+/// Nothing is asked of a user's files there.
+#[cfg(not(target_os = "linux"))]
+fn home(_: u32) -> Option<PathBuf> {
+    None
+}
+
 /// Where a change of the answer shows. What a user's programs keep in a file is asked of them again when that changes.
 fn place(question: &Question) -> Option<PathBuf> {
     match (question.path(), question.path_of_user()) {
         (Some(path), _) => Some(PathBuf::from(path)),
-        (None, Some((uid, path))) => Some(as_user::account(uid)?.home.join(path)),
+        (None, Some((uid, path))) => Some(home(uid)?.join(path)),
         (None, None) => None,
     }
 }

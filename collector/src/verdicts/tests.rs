@@ -41,8 +41,12 @@ fn attestation(minute: u64, pending: Option<u32>) -> Attestation {
             question: String::new(),
         }),
     };
-    let observation =
-        proto::Observation { control: "os-patch".into(), probe_version: 1, outcome: Some(outcome) };
+    let observation = proto::Observation {
+        control: "os-patch".into(),
+        probe_version: 1,
+        kept_minutes: None,
+        outcome: Some(outcome),
+    };
     let fields = proto::Attestation {
         wall_minutes: MINUTE + minute,
         observations: vec![observation],

@@ -4,7 +4,7 @@ use std::thread;
 
 use probes::{Answer, Host, NoAnswer, Question};
 
-use super::LiveHost;
+use crate::host::LiveHost;
 
 /// The nice value that gives way to everybody.
 #[cfg(unix)]
