@@ -19,10 +19,14 @@ const MIB: u64 = 1024 * 1024;
 fn word(control: &str) -> String {
     match control {
         "automatic-updates" => "updates",
+        "device-identity" => "serial numbers",
         "disk-encryption" => "disk encryption",
         "edr" => "EDR",
         "host-firewall" => "firewall",
+        "local-administrators" => "how many admins",
+        "mdm-enrolment" => "MDM",
         "os-patch" => "patches",
+        "password-manager" => "password manager",
         "remote-access" => "remote access",
         "screen-lock" => "screen lock",
         "secure-boot" => "secure boot",
