@@ -151,6 +151,8 @@ static DNF: Inputs = Inputs {
         folder("/var/cache/dnf", 3),
         folder("/var/cache/libdnf5", 3),
         Input::Content("/proc/sys/kernel/osrelease"),
+        // Whether a restart is needed is another question after one.
+        Input::Content("/proc/sys/kernel/random/boot_id"),
     ],
     complete: &[0, 100],
     settings: &[
