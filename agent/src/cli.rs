@@ -297,8 +297,8 @@ impl Cli {
 /// Writes the log, as lines without colours, to what `writer` makes.
 #[cfg(windows)]
 pub(crate) fn log_to<W: Write + 'static>(writer: impl Fn() -> W + Send + Sync + 'static) {
-    let filter = tracing_subscriber::EnvFilter::new("info");
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false).with_writer(writer);
     let _first_stays = builder.try_init();
 }
 

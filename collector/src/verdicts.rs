@@ -46,7 +46,7 @@ pub fn posture(state: &State, device: DeviceId, instance: &InstanceId) -> Result
     // The day of this one statement.
     let start = sightings
         .first()
-        .map_or_else(|| newest.first().map_or(now, |seen| seen.received), |sighting| sighting.observed());
+        .map_or_else(|| newest.first().map_or(now, |seen| seen.received), Sighting::observed);
     let end = Timestamp(now.max(start).ms().saturating_add(1));
     let day = Day { start, end, freeze_index: Some(u64::MAX) };
     let Subject { span, policy } = &subject;

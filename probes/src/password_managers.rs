@@ -103,11 +103,15 @@ impl Catalogue {
 
 /// What was found of a product in one place or several: one is enough, and one doubt is a doubt.
 pub(crate) fn any(found: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
-    found.into_iter().fold(Some(false), |all, this| match (all, this) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (Some(false), Some(false)) => Some(false),
-        _ => None,
-    })
+    let mut any = Some(false);
+    for this in found {
+        any = match (any, this) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+    }
+    any
 }
 
 /// The facts of what was found of each product of a platform, ascending by product.

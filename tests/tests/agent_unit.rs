@@ -3,11 +3,7 @@
 //!
 //! Takes root: capabilities are dropped from those of root. Takes `setpriv`, `strace` and `systemd-analyze`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test stops at what it cannot do, and prints what it counted"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at what it cannot do, and prints what it counted")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,7 +3,7 @@
 //!
 //! Takes root: it mounts a small file system.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
+#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;

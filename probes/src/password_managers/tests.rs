@@ -17,7 +17,7 @@ fn the_catalogue_of_the_release_is_sound() {
             assert!(linux.executables.len() + linux.flatpaks.len() + linux.snaps.len() > 0, "{id}");
         }
         if let Some(macos) = &product.macos {
-            assert!(macos.apps.iter().all(|app| is_name(app) && app.ends_with(".app")), "{id}");
+            assert!(macos.apps.iter().all(|app| is_name(app) && app.strip_suffix(".app").is_some()), "{id}");
             assert!(!macos.apps.is_empty() && macos.bundles.iter().all(|id| id.contains('.')), "{id}");
         }
         if let Some(windows) = &product.windows {
