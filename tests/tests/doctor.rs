@@ -3,7 +3,7 @@
 //!
 //! Takes root: it mounts small file systems and becomes another user.
 
-#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
