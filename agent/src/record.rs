@@ -32,7 +32,10 @@ impl<H: Host> Recorder<H> {
                     Answer::Failed
                 }
                 Answer::Processes(processes) => {
-                    let kept: Vec<Process> = processes.iter().filter(|p| is_of_use(p)).cloned().collect();
+                    let first = processes.iter().map(|process| process.pid).min();
+                    let is_kept =
+                        |process: &&Process| Some(process.pid) == first || is_of_use(platform, process);
+                    let kept: Vec<Process> = processes.iter().filter(is_kept).cloned().collect();
                     redactions.push(format!("processes: {} of {} kept", kept.len(), processes.len()));
                     Answer::Processes(kept)
                 }
@@ -47,16 +50,27 @@ impl<H: Host> Recorder<H> {
     }
 }
 
-/// The first process, which keeps the list from being empty, and what a probe may look for.
-fn is_of_use(process: &Process) -> bool {
-    let of_catalogue = |process: &Process| {
-        Catalogue::bundled().is_some_and(|catalogue| {
-            catalogue.products.iter().filter_map(|product| product.linux.as_ref()).any(|linux| {
+/// What a probe may look for. Beside it the first process is kept, so that the list is not empty.
+fn is_of_use(platform: Platform, process: &Process) -> bool {
+    let path = process.exe.as_deref().unwrap_or(&process.name);
+    let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let of_catalogue = Catalogue::bundled().is_some_and(|catalogue| {
+        catalogue.products.iter().any(|product| match platform {
+            Platform::Windows => product
+                .windows
+                .as_ref()
+                .is_some_and(|windows| windows.images.iter().any(|image| image.eq_ignore_ascii_case(file))),
+            Platform::Macos => product.macos.as_ref().is_some_and(|macos| {
+                macos.executables.iter().any(|executable| executable == path)
+                    || macos.processes.iter().chain(&macos.extensions).any(|name| name == file)
+            }),
+            _ => product.linux.as_ref().is_some_and(|linux| {
                 linux.shows(&process.name) || process.exe.as_deref().is_some_and(|exe| linux.owns(exe))
-            })
+            }),
         })
-    };
-    process.pid == 1 || probes::is_graphical(process) || probes::may_lock(process) || of_catalogue(process)
+    });
+    of_catalogue
+        || platform == Platform::Linux && (probes::is_graphical(process) || probes::may_lock(process))
 }
 
 impl<H: Host> Host for Recorder<H> {

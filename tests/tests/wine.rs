@@ -177,7 +177,15 @@ fn a_recording_made_there(wine: &Wine) {
     let file = folder.path().join("wine.toml");
     let made = wine.agent(&["record", "--json", "--out", &Wine::path(&file)]).json();
     let replayed = run(programs!().agent, ["replay", "--json", &file.display().to_string()]).json();
-    assert_eq!(made["observations"], replayed["observations"]);
+    let seen = |look: &Value| look["observations"].as_array().cloned().expect("observations");
+    for (made, replayed) in seen(&made).iter().zip(&seen(&replayed)) {
+        // A recording leaves out what names people or the machine.
+        if ["device-identity", "local-administrators"].iter().any(|control| made["control"] == *control) {
+            assert_eq!(replayed["outcome"], "unavailable", "{replayed}");
+        } else {
+            assert_eq!(made, replayed);
+        }
+    }
     assert_eq!(made["asset"], replayed["asset"]);
 }
 

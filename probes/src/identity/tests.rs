@@ -42,7 +42,7 @@ fn placeholders_of_serial_numbers_are_none() {
         ".",
         "-",
         "000000000000",
-        "XXXXXXXX",
+        "ZZZZZZZZ",
         " ",
         "",
     ] {
