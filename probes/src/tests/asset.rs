@@ -10,7 +10,7 @@ use super::{
 use crate::{Answer, Answers, Question, asset};
 
 /// By hand, by what the machine is; `None` where nothing at all is claimed. Every other machine is a laptop.
-const CLASSES: [(&str, Option<AssetClass>); 26] = [
+const CLASSES: [(&str, Option<AssetClass>); 29] = [
     ("asset-arm", Some(AssetClass::Unspecified)),
     ("asset-chassis-denied", Some(AssetClass::Unspecified)),
     ("asset-desktop", Some(AssetClass::Desktop)),
@@ -34,6 +34,9 @@ const CLASSES: [(&str, Option<AssetClass>); 26] = [
     ("namespace-hides-a-volume", None),
     ("server", Some(AssetClass::Server)),
     ("server-vm", Some(AssetClass::Vm)),
+    ("vm-luks2-root", Some(AssetClass::Vm)),
+    ("vm-raid1-one-plain-leg", Some(AssetClass::Vm)),
+    ("vm-systemd", Some(AssetClass::Vm)),
     ("windows-french", Some(AssetClass::Desktop)),
     ("windows-german", Some(AssetClass::Unspecified)),
     ("windows-server", Some(AssetClass::Vm)),
