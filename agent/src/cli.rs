@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use evidence::ids::Digest;
 use evidence::json::{self, Value};
 use evidence::time::Clock as _;
 use rpc::connect::Address;
@@ -20,7 +21,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
-use crate::enrol::{Wanted, enrol};
+use crate::enrol::{EnrolError, Wanted, enrol, enrol_and_wait};
 use crate::host::LiveHost;
 use crate::identity::Identity;
 use crate::look::live_look;
@@ -95,7 +96,7 @@ enum Command {
 /// Enrol this device with a one-time token (also spelled `enrol`). Run again after a failure: it goes on where it was.
 ///
 /// The token is read from --token-file, from the environment variable TALLYSTICK_TOKEN, or from standard input.
-/// Exit codes: 0 enrolled, or enrolled before with the same collector; 2 not enrolled.
+/// Exit codes: 0 enrolled, or enrolled before with the same collector; 1 it waits for a person's approval; 2 not enrolled.
 #[derive(Debug, Args)]
 struct EnrolArgs {
     /// The collector's enrolment listener. Its certificate must be for this host.
@@ -111,6 +112,9 @@ struct EnrolArgs {
     /// A file that holds the token; - is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Try again, ever more seldom, while a person has to approve this device or the collector is away.
+    #[arg(long, conflicts_with = "successor")]
+    wait: bool,
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
@@ -313,14 +317,27 @@ impl EnrolArgs {
         };
         let wanted = Wanted { server: self.server.clone(), agents, token, proxies };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
+        let newcomer = crate::newcomer::look(&host_name, &LiveHost);
         let clock = Arc::new(SystemClock);
+        let told = |error: &EnrolError| {
+            // Nobody may be there to read it; the device goes on asking all the same.
+            let _unheard = writeln!(std::io::stderr(), "tallystick-agent: {error}");
+        };
         let moved = runtime()?.block_on(async {
             if self.successor {
-                return follow(state, &wanted, &host_name, clock).await;
+                return follow(state, &wanted, &newcomer, clock).await;
             }
-            let identity = enrol(state, &wanted, &host_name, clock).await?;
+            let identity = if self.wait {
+                enrol_and_wait(state, &wanted, &newcomer, clock, told).await?
+            } else {
+                enrol(state, &wanted, &newcomer, clock).await?
+            };
             Ok(Moved { identity, kept_in: None, unproved: 0 })
-        })?;
+        });
+        let moved = match moved {
+            Err(EnrolError::Waiting { request, .. }) => return self.waits(&request, out),
+            moved => moved?,
+        };
         let Moved { identity, kept_in, unproved } = moved;
         let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;
@@ -352,6 +369,19 @@ impl EnrolArgs {
             }
         }
         Ok(DONE)
+    }
+
+    fn waits(&self, request: &Digest, out: &mut dyn Write) -> anyhow::Result<u8> {
+        if self.json {
+            writeln!(out, "{}", json::object([("waiting", json::hex(request))]).encode())?;
+        } else {
+            writeln!(
+                out,
+                "not enrolled yet: a person must approve this device (`tallystick devices approve {request}`); \
+                 run this again afterwards, or with --wait"
+            )?;
+        }
+        Ok(NO)
     }
 
     /// The token's text: never from the command line, which every user of the machine can read.

@@ -21,6 +21,7 @@ pub mod host;
 pub mod identity;
 pub mod judgement;
 pub mod look;
+pub mod newcomer;
 pub mod notice;
 pub mod observe;
 pub mod observe_cli;
