@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
 use crate::enrol::{EnrolError, Wanted, enrol, enrol_and_wait};
+use crate::fleet::Switches;
 use crate::host::LiveHost;
 use crate::identity::Identity;
 use crate::look::live_look;
@@ -208,13 +209,16 @@ impl Cli {
     fn agent(
         &self,
         state: &StateDirectory,
-        look: Look,
+        (look, switches): (Look, Switches),
         cancel: &CancellationToken,
     ) -> anyhow::Result<(Agent, Config)> {
         let config = self.config(state)?;
         let way = config.way(variable)?;
         let device = Device::open(state, config.limits)?;
-        Ok((Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way), config))
+        let agent = Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way);
+        // What somebody wrote for this machine's network comes before what was chosen for all.
+        let agent = if config.proxies.is_some() { agent.by_its_own_way() } else { agent };
+        Ok((agent.switched_by(switches), config))
     }
 
     /// Runs until the future that `stop` makes in the runtime completes.
@@ -227,7 +231,7 @@ impl Cli {
         S: Future<Output = ()> + Send + 'static,
     {
         let cancel = CancellationToken::new();
-        let (agent, config) = self.agent(state, live_look(state, AtRest), &cancel)?;
+        let (agent, config) = self.agent(state, looking(state, AtRest), &cancel)?;
         let agent = agent.supervised_by(Supervisor::from_environment(variable));
         runtime()?.block_on(async {
             let stop = stop()?;
@@ -243,7 +247,7 @@ impl Cli {
     }
 
     fn once(&self, state: &StateDirectory, args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
-        let (agent, _) = self.agent(state, live_look(state, LiveHost), &CancellationToken::new())?;
+        let (agent, _) = self.agent(state, looking(state, LiveHost), &CancellationToken::new())?;
         let wait = Duration::from_secs(args.timeout_seconds);
         let (once, receipt) = runtime()?.block_on(async {
             let once = agent.once(args.until_proved, wait).await?;
@@ -410,6 +414,12 @@ impl EnrolArgs {
     }
 }
 
+/// The look of this machine, and what switches controls of it off.
+fn looking(state: &StateDirectory, host: impl probes::Host + Copy + Send + Sync + 'static) -> (Look, Switches) {
+    let switches = Switches::default();
+    (live_look(state, host, switches.clone()), switches)
+}
+
 /// A variable of this process's environment, where it is text.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -462,12 +472,14 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn log_to_stderr(as_json: bool, level: LevelFilter) {
     use tracing_subscriber::{fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
     let wanted = std::env::var("TALLYSTICK_LOG").ok().and_then(|text| text.parse().ok());
+    let fixed = wanted.is_some();
     let targets = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let targets = crate::log_level::filter(targets, fixed);
     let lines = fmt::layer().with_writer(std::io::stderr);
     // A second initialisation, as in tests, keeps the first.
     let _first_stays = if as_json {
-        registry().with(lines.json()).with(targets).try_init()
+        registry().with(targets).with(lines.json()).try_init()
     } else {
-        registry().with(lines).with(targets).try_init()
+        registry().with(targets).with(lines).try_init()
     };
 }
