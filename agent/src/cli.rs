@@ -415,7 +415,10 @@ impl EnrolArgs {
 }
 
 /// The look of this machine, and what switches controls of it off.
-fn looking(state: &StateDirectory, host: impl probes::Host + Copy + Send + Sync + 'static) -> (Look, Switches) {
+fn looking(
+    state: &StateDirectory,
+    host: impl probes::Host + Copy + Send + Sync + 'static,
+) -> (Look, Switches) {
     let switches = Switches::default();
     (live_look(state, host, switches.clone()), switches)
 }

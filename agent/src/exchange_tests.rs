@@ -137,15 +137,21 @@ async fn another_collector_is_not_mixed_in() {
     };
     // A token of another installation pins another root: the server is not even spoken to.
     let error =
-        enrol(&world.state(), &wanted(&world, &other), &Newcomer::of("host", None), Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&world, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::WrongServer { .. }), "{error:?}");
     assert!(world.collector.enrolled.lock().unwrap().is_empty());
     let error =
-        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::Begun { .. }), "{error:?}");
     world.enrol().await.unwrap();
     let error =
-        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::Elsewhere { .. }), "{error:?}");
 }
 

@@ -11,9 +11,8 @@ const IDENTITY: &str = "device-identity";
 /// person may have to approve it.
 pub fn look(host_name: &str, host: &dyn Host) -> Newcomer {
     let probe = probes::PROBES.iter().find(|probe| probe.control == IDENTITY);
-    let seen = probe.and_then(|probe| {
-        probes::drive(probe, Platform::current(), host, &mut Answers::new()).ok()
-    });
+    let seen =
+        probe.and_then(|probe| probes::drive(probe, Platform::current(), host, &mut Answers::new()).ok());
     let facts = match seen {
         Some(probes::Outcome::Observed(facts)) => match *facts {
             Control::DeviceIdentity(identity) => Some(identity),

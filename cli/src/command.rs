@@ -11,8 +11,8 @@ use evidence::time::Clock;
 
 use crate::audit::Audit;
 use crate::client::Options;
-use crate::configuration::ConfigCommand;
 use crate::clock::SystemClock;
+use crate::configuration::ConfigCommand;
 use crate::devices::DevicesArgs;
 use crate::fleet::{DeviceArgs, PostureArgs, RetireArgs};
 use crate::key::KeyCommand;

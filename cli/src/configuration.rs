@@ -60,7 +60,8 @@ impl ConfigCommand {
 
 /// The configuration a file describes; its number is given when it is put.
 fn parse(text: &str) -> anyhow::Result<Configuration> {
-    let mut table: Toml = text.parse().map_err(|error: toml::de::Error| anyhow::anyhow!("{}", error.message()))?;
+    let mut table: Toml =
+        text.parse().map_err(|error: toml::de::Error| anyhow::anyhow!("{}", error.message()))?;
     let mut number = |name: &str, default: u64| -> anyhow::Result<u64> {
         match table.remove(name) {
             None => Ok(default),
@@ -98,7 +99,9 @@ fn parse(text: &str) -> anyhow::Result<Configuration> {
     disabled.sort();
     disabled.dedup();
     if let Some(unknown) = table.keys().next() {
-        bail!("{unknown} is no member of a fleet configuration: it can name no program, path or host to look at");
+        bail!(
+            "{unknown} is no member of a fleet configuration: it can name no program, path or host to look at"
+        );
     }
     Ok(Configuration { number: 1, percent, interval_minutes, disabled, proxy, log_level })
 }
@@ -131,7 +134,10 @@ async fn show(context: &mut Context<'_>, in_force: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if rows.is_empty() {
-        writeln!(context.out, "There is no fleet configuration: each agent goes by its own (`tallystick config put FILE`).")?;
+        writeln!(
+            context.out,
+            "There is no fleet configuration: each agent goes by its own (`tallystick config put FILE`)."
+        )?;
         return Ok(());
     }
     let mut table = Table::new([
@@ -144,8 +150,13 @@ async fn show(context: &mut Context<'_>, in_force: bool) -> anyhow::Result<()> {
     ]);
     for (row, configuration) in &rows {
         let disabled: Vec<&str> = configuration.disabled.iter().map(Name::as_str).collect();
-        let off = if disabled.is_empty() { "nothing is switched off".to_owned() } else { format!("off: {}", disabled.join(", ")) };
-        let proxy = configuration.proxy.as_deref().map_or_else(String::new, |proxy| format!("; proxy {proxy}"));
+        let off = if disabled.is_empty() {
+            "nothing is switched off".to_owned()
+        } else {
+            format!("off: {}", disabled.join(", "))
+        };
+        let proxy =
+            configuration.proxy.as_deref().map_or_else(String::new, |proxy| format!("; proxy {proxy}"));
         let cells = [
             configuration.number.to_string(),
             configuration.percent.to_string(),

@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use evidence::acts::{Allows, Approval, Body, Pair};
 use evidence::ids::{DeviceId, Digest};
 use evidence::time::{DAY_MS, Timestamp};
-use proto::{ConflictRow, ConflictsRequest, DeviceRow, DevicesRequest, PendingRow, PendingRequest};
+use proto::{ConflictRow, ConflictsRequest, DeviceRow, DevicesRequest, PendingRequest, PendingRow};
 use serde_json::json;
 
 use crate::act::{Detail, write_reply};
@@ -100,11 +100,8 @@ impl PairArgs {
         }
         let mut caller = context.options.connect(context.clock.clone()).await?;
         let detail = reason.map(Detail::new).transpose()?;
-        let pair = Pair {
-            device: self.device,
-            other: self.other,
-            detail: detail.as_ref().map(Detail::digest),
-        };
+        let pair =
+            Pair { device: self.device, other: self.other, detail: detail.as_ref().map(Detail::digest) };
         let (body, what) =
             if is_one { (Body::Merge(pair), "The merge") } else { (Body::Split(pair), "The split") };
         let signed = sign(&caller, body, context)?;
@@ -190,11 +187,11 @@ async fn conflicts(context: &mut Context<'_>) -> anyhow::Result<Outcome> {
     } else if rows.is_empty() {
         writeln!(context.out, "No device contradicts itself or another one.")?;
     } else {
-        let mut table =
-            Table::new([Column::firm("DEVICE"), Column::firm("KIND"), Column::firm("STATE")]);
+        let mut table = Table::new([Column::firm("DEVICE"), Column::firm("KIND"), Column::firm("STATE")]);
         for row in &rows {
             let state = if row.open { "undecided" } else { "decided" };
-            let other = if row.other.is_empty() { String::new() } else { format!(" The other: {}.", row.other) };
+            let other =
+                if row.other.is_empty() { String::new() } else { format!(" The other: {}.", row.other) };
             let entries: Vec<String> = row.entries.iter().map(ToString::to_string).collect();
             let entries = match entries.as_slice() {
                 [] => String::new(),
@@ -255,8 +252,10 @@ async fn versions(context: &mut Context<'_>) -> anyhow::Result<()> {
         Column::firm("CONFIG"),
     ]);
     for row in &rows {
-        let configuration = if row.configuration == 0 { "-".to_owned() } else { row.configuration.to_string() };
-        let cells = [row.device.clone(), row.group.clone(), known(&row.agent_version), short(row), configuration];
+        let configuration =
+            if row.configuration == 0 { "-".to_owned() } else { row.configuration.to_string() };
+        let cells =
+            [row.device.clone(), row.group.clone(), known(&row.agent_version), short(row), configuration];
         table.row(cells);
     }
     table.write(context.out)?;
@@ -301,7 +300,8 @@ mod tests {
             state: state.into(),
             ..DeviceRow::default()
         };
-        let rows = [row("1", "in-service"), row("2", "in-service"), row("1", "in-service"), row("1", "retired")];
+        let rows =
+            [row("1", "in-service"), row("2", "in-service"), row("1", "in-service"), row("1", "retired")];
         let counted: Vec<usize> = counts(&rows).into_values().collect();
         assert_eq!(counted, [2, 1]);
     }

@@ -58,7 +58,10 @@ impl Conflicts {
         let (records, scan) = match kept {
             Ok(records) => (records, LEAVES_SCANNED),
             Err(error) => {
-                tracing::warn!(error, "The list of conflicts cannot be read: the whole log is looked through.");
+                tracing::warn!(
+                    error,
+                    "The list of conflicts cannot be read: the whole log is looked through."
+                );
                 (Records::new(), u64::MAX)
             }
         };
@@ -141,7 +144,6 @@ impl Conflicts {
         records.values().map(Vec::len).sum()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

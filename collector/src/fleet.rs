@@ -59,7 +59,11 @@ pub fn devices(state: &State, versions: bool) -> Result<Vec<DeviceRow>, ReadErro
             last_ms,
             statements,
             key_level: level.map_or("k0", |instance| instance.key_level.as_str()).to_owned(),
-            silent_ms: if in_service { silent_ms(authority.configurations(), id, record, last_ms, now) } else { 0 },
+            silent_ms: if in_service {
+                silent_ms(authority.configurations(), id, record, last_ms, now)
+            } else {
+                0
+            },
             ..DeviceRow::default()
         };
         if let (true, Some((instance, next))) = (versions, newest)
@@ -175,7 +179,8 @@ pub fn configurations(state: &State) -> Result<Vec<ConfigurationRow>, ReadError>
     let authority = state.book().authority.clone();
     let mut told: BTreeMap<u64, u64> = BTreeMap::new();
     for (device, _) in authority.roster().devices().filter(|(_, record)| record.at(now).is_some()) {
-        let newest = authority.configurations().iter().rev().find(|logged| logged.configuration.is_for(device));
+        let newest =
+            authority.configurations().iter().rev().find(|logged| logged.configuration.is_for(device));
         if let Some(logged) = newest {
             *told.entry(logged.index).or_default() += 1;
         }

@@ -13,11 +13,11 @@ use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
 
 use crate::clock::{SimulatedClock, SystemClock};
-use crate::conflicts::Conflicts;
 use crate::config::{Config, ConfigError};
+use crate::conflicts::Conflicts;
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
-use crate::ledger::{ReadError, Ledger, LedgerOptions, OpenError, OpenReport, Unstarted};
+use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, ReadError, Unstarted};
 use crate::recover;
 use crate::rollback::{Memory, RollbackError, mirror, require_memory};
 use crate::secrets::{self, SecretError};

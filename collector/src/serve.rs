@@ -164,8 +164,12 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .build_v1()
         .context("reflection")?;
-    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state), Arc::clone(&enrolling), &node.dir.payloads()))
-        .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    let people_service = PeopleServer::new(PeopleService::new(
+        Arc::clone(&state),
+        Arc::clone(&enrolling),
+        &node.dir.payloads(),
+    ))
+    .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::People)
             .add_service(people_service)

@@ -102,7 +102,8 @@ impl Conflict {
             return Err(ConflictError("one of the two is of another instance"));
         }
         let same_place = before.sequence == after.sequence && one.bytes() != two.bytes();
-        let other_past = before.sequence.checked_add(1) == Some(after.sequence) && after.previous != one.hash();
+        let other_past =
+            before.sequence.checked_add(1) == Some(after.sequence) && after.previous != one.hash();
         let fits = after.sequence == self.sequence && (same_place || other_past);
         if fits { Ok(()) } else { Err(ConflictError("the two do not contradict each other")) }
     }

@@ -52,7 +52,8 @@ fn copy(from: &Path, to: &Path) {
 fn records(world: &World) -> Vec<(u64, Conflict, Vec<u8>)> {
     let node = collector::node::Node::open(&world.data, |_| {}).expect("a stopped collector");
     let ledger = &node.state.ledger;
-    let of_kind = (0..ledger.size()).filter(|index| ledger.leaf(*index).expect("a leaf").kind == Kind::CONFLICT);
+    let of_kind =
+        (0..ledger.size()).filter(|index| ledger.leaf(*index).expect("a leaf").kind == Kind::CONFLICT);
     let records = of_kind
         .map(|index| {
             let payload = ledger.entry(index).expect("an entry").payload;
@@ -79,7 +80,9 @@ async fn both_branches_are_kept_and_nothing_more_is_admitted_until_a_person_deci
     let first = device.sign_next();
     submit.store(&first).await;
     let mut clone = device.statement(branch.0, branch.1);
-    let evidence::statement::Body::Attestation(attestation) = &mut clone.body else { panic!("no attestation") };
+    let evidence::statement::Body::Attestation(attestation) = &mut clone.body else {
+        panic!("no attestation")
+    };
     attestation.fields.wall_minutes += 1;
     let second = Envelope::sign(&clone, &device.key);
     let (mut other, _) = device.greet().await;
@@ -153,10 +156,15 @@ async fn a_clone_that_talks_for_ever_fills_no_log() {
     // Between decisions the clone is heard once; after eight records of one key there are no more.
     for round in 0..12_u64 {
         let mut clone = device.statement(0, Digest::ZERO);
-        let evidence::statement::Body::Attestation(attestation) = &mut clone.body else { panic!("no attestation") };
+        let evidence::statement::Body::Attestation(attestation) = &mut clone.body else {
+            panic!("no attestation")
+        };
         attestation.fields.wall_minutes += round + 1;
         let (mut submit, _) = device.greet().await;
-        assert_eq!(submit.refused(Envelope::sign(&clone, &device.key).bytes()).await.0, RefusedReason::Forked);
+        assert_eq!(
+            submit.refused(Envelope::sign(&clone, &device.key).bytes()).await.0,
+            RefusedReason::Forked
+        );
         world.cli(&world.admin, &["devices", "split", &device.id.to_string(), &other.id.to_string()]).ok();
     }
     running.stop();

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use certs::{Token, TokenSecret};
 use collector::failpoints::ENROL_POINTS;
-use evidence::leaf::Kind;
 use evidence::ids::Digest;
+use evidence::leaf::Kind;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
 use proto::{EnrolBegin, EnrolFinish, EnrolRequest};
 use rpc::v1::enrolment_client::EnrolmentClient;
-use tests::kept::entries_of;
 use tests::device::{self, Device, Keys, NotEnrolled};
+use tests::kept::entries_of;
 use tests::process::{Running, wait_for};
 use tests::world::{World, clock, random};
 use tests::{figures, programs};
@@ -81,7 +81,10 @@ async fn a_token_enrols_as_many_devices_as_it_says_and_a_stranger_learns_one_sen
     assert_eq!(spent.code(), Code::PermissionDenied);
     assert_eq!((spent.code(), spent.message()), (unknown.code(), unknown.message()), "an oracle");
     let log = fs::read_to_string(world.log()).expect("the collector's log");
-    assert!(log.contains("as many as it may") && log.contains("no such token"), "the operator learns which:\n{log}");
+    assert!(
+        log.contains("as many as it may") && log.contains("no such token"),
+        "the operator learns which:\n{log}"
+    );
     running.stop();
     assert_eq!(entries_of(&world, Kind::ENROLMENT), 3);
     assert_eq!(issued(&world), 3);
@@ -171,7 +174,8 @@ async fn a_nonce_is_good_once_on_its_connection() {
         sender.send(begin()).await.expect("sent");
         let mut client = EnrolmentClient::new(connection.channel.clone());
         let mut replies = client.enrol(ReceiverStream::new(queue)).await.expect("a stream").into_inner();
-        let Some(Reply::Nonce(nonce)) = replies.message().await.expect("an answer").and_then(|r| r.step) else {
+        let Some(Reply::Nonce(nonce)) = replies.message().await.expect("an answer").and_then(|r| r.step)
+        else {
             panic!("no nonce");
         };
         assert!(nonces.insert(nonce.nonce.clone()));
@@ -210,7 +214,8 @@ async fn a_nonce_is_good_once_on_its_connection() {
     running.stop();
     assert_eq!(entries_of(&world, Kind::ENROLMENT), 0);
     let count = if figures::long() { NONCES_LONG } else { NONCES };
-    let distinct: BTreeSet<[u8; 32]> = (0..count).map(|_| collector::state::random().expect("random")).collect();
+    let distinct: BTreeSet<[u8; 32]> =
+        (0..count).map(|_| collector::state::random().expect("random")).collect();
     assert_eq!(distinct.len(), count, "the source of nonces");
 }
 
@@ -258,8 +263,7 @@ async fn a_newcomer_with_known_hardware_waits_and_the_incumbent_stays() {
     world.set("admit_known_hardware", false);
     let running = world.serve();
     let token = make_token(&world, &["--uses", "5"]);
-    let mut incumbent =
-        Device::try_enrol(&world, &token, Keys::with_serial("SN-1")).await.expect("enrolled");
+    let mut incumbent = Device::try_enrol(&world, &token, Keys::with_serial("SN-1")).await.expect("enrolled");
     let keys = Keys::with_serial("SN-1");
     let request = waits(device::enrol(world.enrol, &token, &keys).await);
     let pending = world.cli(&world.admin, &["devices", "pending", "--json"]).fails_json(1);
@@ -273,9 +277,13 @@ async fn a_newcomer_with_known_hardware_waits_and_the_incumbent_stays() {
     other.store(&newcomer.sign_next()).await;
     let conflicts = || world.cli(&world.admin, &["devices", "conflicts", "--json"]);
     let open = conflicts().fails_json(1);
-    assert_eq!((&open["conflicts"][0]["kind"], &open["conflicts"][0]["open"]), (&"hardware".into(), &true.into()));
+    assert_eq!(
+        (&open["conflicts"][0]["kind"], &open["conflicts"][0]["open"]),
+        (&"hardware".into(), &true.into())
+    );
     // One machine, installed anew: the old device leaves service and its key ends.
-    let line = ["devices", "merge", &newcomer.id.to_string(), &incumbent.id.to_string(), "--reason", "new disk"];
+    let line =
+        ["devices", "merge", &newcomer.id.to_string(), &incumbent.id.to_string(), "--reason", "new disk"];
     world.cli(&world.admin, &line).ok();
     assert_eq!(conflicts().json()["conflicts"].as_array().map(Vec::len), Some(0));
     let (reason, _) = submit.refused(incumbent.sign_next().bytes()).await;

@@ -60,8 +60,9 @@ fn only_what_is_logged_under_the_newest_verified_checkpoint_is_obeyed() {
     let config = logged(&mut log, Kind::CONFIGURATION, signed.clone());
     let fleet = Fleet::logged(config.clone(), &verified(&log)).unwrap();
     assert_eq!(fleet.configuration, configuration(1));
-    let not_logged =
-        |config: proto::Config, anchor: &Anchor| matches!(Fleet::logged(config, anchor), Err(FleetError::NotLogged(_)));
+    let not_logged = |config: proto::Config, anchor: &Anchor| {
+        matches!(Fleet::logged(config, anchor), Err(FleetError::NotLogged(_)))
+    };
     assert!(not_logged(config.clone(), &before), "a checkpoint that was not verified here");
     assert!(not_logged(config.clone(), &Anchor::none(log.pinned())));
     let other = envelope(Body::Configuration(configuration(2)), ORIGIN);
@@ -94,9 +95,8 @@ fn an_older_one_never_takes_the_place_of_a_newer_one_and_it_outlives_the_process
     let folder = tempfile::tempdir().unwrap();
     let state = StateDirectory::new(folder.path().join("state"));
     state.create().unwrap();
-    let fleet = |number| {
-        Fleet::open(envelope(Body::Configuration(configuration(number)), ORIGIN), ORIGIN).unwrap()
-    };
+    let fleet =
+        |number| Fleet::open(envelope(Body::Configuration(configuration(number)), ORIGIN), ORIGIN).unwrap();
     let mut kept = Fleet::read(&state, ORIGIN).unwrap();
     assert_eq!(kept, None);
     assert!(fleet(2).replace(&mut kept, &state).unwrap());

@@ -169,13 +169,18 @@ fn read_serials(path: &Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut serials: Vec<String> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    if let Some(bad) = serials.iter().find(|line| line.len() > VALUE_BYTES_MAX || line.contains(char::is_control)) {
+    if let Some(bad) =
+        serials.iter().find(|line| line.len() > VALUE_BYTES_MAX || line.contains(char::is_control))
+    {
         bail!("{}: {bad:?} is no serial number", path.display());
     }
     serials.sort();
     serials.dedup();
     if serials.is_empty() {
-        bail!("{} lists no serial number: nobody could enrol without approval; say --approve for that", path.display());
+        bail!(
+            "{} lists no serial number: nobody could enrol without approval; say --approve for that",
+            path.display()
+        );
     }
     Ok(serials)
 }
@@ -219,7 +224,8 @@ mod tests {
         let serials: Vec<String> = (0..5_000).map(|number| format!("5CG{number:07}")).collect();
         let records = records(&serials).unwrap();
         assert!(records.len() <= 4 && records.iter().all(|record| record.bytes.len() <= DETAIL_BYTES_MAX));
-        let read: Vec<&str> = records.iter().flat_map(|record| serial_lines(&record.bytes).unwrap()).collect();
+        let read: Vec<&str> =
+            records.iter().flat_map(|record| serial_lines(&record.bytes).unwrap()).collect();
         assert_eq!(read, serials.iter().map(String::as_str).collect::<Vec<_>>());
         let many: Vec<String> = (0..40_000).map(|number| format!("5CG{number:07}")).collect();
         assert!(super::records(&many).is_err());

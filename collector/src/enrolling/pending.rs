@@ -114,7 +114,9 @@ impl PendingList {
         let key = request.hex();
         let before = waiting.get(&key);
         let written = before.is_some_and(|before| {
-            now.saturating_sub(before.last_ms) < REWRITE_MS && before.why == row.why && before.like == row.like
+            now.saturating_sub(before.last_ms) < REWRITE_MS
+                && before.why == row.why
+                && before.like == row.like
         });
         row.first_ms = before.map_or(row.first_ms, |before| before.first_ms);
         let is_new = before.is_none();

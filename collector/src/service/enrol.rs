@@ -28,8 +28,8 @@ use crate::enrolling::Enrolling;
 use crate::enrolling::pending::{Waiting, Why};
 use crate::failpoints;
 use crate::identity::Identities;
-use crate::listen::PeerInfo;
 use crate::ledger::Found;
+use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State, StateError, random};
 use crate::succession::{PredecessorTree, first_entry};
 
@@ -342,8 +342,7 @@ impl Claim {
             serial,
         };
         let (entry, detail) = (act.clone(), self.detail);
-        let stored =
-            state.operate_with(move |_| Ok((Some(detail), Body::Enrolment(Box::new(entry))))).await;
+        let stored = state.operate_with(move |_| Ok((Some(detail), Body::Enrolment(Box::new(entry))))).await;
         let stored = stored.map_err(|error| {
             // No entry names it, and nobody was given it. If the answer was lost the entry may stand: then it stays.
             if matches!(error, StateError::Refused(_)) {
@@ -367,7 +366,8 @@ impl Claim {
         let roster = book.authority.roster();
         let hash = &self.transcript.token_hash;
         // The hash is looked up, not the secret: how long that takes tells nothing about the secret.
-        let token = roster.check_token(hash, now).map_err(|error: RosterError| Refused::Token(error.to_string()))?;
+        let token =
+            roster.check_token(hash, now).map_err(|error: RosterError| Refused::Token(error.to_string()))?;
         Ok(GoodToken {
             class: token.class,
             group: token.group.clone(),

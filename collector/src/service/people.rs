@@ -8,10 +8,11 @@ use evidence::ids::Digest;
 use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use proto::{
-    ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest, DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
-    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
-    PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply,
-    WhoAmIRequest,
+    ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest, DevicesReply,
+    DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow,
+    PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
+    PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
