@@ -17,6 +17,7 @@ use tonic::Streaming;
 
 use crate::backoff::Backoff;
 use crate::device::{Device, DeviceError};
+use crate::fleet::Fleet;
 use crate::health::{Health, Refusal};
 use crate::judgement::Judgement;
 use crate::session::{Event, Next, Session, SessionError};
@@ -207,7 +208,7 @@ impl Uploader {
             let root = root.ok_or_else(|| certs::TlsError::NoAuthority)?;
             let clock = Arc::new(certs::SystemClock(Arc::clone(&self.clock)));
             let address: Address = device.identity.stored.agents_address.parse()?;
-            let fleet = device.fleet().and_then(|fleet| fleet.proxies());
+            let fleet = device.fleet().and_then(Fleet::proxies);
             (address, certs::mutual_client(&identity, &root, clock)?, fleet)
         };
         let by_fleet = fleet.filter(|_| !self.own_way && !self.detour.load(Ordering::Relaxed));

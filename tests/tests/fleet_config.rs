@@ -1,11 +1,6 @@
 //! The fleet configuration from an admin's file to what agents do and say: over the real programs.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test stops at what it cannot do, and prints what it counted"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at what it cannot do, and prints what it counted")]
 
 use std::fs;
 use std::process::Command;

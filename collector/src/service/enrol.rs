@@ -116,14 +116,14 @@ impl EnrolService {
         };
         let enrolment_id = <[u8; 16]>::try_from(enrolment_id.as_slice())
             .map_err(|_| Status::invalid_argument("enrolment_id must be 16 bytes"))?;
-        let nonce: [u8; 32] = random().map_err(|error| status(&error))?;
+        let nonce = fresh_nonce()?;
         let challenge =
             EnrolNonce { nonce: nonce.to_vec(), trust_domain: self.state.trust_domain().to_owned() };
         send(answers, Reply::Nonce(challenge)).await?;
         let Some(Request::Finish(finish)) = next(incoming).await? else {
             return Err(Status::invalid_argument("the second message must be finish"));
         };
-        let claim = Claim::check(&self.state, enrolment_id, nonce, exporter, finish)?;
+        let claim = Claim::check(self.state.trust_domain(), enrolment_id, nonce, exporter, finish)?;
         let before = {
             let _turn = self.enrolling.turn.lock().await;
             // Again, as others of this address had their turn meanwhile.
@@ -182,6 +182,11 @@ impl EnrolService {
     }
 }
 
+/// A challenge: 32 random bytes that nobody was given before and that die with their stream.
+fn fresh_nonce() -> Result<[u8; 32], Status> {
+    random().map_err(|error| status(&error))
+}
+
 async fn next(incoming: &mut Streaming<EnrolRequest>) -> Result<Option<Request>, Status> {
     Ok(incoming.message().await?.and_then(|request| request.step))
 }
@@ -205,7 +210,7 @@ struct Claim {
 
 impl Claim {
     fn check(
-        state: &State,
+        trust_domain: &str,
         enrolment_id: [u8; 16],
         nonce: [u8; 32],
         exporter: [u8; 32],
@@ -222,7 +227,7 @@ impl Claim {
             return Err(refuse("the token's secret must be 32 bytes"));
         }
         let trust_domain: TrustDomain =
-            state.trust_domain().parse().map_err(|_| Status::internal("the trust domain is not one"))?;
+            trust_domain.parse().map_err(|_| Status::internal("the trust domain is not one"))?;
         let transcript = Transcript {
             trust_domain,
             enrolment_id,
@@ -510,3 +515,6 @@ struct Before {
     act: Enrolment,
     index: u64,
 }
+
+#[cfg(test)]
+mod tests;
