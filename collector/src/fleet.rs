@@ -89,9 +89,13 @@ fn silent_ms(
 ) -> u64 {
     let told = configurations.iter().rev().find(|logged| logged.configuration.is_for(device));
     let minutes = told.map_or(INTERVAL_MINUTES_DEFAULT, |logged| logged.configuration.interval_minutes);
-    let since = now.0.saturating_sub(last_ms.max(record.enrolled.0));
-    let allowed = minutes.saturating_mul(MINUTE_MS).saturating_mul(SILENT_INTERVALS);
-    if since > allowed { since } else { 0 }
+    overdue_ms(now.0.saturating_sub(last_ms.max(record.enrolled.0)), minutes)
+}
+
+/// A silence of `since_ms`, if it is longer than a device that looks every so many minutes may be silent; else 0.
+fn overdue_ms(since_ms: u64, interval_minutes: u64) -> u64 {
+    let allowed = interval_minutes.saturating_mul(MINUTE_MS).saturating_mul(SILENT_INTERVALS);
+    if since_ms > allowed { since_ms } else { 0 }
 }
 
 /// The newest attestation of an instance that is not erased and not far behind its newest statement.
@@ -229,4 +233,19 @@ pub fn config(state: &State, place: &Place, note: &Note, size: u64) -> Result<Co
         salt: entry.salt.to_vec(),
         tlog_proof: proof.encode(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::time::DAY_MS;
+
+    use super::{INTERVAL_MINUTES_DEFAULT, overdue_ms};
+
+    #[test]
+    fn a_device_is_silent_after_twelve_of_its_intervals() {
+        assert_eq!(overdue_ms(3 * DAY_MS, INTERVAL_MINUTES_DEFAULT), 0);
+        assert_eq!(overdue_ms(3 * DAY_MS + 1, INTERVAL_MINUTES_DEFAULT), 3 * DAY_MS + 1);
+        assert_eq!(overdue_ms(3_600_001, 5), 3_600_001, "one hour for one that looks every five minutes");
+        assert_eq!(overdue_ms(u64::MAX, u64::MAX), 0);
+    }
 }

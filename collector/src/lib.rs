@@ -47,6 +47,7 @@ pub mod sequencer;
 pub mod serve;
 pub mod service;
 pub mod shipment;
+mod silence;
 pub mod state;
 pub mod store;
 pub mod succession;

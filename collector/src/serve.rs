@@ -28,6 +28,7 @@ use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
 use crate::service::unstored::Unstored;
+use crate::silence;
 use crate::state::random;
 use crate::tree;
 use crate::witnesses::{self, Surroundings};
@@ -152,6 +153,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
+    tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
     let ingest_service = IngestService::new(Arc::clone(&state), unstored, cancel.clone());
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(

@@ -84,7 +84,7 @@ impl Pool {
             return Ok(Outcome::Expect(next));
         }
         if first < next {
-            return self.known(device, next, ledger).map_err(unavailable);
+            return self.known(&device, next, ledger).map_err(unavailable);
         }
         if previous != state.map_or(Digest::ZERO, |state| state.last_hash) {
             let known_index = state.map(|state| state.last_index);
@@ -103,7 +103,7 @@ impl Pool {
     }
 
     /// The answer to a statement whose sequence was used before.
-    fn known(&self, device: Device, next: u64, ledger: &Ledger) -> Result<Outcome, ReadError> {
+    fn known(&self, device: &Device, next: u64, ledger: &Ledger) -> Result<Outcome, ReadError> {
         let DeviceLink { instance, sequence, .. } = device.link;
         let pooled = self.statements.get(&(instance, sequence)).and_then(|place| self.entries.get(*place));
         let committed;
@@ -120,7 +120,7 @@ impl Pool {
                     return Ok(if same {
                         Outcome::Lost { sequence }
                     } else {
-                        Outcome::Forked { sequence, known_index, envelope: device.payload }
+                        Outcome::Forked { sequence, known_index, envelope: device.payload.clone() }
                     });
                 }
             };
@@ -134,7 +134,7 @@ impl Pool {
         if *payload == device.payload {
             return Ok(Outcome::Stored(Stored { sequence, index, received: leaf.received, salt }));
         }
-        Ok(Outcome::Forked { sequence, known_index: Some(index), envelope: device.payload })
+        Ok(Outcome::Forked { sequence, known_index: Some(index), envelope: device.payload.clone() })
     }
 
     /// Builds an act's entries and takes them in, all or none.
