@@ -52,21 +52,30 @@ impl Conflicts {
     pub fn open(path: PathBuf, ledger: &Ledger) -> Result<Self, ReadError> {
         let kept = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Records::new()),
+            // A log made before there was such a list, or one that was restored.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("there is none".to_owned()),
             Err(error) => Err(error.to_string()),
         };
+        let is_kept = kept.is_ok();
+        let size = ledger.size();
         let (records, scan) = match kept {
             Ok(records) => (records, LEAVES_SCANNED),
             Err(error) => {
-                tracing::warn!(
-                    error,
-                    "The list of conflicts cannot be read: the whole log is looked through."
-                );
+                if size > LEAVES_SCANNED {
+                    tracing::warn!(
+                        error,
+                        "The list of conflicts cannot be read: the whole log is looked through."
+                    );
+                }
                 (Records::new(), u64::MAX)
             }
         };
-        let conflicts = Self { path: Some(path), records: Mutex::new(records), live: Live::default() };
-        let size = ledger.size();
+        let mut records = records;
+        // What was being logged when the list was written is among the newest leaves, or was not logged.
+        records.values_mut().for_each(|of: &mut Vec<Record>| of.retain(|known| known.index.is_some()));
+        let before: usize = records.values().map(Vec::len).sum();
+        // Nothing is written before all is read: half a list would look like a whole one.
+        let mut conflicts = Self { path: None, records: Mutex::new(records), live: Live::default() };
         for index in size.saturating_sub(scan)..size {
             if ledger.leaf(index)?.kind == Kind::CONFLICT
                 && let Found::Entry(entry) = ledger.find(index)?
@@ -75,6 +84,10 @@ impl Conflicts {
                 conflicts.reserve(&conflict);
                 conflicts.logged(&conflict, index);
             }
+        }
+        conflicts.path = Some(path);
+        if !is_kept || conflicts.count() > before {
+            conflicts.write(&conflicts.records.lock().unwrap_or_else(PoisonError::into_inner));
         }
         Ok(conflicts)
     }
@@ -105,12 +118,15 @@ impl Conflicts {
         for known in of.iter_mut().filter(|known| known.second == second) {
             known.index.get_or_insert(index);
         }
-        if let Some(path) = &self.path {
-            let kept = serde_json::to_vec(&*records).map_err(std::io::Error::from);
-            if let Err(error) = kept.and_then(|bytes| replace_file(path, &bytes)) {
-                // The entry stands; the next start finds it among the newest.
-                tracing::error!(%error, "The list of conflicts could not be written.");
-            }
+        self.write(&records);
+    }
+
+    fn write(&self, records: &Records) {
+        let Some(path) = &self.path else { return };
+        let kept = serde_json::to_vec(records).map_err(std::io::Error::from);
+        if let Err(error) = kept.and_then(|bytes| replace_file(path, &bytes)) {
+            // The entries stand; the next start finds them.
+            tracing::error!(%error, "The list of conflicts could not be written.");
         }
     }
 

@@ -213,6 +213,13 @@ pub struct Place {
     pub index: u64,
 }
 
+/// Number of the newest configuration among the log's first `size` entries; 0: there is none.
+pub fn newest_configuration(state: &State, size: u64) -> u64 {
+    let book = state.book();
+    let newest = book.authority.configurations().iter().rev().find(|logged| logged.index < size);
+    newest.map_or(0, |logged| logged.configuration.number)
+}
+
 /// The newest configuration that is for a device, among the log's first `size` entries.
 pub fn configuration_for(state: &State, device: &DeviceId, size: u64) -> Option<Place> {
     let book = state.book();

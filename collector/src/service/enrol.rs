@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
 use evidence::acts::{Allows, Body, Enrolment, KeyLevel, request_digest, serial_digest};
 use evidence::enrolment::{TlsPublicKey, Transcript};
-use evidence::ids::{Class, DeviceId, Digest, InstanceId, Name};
+use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::keys::PublicKey;
 use evidence::newcomer::{Newcomer, serial_lines};
 use evidence::roster::RosterError;
@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use zeroize::Zeroizing;
 
+use self::steps::{Before, GoodToken, Refused, Step, answer, wait};
 use super::status;
 use crate::causes::chain;
 use crate::enrolling::Enrolling;
@@ -32,6 +33,8 @@ use crate::ledger::Found;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State, StateError, random};
 use crate::succession::{PredecessorTree, first_entry};
+
+mod steps;
 
 /// How long a nonce is good: long enough for a slow link, too short to carry elsewhere.
 const NONCE_LIFETIME: Duration = Duration::from_mins(1);
@@ -267,7 +270,9 @@ impl Claim {
         let serial = self.listed_serial(state, &token, &newcomer)?;
         if !token.approved {
             let listed = token.serials > 0;
-            let like = enrolling.hardware.like(state, &newcomer).map_err(|error| status(&error.into()))?;
+            // The first time it reads what every device told.
+            let like = tokio::task::block_in_place(|| enrolling.hardware.like(state, &newcomer));
+            let like = like.map_err(|error| status(&error.into()))?;
             let why = if token.approve {
                 Some(Why::Approval)
             } else if listed && serial.is_none() {
@@ -435,85 +440,6 @@ impl Claim {
             && earlier.attestation_key == self.transcript.attestation_key;
         if same { Ok(Some(Before { act: *act, index })) } else { Err(used()) }
     }
-}
-
-/// Puts a newcomer on the list of those who wait.
-fn wait(enrolling: &Enrolling, request: &Digest, waiting: Waiting) -> Result<Step, Refused> {
-    let (why, host_name) = (waiting.why.as_str(), waiting.host_name.clone());
-    let is_new = enrolling.pending.put(request, waiting).map_err(|error| {
-        tracing::error!(%error, "The list of enrolments that wait could not be written.");
-        Status::unavailable("the collector cannot note this request now; try again")
-    })?;
-    failpoints::reach("enrol-waiting-kept");
-    if is_new {
-        tracing::warn!(%request, why, host_name, "An enrolment waits for a person: `tallystick devices pending`.");
-    }
-    Ok(Step::Pending(*request))
-}
-
-/// Answers an enrolment that stands in the log, once a checkpoint covers it.
-async fn answer(
-    state: &Arc<State>,
-    identities: &Arc<Identities>,
-    before: Before,
-) -> Result<Enrolled, Status> {
-    let certificate = identities.issued(&before.act.certificate).map_err(|error| {
-        tracing::error!(error = %error, "An issued certificate is missing.");
-        Status::internal("the certificate issued for this device is missing: ask for a new token")
-    })?;
-    let published = state.wait_for_checkpoint(before.index + 1).await.map_err(|error| status(&error))?;
-    Ok(Enrolled {
-        device: before.act.device.to_string(),
-        instance: before.act.instance.as_bytes().to_vec(),
-        certificate,
-        chain: vec![identities.agents().certificate().to_vec(), identities.root().to_vec()],
-        origin: state.origin().to_owned(),
-        log_vkeys: vec![state.log_key().vkey()],
-        witness_policy: state.witness_policy().to_owned(),
-        checkpoint: published.note.clone(),
-        enrolment_index: before.index,
-        first_entry: None,
-        predecessor_consistency: Vec::new(),
-    })
-}
-
-/// What a token that holds says.
-struct GoodToken {
-    class: Class,
-    group: Name,
-    approve: bool,
-    /// How many records of serial numbers it names.
-    serials: usize,
-    /// Index of its entry.
-    index: u64,
-    /// A person approved this very request.
-    approved: bool,
-}
-
-/// How far an enrolment came.
-enum Step {
-    Enrolled(Box<Before>),
-    Pending(Digest),
-}
-
-/// Why there was none.
-enum Refused {
-    /// The token: the log tells why, the stranger only that.
-    Token(String),
-    /// Something that says nothing about tokens.
-    Told(Box<Status>),
-}
-
-impl From<Status> for Refused {
-    fn from(status: Status) -> Self {
-        Self::Told(Box::new(status))
-    }
-}
-
-/// An enrolment that stands in the log.
-struct Before {
-    act: Enrolment,
-    index: u64,
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl Ingest for IngestService {
             instance: None,
             stream: self.state.conflicts.live().stream(),
             configured: 0,
+            looked_at: 0,
         };
         let cancel = self.cancel.clone();
         tokio::spawn(async move { session.run(incoming, cancel).await });
@@ -117,6 +118,8 @@ struct Session {
     stream: u64,
     /// Number of the fleet configuration that was sent on this stream.
     configured: u64,
+    /// Number of the newest fleet configuration that was looked at, for this device or not.
+    looked_at: u64,
 }
 
 enum Waiting {
@@ -385,8 +388,7 @@ impl Session {
         let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
         // Beside proofs, a checkpoint is worth sending when a stream begins: it is the next statement's anchor.
         // So is one that a fleet configuration is shown to be logged under.
-        let configuration = fleet::configuration_for(&self.state, &self.device, size)
-            .filter(|configuration| configuration.number > self.configured);
+        let configuration = self.due_configuration(size);
         if covered.is_empty() && self.greeted && configuration.is_none() {
             return Ok(());
         }
@@ -427,6 +429,18 @@ impl Session {
             self.send(Outgoing::Config(config)).await?;
         }
         Ok(())
+    }
+
+    /// The configuration this device is to be told now, among the log's first `size` entries.
+    fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
+        let newest = fleet::newest_configuration(&self.state, size);
+        // Every stream asks at every checkpoint: what was looked at is not looked at again.
+        if newest == self.looked_at {
+            return None;
+        }
+        self.looked_at = newest;
+        fleet::configuration_for(&self.state, &self.device, size)
+            .filter(|configuration| configuration.number > self.configured)
     }
 
     async fn send(&self, item: Outgoing) -> Result<(), End> {
