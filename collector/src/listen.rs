@@ -6,6 +6,7 @@
 //! one out), and waits where it cannot accept.
 
 mod connection;
+mod frames;
 mod places;
 
 use std::future::Future;
@@ -146,6 +147,8 @@ pub struct Counters {
     pub dropped: AtomicU64,
     /// Peers with a good certificate that were refused: a wrong name, or too many connections.
     pub refused: AtomicU64,
+    /// Connections cut because of frames that carry nothing.
+    pub flooded: AtomicU64,
     /// Times the system could not accept.
     pub accept_errors: AtomicU64,
 }
@@ -358,12 +361,7 @@ fn admit(
         .enter(network(address.ip()), shared.limits.connections_per_address)
         .ok_or(Refusal::TooManyOfAddress)?;
     let info = PeerInfo { certificate, address, exporter };
-    Ok(Connection::new(
-        stream,
-        info,
-        &shared.limits,
-        Slots { _all: slot, _peer: peer_slot, _address: address_slot },
-    ))
+    Ok(Connection::new(stream, info, shared, Slots { _all: slot, _peer: peer_slot, _address: address_slot }))
 }
 
 fn known_peer(session: &ServerConnection, audience: &Audience) -> Result<Option<PeerCertificate>, Refusal> {

@@ -31,6 +31,7 @@ struct Counts {
     failed: u64,
     dropped: u64,
     refused: u64,
+    flooded: u64,
     accept_errors: u64,
 }
 
@@ -41,6 +42,7 @@ impl Counts {
             failed: read(&counters.failed),
             dropped: read(&counters.dropped),
             refused: read(&counters.refused),
+            flooded: read(&counters.flooded),
             accept_errors: read(&counters.accept_errors),
         }
     }
@@ -50,6 +52,7 @@ impl Counts {
             failed: self.failed.saturating_sub(before.failed),
             dropped: self.dropped.saturating_sub(before.dropped),
             refused: self.refused.saturating_sub(before.refused),
+            flooded: self.flooded.saturating_sub(before.flooded),
             accept_errors: self.accept_errors.saturating_sub(before.accept_errors),
         }
     }
@@ -82,12 +85,13 @@ impl TurnedAway {
             let counts = Counts::of(&door.counters);
             let news = counts.since(std::mem::replace(&mut door.told, counts));
             if news != Counts::default() {
-                let Counts { failed, dropped, refused, accept_errors } = news;
+                let Counts { failed, dropped, refused, flooded, accept_errors } = news;
                 tracing::warn!(
                     listener = door.name,
                     failed,
                     dropped,
                     refused,
+                    flooded,
                     accept_errors,
                     "Connections were turned away in the last minute."
                 );

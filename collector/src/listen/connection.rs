@@ -4,6 +4,7 @@ use std::future::Future as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use super::Limits;
+use super::frames::FrameGuard;
 use super::places::Slot;
+use super::{Counters, Shared, count};
 
 /// Bytes until a client has begun to speak HTTP/2: its preface and the head of its first frame (RFC 9113 3.4, 4.1).
 const PREFACE_BYTES: usize = 24 + 9;
@@ -66,6 +68,8 @@ pub struct Connection {
     ends: Instant,
     /// Bytes that are missing until the client has begun to speak.
     missing_bytes: usize,
+    frames: FrameGuard,
+    counters: Arc<Counters>,
     stall_max: Duration,
     /// Runs while something waits to be written.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -73,12 +77,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TlsStream<TcpStream>, info: PeerInfo, limits: &Limits, slots: Slots) -> Self {
-        let now = Instant::now();
-        let ends = now + limits.life;
-        let deadline = Box::pin(sleep(limits.preface.min(limits.life)));
-        let (missing_bytes, stall_max) = (PREFACE_BYTES, limits.stall);
-        Self { stream, info, deadline, ends, missing_bytes, stall_max, stalled: None, _slots: slots }
+    pub(super) fn new(stream: TlsStream<TcpStream>, info: PeerInfo, shared: &Shared, slots: Slots) -> Self {
+        let limits = &shared.limits;
+        Self {
+            stream,
+            info,
+            deadline: Box::pin(sleep(limits.preface.min(limits.life))),
+            ends: Instant::now() + limits.life,
+            missing_bytes: PREFACE_BYTES,
+            frames: FrameGuard::new(std::time::Instant::now()),
+            counters: Arc::clone(&shared.counters),
+            stall_max: limits.stall,
+            stalled: None,
+            _slots: slots,
+        }
     }
 
     /// An error once the connection must end.
@@ -137,7 +149,12 @@ impl AsyncRead for Connection {
         this.poll_deadline(cx)?;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        this.heard(buffer.filled().len() - before);
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        if !this.frames.follow(came, std::time::Instant::now()) {
+            count(&this.counters.flooded);
+            return Poll::Ready(Err(io::Error::other("too many frames that carry nothing")));
+        }
+        this.heard(came.len());
         polled
     }
 }
