@@ -492,9 +492,10 @@ async fn who_reads_nothing_keeps_nothing() {
     let mut target = Target::new().await;
     // SETTINGS_INITIAL_WINDOW_SIZE 0: nothing that is answered may be sent.
     let mut raw = target.raw_with(&[(4, 0)]).await;
-    // The windows of the collector are as wide as it says once its SETTINGS are acknowledged.
+    // The windows of the collector are as wide as it says once its SETTINGS are acknowledged and it has said so.
     while raw.next().await.expect("a frame").expect("open").0 != kind::SETTINGS {}
     raw.send(&frame(kind::SETTINGS, 1, 0, &[])).await.expect("sent");
+    while raw.next().await.expect("a frame").expect("open").0 != kind::WINDOW_UPDATE {}
     let message = |item| {
         use prost::Message as _;
         let bytes = proto::FromAgent { item: Some(item) }.encode_to_vec();
@@ -519,8 +520,9 @@ async fn who_reads_nothing_keeps_nothing() {
     // Until the collector has begun to answer on all four.
     let mut begun = 0;
     while begun < 4 {
-        let (frame, ..) =
-            timeout(PATIENCE, raw.next()).await.expect("in time").expect("a frame").expect("open");
+        let next = timeout(PATIENCE, raw.next()).await.expect("in time").expect("a frame");
+        let (frame, _, _, payload) = next.expect("open");
+        assert_ne!(frame, kind::GOAWAY, "{}", String::from_utf8_lossy(&payload));
         begun += u32::from(frame == kind::HEADERS);
     }
     // It has as many streams as it may, so that another one tells when they are given up.
