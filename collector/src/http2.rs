@@ -42,8 +42,9 @@ const STRANGER_AGE_MAX: Duration = Duration::from_mins(2);
 
 /// Largest message of an enrolment in bytes, both ways.
 pub const ENROL_MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Largest message of a device in bytes: an envelope is at most 64 KiB, and decoding takes up to 80 times the size.
-pub const AGENT_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Largest message of a device in bytes: an envelope is at most 64 KiB, a greeting with 4,096 sequences 41 KiB. So much may
+/// lie half read on each stream, and its numbers take eight times as much once it is decoded.
+pub const AGENT_MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Largest request of a person in bytes: an act is at most 64 KiB of payload, in base64.
 pub const PERSON_MESSAGE_BYTES_MAX: usize = 256 << 10;
 
