@@ -405,7 +405,10 @@ async fn messages_that_are_too_large_or_out_of_turn() {
     // Larger than any message: the stream ends, the device comes back, nothing is lost.
     submit.envelope(&vec![0; MESSAGE_BYTES_MAX + 1]).await;
     let status = submit.answer().await.expect_err("too large for a message");
-    assert!(status.code() == Code::OutOfRange && status.message().contains(&MESSAGE_BYTES_MAX.to_string()), "{status}");
+    assert!(
+        status.code() == Code::OutOfRange && status.message().contains(&MESSAGE_BYTES_MAX.to_string()),
+        "{status}"
+    );
     let (mut submit, welcome) = device.greet().await;
     assert_eq!(welcome.next_sequence, 1);
     submit.store(&device.sign_next()).await;

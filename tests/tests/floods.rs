@@ -344,7 +344,10 @@ async fn messages_that_grow_when_they_are_read_take_little() {
         refused += 1;
     }
     let grown = target.resident_kib().saturating_sub(before);
-    report("greetings of up to 4 MiB of numbers: refused; memory grown, KiB", format_args!("{refused}; {grown}"));
+    report(
+        "greetings of up to 4 MiB of numbers: refused; memory grown, KiB",
+        format_args!("{refused}; {grown}"),
+    );
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
 
     // Nested a thousand deep, and empty messages without number, where an envelope should be.
