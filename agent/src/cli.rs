@@ -69,7 +69,7 @@ pub struct Cli {
     /// Where identity, keys and statements lie.
     #[arg(long, global = true, value_name = "DIR", default_value_os_t = default_directory())]
     state: PathBuf,
-    /// The configuration file [default: agent.toml in the state directory, if there is one].
+    /// The configuration file [default: agent.toml in the state directory, else a package's /etc/tallystick/agent.toml].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -200,7 +200,7 @@ impl Cli {
     }
 
     fn config_path(&self, state: &StateDirectory) -> PathBuf {
-        self.config.clone().unwrap_or_else(|| state.file("agent.toml"))
+        self.config.clone().unwrap_or_else(|| crate::config::default_path(state))
     }
 
     fn config(&self, state: &StateDirectory) -> Result<Config, ConfigError> {

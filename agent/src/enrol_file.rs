@@ -84,7 +84,8 @@ impl EnrolFile {
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, EnrolFileError> {
         let syntax = |problem: String| EnrolFileError::Syntax { path: path.display().to_string(), problem };
         let text = std::str::from_utf8(bytes).map_err(|_| syntax("is not UTF-8".into()))?;
-        let raw: Raw = toml::from_str(text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
+        let raw: Raw =
+            toml::from_str(text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
         let address = |key: &str, text: String| {
             text.parse::<Address>().map_err(|error| syntax(format!("{key} = \"{text}\": {error}")))
         };

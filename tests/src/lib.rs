@@ -15,6 +15,7 @@
 pub use fleet::seeded;
 
 pub mod audit;
+pub mod copied_root;
 pub mod device;
 pub mod doctor;
 pub mod elsewhere;
@@ -29,6 +30,7 @@ pub mod loop_disk;
 pub mod process;
 pub mod sealed;
 pub mod told;
+pub mod unit;
 pub mod wine;
 pub mod witness;
 pub mod world;
