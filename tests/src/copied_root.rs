@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{Ran, run, run_command};
+use crate::process::{Ran, run, run_command, wait_for};
 
 /// A copied root; unmounted when dropped.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ impl CopiedRoot {
     /// Makes one. `megabytes` is the most that may be changed.
     #[track_caller]
     pub fn new(megabytes: u32) -> Self {
+        // A copy made in the middle of somebody's installation would hold half of it.
+        wait_for("other installations of packages on this machine", || {
+            let open = std::fs::read_dir("/var/lib/dpkg/updates").map_or(0, Iterator::count);
+            (open == 0).then_some(())
+        });
         let folder = tempfile::tempdir().expect("a folder");
         let at = folder.path().join("root");
         let copied = Self { folder, at };
