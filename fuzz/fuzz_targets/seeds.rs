@@ -1,8 +1,8 @@
-//! `seeds SETS`: writes `fuzz/corpus/<parser>/<SHA-256>` from the sets that `tests/oracle/make_set.py SETS` made.
+//! Seeds as files: `fuzz/corpus/<parser>/<SHA-256>`, from the sets that `tests/oracle/make_set.py SETS` made.
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evidence::ids::Digest;
 use evidence::set::Files;
@@ -20,11 +20,11 @@ fn read(root: &Path, folder: &Path, files: &mut Files) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let sets = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: seeds SETS")?);
+/// Writes all of them. Prints the names of all parsers, on one line.
+pub fn write(sets: &Path) -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut written = 0;
-    for entry in fs::read_dir(&sets)? {
+    for entry in fs::read_dir(sets)? {
         let folder = entry?.path();
         let Ok(trust) = fs::read(folder.with_extension("trust.json")) else { continue };
         let mut files = Files::new();
@@ -37,6 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    println!("{written} seeds in {}", corpus.display());
+    if written == 0 {
+        return Err(format!("{} holds no sets", sets.display()).into());
+    }
+    println!("{}", fuzz::entries().map(|(name, _)| name).collect::<Vec<_>>().join(" "));
     Ok(())
 }
