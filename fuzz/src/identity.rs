@@ -235,7 +235,7 @@ pub fn enrol_reply(data: &[u8]) -> bool {
         checkpoint: enrolled.checkpoint,
     };
     let Ok(identity) = Identity::parse(stored) else { return false };
-    drop((identity.root().and_then(Pin::of), identity.certificate_ends()));
+    let _read = (identity.root().and_then(Pin::of), identity.certificate_ends());
     Anchor::from_note(identity.log.clone(), &identity.stored.checkpoint).is_ok()
 }
 
