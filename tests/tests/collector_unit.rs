@@ -3,8 +3,6 @@
 //!
 //! Takes `strace` and `systemd-analyze`.
 
-#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
