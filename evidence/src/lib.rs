@@ -20,6 +20,7 @@ pub mod json;
 pub mod judge;
 pub mod keys;
 pub mod leaf;
+pub mod log_keys;
 pub mod merkle;
 pub mod note;
 pub mod payload_record;

@@ -32,6 +32,9 @@ pub enum NoteError {
     /// No line by the key that must sign.
     #[error("not signed by {0}")]
     Unsigned(String),
+    /// Signed, and by none of the keys that sign for this tree.
+    #[error("only a log key that another took the place of signed this checkpoint of {0} entries")]
+    Retired(u64),
     /// A line of a key nobody vouches for.
     #[error("signed by {0}, which is not a key of the trust file or the set")]
     UnknownSigner(String),
@@ -241,6 +244,16 @@ impl Note {
             out.push_str(&line.encode());
         }
         out
+    }
+
+    /// Signs the same text with a further key.
+    pub fn sign_also(&mut self, name: &str, key: &SecretKey) -> Result<(), NoteError> {
+        let more = Self::sign(&self.text, name, key)?;
+        if self.lines.len().saturating_add(more.lines.len()) > SIGNATURE_LINES_MAX {
+            return Err(NoteError::Form("too many signature lines"));
+        }
+        self.lines.extend(more.lines);
+        Ok(())
     }
 
     /// The text, nothing of it checked.
