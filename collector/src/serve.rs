@@ -91,7 +91,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         counters(),
     );
 
-    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_key().clone())
+    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_keys().to_vec())
         .context("cannot start the thread of the public tree")?;
     let tasks = TaskTracker::new();
     if let Some((settings, desk)) = &node.witnesses {

@@ -82,6 +82,7 @@ impl Ingest for IngestService {
             checkpoints: self.state.ledger.checkpoints(),
             anchor_size: 0,
             greeted: false,
+            key_changes: super::key_changes(&self.state),
         };
         let cancel = self.cancel.clone();
         tokio::spawn(async move { session.run(incoming, cancel).await });
@@ -104,6 +105,8 @@ struct Session {
     anchor_size: u64,
     /// The newest checkpoint at the stream's beginning was sent.
     greeted: bool,
+    /// What the first checkpoint of the stream brings.
+    key_changes: Vec<proto::LogKeyChange>,
 }
 
 enum Waiting {
@@ -335,10 +338,12 @@ impl Session {
                 Err(error) => return Err(End::Told(status(&error.into()))),
             };
             self.anchor_size = size;
+            let key_changes = std::mem::take(&mut self.key_changes);
             self.send(Outgoing::Checkpoint(proto::Checkpoint {
                 note: published.note.clone(),
                 consistency: proof.iter().map(|hash: &Digest| hash.0.to_vec()).collect(),
                 from_size: from,
+                key_changes,
             }))
             .await?;
         }

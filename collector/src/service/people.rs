@@ -6,7 +6,7 @@ use std::sync::Arc;
 use certs::{Peer, Role};
 use evidence::ids::Digest;
 use evidence::leaf::Kind;
-use evidence::note::{Note, TlogProof};
+use evidence::note::{Note, TlogProof, VerifierKey};
 use proto::{
     DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
     LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::admin::reply;
 use super::payloads::PayloadCopies;
-use super::status;
+use super::{key_changes, status};
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
 use crate::succession::first_entry;
@@ -150,7 +150,7 @@ impl People for PeopleService {
             role: caller.role.as_str().to_owned(),
             trust_domain: self.state.trust_domain().to_owned(),
             origin: self.state.origin().to_owned(),
-            log_vkeys: vec![self.state.log_key().vkey()],
+            log_vkeys: self.state.log_keys().iter().map(VerifierKey::vkey).collect(),
         }))
     }
 
@@ -227,6 +227,7 @@ impl People for PeopleService {
         Ok(Response::new(LatestCheckpointReply {
             note: published.note.clone(),
             consistency: consistency.iter().map(|hash| hash.0.to_vec()).collect(),
+            key_changes: key_changes(&self.state),
         }))
     }
 
