@@ -84,6 +84,13 @@ pub struct Changed {
     pub endorsement: Vec<u8>,
 }
 
+impl Changed {
+    /// Its line in the public tree.
+    pub fn line(&self) -> String {
+        evidence::log_keys::line(self.index, &self.key, &self.endorsement)
+    }
+}
+
 /// Every key that signs checkpoints beside the first one: from which tree on, until when.
 pub struct Beside {
     key: SecretKey,

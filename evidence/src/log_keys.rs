@@ -3,9 +3,20 @@
 
 use crate::acts::{Act, Body, NewKey, log_key_text};
 use crate::ids::Digest;
+use crate::json::{decode_base64, decode_decimal, encode_base64};
 use crate::leaf::Kind;
 use crate::note::{Checkpoint, Note, NoteError, VerifierKey, WitnessKey};
 use crate::set::StreamEntry;
+
+/// Where a public tree has the changes of its log's key, beside the checkpoint.
+pub const LOG_KEYS_PATH: &str = "log-keys";
+/// Most bytes of that file that are read: a change takes about 250.
+pub const LOG_KEYS_BYTES_MAX: usize = 65_536;
+
+/// The line of one change in that file.
+pub fn line(index: u64, key: &VerifierKey, endorsement: &[u8]) -> String {
+    format!("{index} {} {}\n", key.vkey(), encode_base64(endorsement))
+}
 
 /// Keys of one log. Nothing else of the log needs to be believed to follow it: an endorsement is a signature by a key that is
 /// believed already.
@@ -45,6 +56,19 @@ impl LogKeys {
             self.keys.push(key.clone());
         }
         true
+    }
+
+    /// Follows the lines of a public tree's file. What cannot be read, or no believed key endorsed, leads nowhere.
+    pub fn follow_lines(&mut self, text: &[u8]) {
+        let text = text.get(..text.len().min(LOG_KEYS_BYTES_MAX)).unwrap_or_default();
+        for line in String::from_utf8_lossy(text).lines() {
+            if let [index, vkey, endorsement] = line.split(' ').collect::<Vec<_>>().as_slice()
+                && let (Some(index), Ok(key)) = (decode_decimal(index), VerifierKey::parse(vkey))
+                && let Some(endorsement) = decode_base64(endorsement)
+            {
+                self.follow(index, &key, &endorsement);
+            }
+        }
     }
 
     /// Follows what entries of a roster say, as far as they can be read. Nothing of them is checked but the endorsements.

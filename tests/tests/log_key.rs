@@ -73,6 +73,9 @@ async fn agents_auditors_and_sets_follow_the_key_from_the_one_they_pinned() {
     let trust = world.file("trust.json");
     let audit = Audit::begin(&world, &no_witnesses(&world), &trust);
     let first = key_file(&world);
+    let (tree, copy) = (text(&world.data.join("tree")), text(&world.file("copy")));
+    let mirror = ["log", "mirror", "--json", "--from", &tree, "--dir", &copy, "--trust", &text(&trust)];
+    assert_eq!(world.cli(&world.auditor, &mirror).json()["state"], "level");
     let asked = rotate(&world, &[]);
     assert!(asked.err.contains("stop it first"), "{asked:?}");
     running.stop();
@@ -130,6 +133,13 @@ async fn agents_auditors_and_sets_follow_the_key_from_the_one_they_pinned() {
     }
     running.stop();
     assert_eq!(world.fsck()["sound"], true);
+
+    // A copy of the public tree goes on by the old trust file too, and again by what it kept.
+    for _ in 0..2 {
+        assert_eq!(world.cli(&world.auditor, &mirror).json()["state"], "level");
+    }
+    let shown = fs::read(world.file("copy").join("checkpoint")).expect("the copy's checkpoint");
+    assert_eq!(signers(&shown, &[&first, &third]), [false, true]);
 
     // A backup begun under the first key goes on, and what is restored of it starts.
     let [to, keys] = ["backup", "backup-keys"].map(|name| text(&world.file(name)));

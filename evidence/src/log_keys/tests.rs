@@ -70,6 +70,29 @@ fn an_endorsement_by_another_key_or_of_another_log_is_none() {
     assert_eq!(keys, LogKeys::pinned(&[key(1)]));
 }
 
+#[test]
+fn lines_of_a_public_tree_lead_as_far_as_they_hold() {
+    let whole = line(8, &key(2), &endorsed(1, 2)) + &line(20, &key(3), &endorsed(2, 3));
+    let mut keys = LogKeys::pinned(&[key(1)]);
+    keys.follow_lines(whole.as_bytes());
+    assert_eq!(keys.all(), [key(1), key(2), key(3)]);
+    assert!(keys.open(&signed(21, &[2]), &[], ORIGIN).is_err());
+    for (text, known) in [
+        (line(8, &key(2), &endorsed(3, 2)), 1),
+        (whole.replacen("8 ", "08 ", 1), 1),
+        (whole.replacen(' ', "  ", 1), 1),
+        (format!("junk\n{whole}"), 3),
+        (whole.lines().next().unwrap().to_owned(), 2),
+    ] {
+        let mut keys = LogKeys::pinned(&[key(1)]);
+        keys.follow_lines(text.as_bytes());
+        assert_eq!(keys.all().len(), known, "{text}");
+    }
+    let mut keys = LogKeys::pinned(&[key(1)]);
+    keys.follow_lines(&[0xff; 9]);
+    assert_eq!(keys.all().len(), 1);
+}
+
 proptest! {
     /// Of a chain of changes with one link bent, exactly the keys before the bent link are believed, and a checkpoint
     /// holds exactly under the key whose turn it is.
