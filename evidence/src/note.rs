@@ -4,7 +4,7 @@
 
 use crate::ids::Digest;
 use crate::json::{decode_base64, decode_decimal, encode_base64};
-use crate::keys::{KeyError, PublicKey, SecretKey};
+use crate::keys::{KeyError, PublicKey, SIGNATURE_BYTES, SecretKey};
 use crate::merkle::PROOF_HASHES_MAX;
 
 mod cosignature;
@@ -259,6 +259,13 @@ impl Note {
     /// The text, nothing of it checked.
     pub(crate) fn claimed_text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether others than the log signed this checkpoint: a log's lines bear the name in its first line, and while its key
+    /// changes there are two of them. Nothing is verified.
+    pub fn is_cosigned(&self) -> bool {
+        let origin = self.text.split('\n').next().unwrap_or_default();
+        self.lines.iter().any(|line| line.name != origin || line.signature.len() != SIGNATURE_BYTES)
     }
 
     /// How many signature lines there are.

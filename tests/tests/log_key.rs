@@ -113,9 +113,10 @@ async fn agents_auditors_and_sets_follow_the_key_from_the_one_they_pinned() {
     // People with profiles of before: a checkpoint, a proof, a pin.
     world.cli(&world.auditor, &["log", "checkpoint"]).ok();
     world.cli(&world.auditor, &["log", "proof", "0"]).ok();
-    let auditor = text(&world.auditor.public);
+    let (auditor, later) = (text(&world.auditor.public), world.file("later.json"));
+    fs::copy(&trust, &later).expect("a copy of the trust file");
     let pin = ["trust", "pin", "--auditor-key", &auditor, "--made-by", "auditor", "--out"];
-    world.cli(&world.auditor, &[&pin[..], &[&text(&trust)]].concat()).ok();
+    world.cli(&world.auditor, &[&pin[..], &[&text(&later)]].concat()).ok();
 
     // At once, and nothing of the old key stays.
     running.stop();

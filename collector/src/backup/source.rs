@@ -250,7 +250,7 @@ fn try_walk_beside(reader: &JournalReader) -> Result<Walked, BackupError> {
 }
 
 fn is_cosigned(note: &[u8]) -> bool {
-    Note::parse(note).is_ok_and(|note| note.signatures() > 1)
+    Note::parse(note).is_ok_and(|note| note.is_cosigned())
 }
 
 fn open_note(note: Vec<u8>, log_keys: &[VerifierKey], place: &'static str) -> Result<Signed, BackupError> {
