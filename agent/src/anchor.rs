@@ -65,7 +65,10 @@ impl PinnedLog {
                 && !keys.all().contains(&key)
                 && !keys.follow(change.index, &key, &change.endorsement)
             {
-                tracing::warn!(vkey = change.vkey, "A key of the log is not endorsed by the one before; it is not taken.");
+                tracing::warn!(
+                    vkey = change.vkey,
+                    "A key of the log is not endorsed by the one before; it is not taken."
+                );
             }
         }
         self.keys = keys.all().to_vec();

@@ -48,7 +48,7 @@ pub(crate) fn root(leaves: &[Digest]) -> Digest {
     }
 }
 
-fn path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
+pub(crate) fn path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
     if leaves.len() <= 1 {
         return Vec::new();
     }
@@ -105,7 +105,8 @@ impl FakeLog {
         let consistency = if from == 0 { Vec::new() } else { subproof(from, &self.leaves, true) };
         let consistency = consistency.iter().map(|hash| hash.as_bytes().to_vec()).collect();
         let note = self.note();
-        let message = proto::Checkpoint { note, consistency, from_size: self.anchor_of_agent, ..Default::default() };
+        let message =
+            proto::Checkpoint { note, consistency, from_size: self.anchor_of_agent, ..Default::default() };
         self.anchor_of_agent = self.leaves.len() as u64;
         say(Out::Checkpoint(message))
     }

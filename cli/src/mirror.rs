@@ -139,7 +139,11 @@ impl MirrorArgs {
     fn believed(&self) -> anyhow::Result<Believed> {
         if let Some(vkey) = &self.vkey {
             let key = VerifierKey::parse(vkey).context("--vkey")?;
-            return Ok(Believed { origin: key.name().to_owned(), log_keys: LogKeys::pinned(&[key]), pinned: Vec::new() });
+            return Ok(Believed {
+                origin: key.name().to_owned(),
+                log_keys: LogKeys::pinned(&[key]),
+                pinned: Vec::new(),
+            });
         }
         let path = self.trust.as_deref().context("give --trust FILE or --vkey VKEY")?;
         let bytes = files::read(path, "the trust file", TRUST_BYTES_MAX)?;

@@ -218,11 +218,7 @@ impl PinArgs {
 }
 
 /// The checkpoint of `note`, once it is signed by the log and shown to be a later state of `pinned`.
-fn grown(
-    trust: &Trust,
-    pinned: &Checkpoint,
-    reply: &LatestCheckpointReply,
-) -> anyhow::Result<Checkpoint> {
+fn grown(trust: &Trust, pinned: &Checkpoint, reply: &LatestCheckpointReply) -> anyhow::Result<Checkpoint> {
     let note = Note::parse(reply.note.as_bytes()).context("the collector's checkpoint")?;
     let mut keys = LogKeys::pinned(&trust.log_keys);
     follow(&mut keys, &reply.key_changes);

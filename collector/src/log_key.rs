@@ -234,9 +234,8 @@ impl LogKey {
     pub fn prepare(&mut self, dir: &DataDir, overlap_days: u64) -> Result<Arc<Rotation>, LogKeyError> {
         let path = dir.keys().join(NEXT);
         let failed = |problem: String| LogKeyError::Form { path: path.clone(), problem };
-        let copy = |key: &SecretKey| {
-            SecretKey::from_seed(&key.seed()).map_err(|error| failed(error.to_string()))
-        };
+        let copy =
+            |key: &SecretKey| SecretKey::from_seed(&key.seed()).map_err(|error| failed(error.to_string()));
         let (key, overlap_days) = match self.next.take() {
             Some(begun) => begun,
             None => {

@@ -340,9 +340,7 @@ impl Maker<'_> {
         }
         let note = self.manifest.bytes(self.from, path)?;
         let checkpoint = Note::parse(&note)
-            .and_then(|note| {
-                Checkpoint::open_of(&note, self.log_keys, &self.manifest.origin)
-            })
+            .and_then(|note| Checkpoint::open_of(&note, self.log_keys, &self.manifest.origin))
             .map_err(|source| RestoreError::Note { what, source })?;
         if checkpoint.size > self.manifest.log.size {
             return Err(root_error(what, &Head::new(checkpoint.size, &checkpoint.root)));

@@ -108,7 +108,11 @@ pub struct PublicTree {
 impl PublicTree {
     /// Opens the tree in `folder`, makes it if there is none, and makes every file again that is not what the ledger
     /// says. Reads the whole tree once.
-    pub fn open(folder: Folder, ledger: Ledger, log_keys: &[VerifierKey]) -> Result<(Self, Repairs), TreeError> {
+    pub fn open(
+        folder: Folder,
+        ledger: Ledger,
+        log_keys: &[VerifierKey],
+    ) -> Result<(Self, Repairs), TreeError> {
         let mut tree = Self { folder, ledger, edge: Edge::new(), bundle: Vec::new(), note: Vec::new() };
         tree.folder.prepare().map_err(|source| tree.failed(source))?;
         let mut repairs = Repairs::default();

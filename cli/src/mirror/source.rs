@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use evidence::log_keys::{LOG_KEYS_BYTES_MAX, LOG_KEYS_PATH};
 use evidence::ids::Digest;
 use evidence::leaf::LEAF_BYTES_STREAM;
+use evidence::log_keys::{LOG_KEYS_BYTES_MAX, LOG_KEYS_PATH};
 use evidence::note::{Checkpoint, NOTE_BYTES_MAX};
 use evidence::tiles::{self, CHECKPOINT_PATH, Content, Edge, LEVEL_MAX, TILE_BYTES_MAX, TILE_WIDTH, Tile};
 use rpc::connect::{Address, connect};

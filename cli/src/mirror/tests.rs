@@ -57,7 +57,13 @@ fn publish(root: &Path, size: u64, tag: u8, fork_at: u64) -> Digest {
 fn run(from: &Path, to: &Path, believed: &Believed) -> anyhow::Result<(u64, Ended)> {
     let source = Source::Folder(from.to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(mirror(&source, &mut Copy::open(to).unwrap(), &mut believed.clone(), None, &ProgressBar::hidden()))
+    runtime.block_on(mirror(
+        &source,
+        &mut Copy::open(to).unwrap(),
+        &mut believed.clone(),
+        None,
+        &ProgressBar::hidden(),
+    ))
 }
 
 fn level(from: &Path, to: &Path) -> Done {

@@ -256,7 +256,9 @@ fn is_cosigned(note: &[u8]) -> bool {
 fn open_note(note: Vec<u8>, log_keys: &[VerifierKey], place: &'static str) -> Result<Signed, BackupError> {
     let refused = |source| BackupError::Checkpoint { place, source };
     let checkpoint = Note::parse(&note)
-        .and_then(|parsed| Checkpoint::open_of(&parsed, log_keys, log_keys.last().map(VerifierKey::name).unwrap_or_default()))
+        .and_then(|parsed| {
+            Checkpoint::open_of(&parsed, log_keys, log_keys.last().map(VerifierKey::name).unwrap_or_default())
+        })
         .map_err(refused)?;
     Ok(Signed { checkpoint, note })
 }

@@ -65,7 +65,9 @@ pub(super) async fn run(command: LogCommand, out: &mut impl Write) -> anyhow::Re
     let old = if days == 0 {
         "The old key is destroyed.".to_owned()
     } else {
-        format!("The old key signs beside it for {days} days: have every witness take the new one until then.")
+        format!(
+            "The old key signs beside it for {days} days: have every witness take the new one until then."
+        )
     };
     let text = format!(
         "The log's key changed (entry {index}). It is now\n{vkey}\n{old}\nTrust files and agents follow by themselves."

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use evidence::ids::Digest;
+use evidence::log_keys::LOG_KEYS_PATH;
 use evidence::merkle::leaf_hash;
 use evidence::note::Checkpoint;
-use evidence::log_keys::LOG_KEYS_PATH;
 use evidence::tiles::{self, CHECKPOINT_PATH, Content, Edge, TILE_WIDTH, Tile};
 
 use crate::datadir::DataDir;

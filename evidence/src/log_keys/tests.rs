@@ -48,7 +48,8 @@ fn a_key_is_followed_from_a_pinned_one_and_signs_from_its_entry_on() {
     }
     assert_eq!(keys.open(&signed(9, &[1]), &[], ORIGIN), Err(NoteError::Retired(9)));
     assert!(!signed(9, &[1, 2]).is_cosigned(), "both lines are the log's");
-    let whole = signed(9, &[1, 2]).encode() + &signed(9, &[1]).cosignature("w.example", &secret(9), 7).unwrap();
+    let whole =
+        signed(9, &[1, 2]).encode() + &signed(9, &[1]).cosignature("w.example", &secret(9), 7).unwrap();
     assert!(Note::parse(whole.as_bytes()).unwrap().is_cosigned());
 }
 

@@ -8,7 +8,8 @@ use crate::leaf::Stream;
 use crate::log_keys::LogKeys;
 use crate::note::NoteError;
 use crate::set::{
-    CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, Manifest, StreamEntry, stream_path,
+    CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, Manifest, StreamEntry,
+    stream_path,
 };
 use crate::trust::Trust;
 
@@ -91,7 +92,8 @@ pub(super) fn checkpoint(found: &mut Found, files: &Files) -> Verdict {
     let mut detail = format!("size {}, root {}…", checkpoint.size, short(&checkpoint.root));
     let learned = keys.all().len().saturating_sub(trust.log_keys.len());
     if learned > 0 {
-        detail = format!("{detail}, {learned} log keys that the trust file does not name follow from one it does");
+        detail =
+            format!("{detail}, {learned} log keys that the trust file does not name follow from one it does");
     }
     found.checkpoint = Some(checkpoint);
     Ok(detail)
