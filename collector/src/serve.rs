@@ -16,6 +16,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::enrolling::Enrolling;
 use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
@@ -28,6 +29,7 @@ use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
 use crate::service::unstored::Unstored;
+use crate::silence;
 use crate::state::random;
 use crate::tree;
 use crate::turned_away::TurnedAway;
@@ -137,9 +139,11 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         service
     };
+    let enrolling = Arc::new(Enrolling::open(node.dir.pending(), node.config.admit_known_hardware));
     let enrol_service = EnrolmentServer::new(EnrolService::new(
         Arc::clone(&state),
         Arc::clone(&identities),
+        Arc::clone(&enrolling),
         node.config.predecessor_tree.as_ref().map(|tree| node.dir.path().join(tree)),
     ))
     .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
@@ -158,6 +162,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
+    tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
     tasks.spawn(turned_away.run(cancel.clone()));
     let ingest_service =
         IngestService::new(Arc::clone(&state), unstored, Arc::clone(&quotas), cancel.clone());
@@ -172,8 +177,12 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .build_v1()
         .context("reflection")?;
-    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state), &node.dir.payloads()))
-        .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    let people_service = PeopleServer::new(PeopleService::new(
+        Arc::clone(&state),
+        Arc::clone(&enrolling),
+        &node.dir.payloads(),
+    ))
+    .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::People)
             .add_service(people_service)

@@ -225,6 +225,8 @@ impl World {
             folder,
         };
         world.set("checkpoint_interval_ms", settings.checkpoint_interval_ms);
+        // The agents of a test are all on one machine.
+        world.set("admit_known_hardware", true);
         if !settings.quotas {
             world.set_quota(1_000_000, 1_000_000);
         }
@@ -271,8 +273,8 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Sets a number in collector.toml; the server must be down.
-    pub fn set(&self, key: &str, value: u64) {
+    /// Sets a number or a flag in collector.toml; the server must be down.
+    pub fn set(&self, key: &str, value: impl std::fmt::Display) {
         let path = self.data.join("collector.toml");
         let text = fs::read_to_string(&path).expect("the configuration");
         let prefix = format!("{key} =");

@@ -38,6 +38,7 @@ fn refusal(answer: Result<Device, NotEnrolled>) -> (Code, String) {
     match answer {
         Err(NotEnrolled::Refused(status)) => (status.code(), status.message().to_owned()),
         Err(NotEnrolled::Connect(error)) => panic!("no connection: {error:?}"),
+        Err(NotEnrolled::Waits(request)) => panic!("it waits: {request}"),
         Ok(device) => panic!("{} was enrolled", device.id),
     }
 }
@@ -277,7 +278,7 @@ fn token_until(world: &World, expires_at: Timestamp) -> ((Token, Timestamp), Vec
 async fn collector_entry(world: &World, act: Vec<u8>) -> Result<(), collector::state::StateError> {
     let node = collector::node::Node::open(&world.data, |_| {}).expect("a stopped collector");
     let service = collector::service::admin::AdminService::new(node.state.clone(), node.identities.clone());
-    let answer = service.token(act).await;
+    let answer = service.token(proto::CreateTokenRequest { envelope: act, serials: Vec::new() }).await;
     drop(service);
     tokio::task::spawn_blocking(move || node.close()).await.expect("closed");
     answer.map(|_| ())
@@ -474,7 +475,7 @@ async fn call(people: &mut PeopleClient<Channel>, call: Call) -> Result<(), Stat
             people.put_act(request).await.map(drop)
         }
         Call::Posture => people.posture(proto::PostureRequest::default()).await.map(drop),
-        Call::Devices => people.devices(proto::DevicesRequest {}).await.map(drop),
+        Call::Devices => people.devices(proto::DevicesRequest::default()).await.map(drop),
         Call::LatestCheckpoint => {
             people.latest_checkpoint(proto::LatestCheckpointRequest { from_size: 0 }).await.map(drop)
         }
