@@ -2,16 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certs::{Peer, Role};
 use evidence::ids::Digest;
 use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use proto::{
-    DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
-    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
-    PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply,
-    WhoAmIRequest,
+    ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest, DevicesReply,
+    DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow,
+    PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
+    PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,15 +22,19 @@ use tonic::{Request, Response, Status};
 use super::admin::reply;
 use super::payloads::PayloadCopies;
 use super::status;
+use super::turns::Turns;
+use crate::enrolling::Enrolling;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
 use crate::succession::first_entry;
-use crate::{audit, posture};
+use crate::{audit, fleet, posture};
 
 /// Bytes of a file sent in one part of a set: well below the message limit of every gRPC library.
 pub(super) const PART_BYTES: usize = 256 * 1024;
 /// Parts that may wait for the network.
 pub(super) const PARTS_WAITING_MAX: usize = 4;
+/// How long a part may wait for a reader that does not read: what is sent lies in memory, and others wait for the turn.
+pub(super) const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 
 /// The calls of this service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,12 @@ pub enum Call {
     Posture,
     /// The roster's devices.
     Devices,
+    /// Enrolments that wait.
+    Pending,
+    /// Devices that contradict each other.
+    Conflicts,
+    /// Fleet configurations.
+    Configurations,
     /// Newest checkpoint.
     LatestCheckpoint,
     /// Inclusion of an entry.
@@ -60,7 +72,7 @@ pub enum Call {
 }
 
 /// Who may call what: the one table. Agents may call nothing here.
-pub const TABLE: [(Call, &[Role]); 12] = {
+pub const TABLE: [(Call, &[Role]); 15] = {
     const ALL: &[Role] = &[Role::Admin, Role::Analyst, Role::Auditor];
     const STAFF: &[Role] = &[Role::Admin, Role::Analyst];
     [
@@ -68,6 +80,9 @@ pub const TABLE: [(Call, &[Role]); 12] = {
         (Call::PutAct, ALL),
         (Call::Posture, STAFF),
         (Call::Devices, STAFF),
+        (Call::Pending, STAFF),
+        (Call::Conflicts, STAFF),
+        (Call::Configurations, STAFF),
         (Call::LatestCheckpoint, ALL),
         (Call::Proof, ALL),
         (Call::Genesis, ALL),
@@ -92,7 +107,10 @@ pub fn may(role: Role, call: Call) -> bool {
 /// The service.
 pub struct PeopleService {
     state: Arc<State>,
+    enrolling: Arc<Enrolling>,
     payloads: Arc<PayloadCopies>,
+    exports: Arc<Turns>,
+    queries: Arc<Turns>,
 }
 
 /// A person the collector knows.
@@ -103,8 +121,9 @@ struct Caller {
 
 impl PeopleService {
     /// The service over what the collector shares, and its folder of payload bundles.
-    pub fn new(state: Arc<State>, payloads: &Path) -> Self {
-        Self { state, payloads: Arc::new(PayloadCopies::new(payloads)) }
+    pub fn new(state: Arc<State>, enrolling: Arc<Enrolling>, payloads: &Path) -> Self {
+        let (exports, queries) = (Turns::of_exports(), Turns::of_queries());
+        Self { state, enrolling, payloads: Arc::new(PayloadCopies::new(payloads)), exports, queries }
     }
 
     /// The caller, if the roster still has them with this role and TLS key, and the table lets them.
@@ -182,7 +201,8 @@ impl People for PeopleService {
     }
 
     async fn posture(&self, request: Request<PostureRequest>) -> Result<Response<PostureReply>, Status> {
-        self.caller(&request, Call::Posture)?;
+        let caller = self.caller(&request, Call::Posture)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let request = request.into_inner();
         let device = match request.device.as_str() {
             "" => None,
@@ -203,10 +223,38 @@ impl People for PeopleService {
     }
 
     async fn devices(&self, request: Request<DevicesRequest>) -> Result<Response<DevicesReply>, Status> {
-        self.caller(&request, Call::Devices)?;
-        let rows = tokio::task::block_in_place(|| posture::devices(&self.state))
+        let caller = self.caller(&request, Call::Devices)?;
+        let _turn = self.queries.take(&caller.person).await?;
+        let versions = request.get_ref().versions;
+        let rows = tokio::task::block_in_place(|| fleet::devices(&self.state, versions))
             .map_err(|error| status(&error.into()))?;
         Ok(Response::new(DevicesReply { rows }))
+    }
+
+    async fn pending(&self, request: Request<PendingRequest>) -> Result<Response<PendingReply>, Status> {
+        self.caller(&request, Call::Pending)?;
+        let rows = fleet::pending(&self.enrolling, self.state.clock.now());
+        Ok(Response::new(PendingReply { rows }))
+    }
+
+    async fn conflicts(
+        &self,
+        request: Request<ConflictsRequest>,
+    ) -> Result<Response<ConflictsReply>, Status> {
+        self.caller(&request, Call::Conflicts)?;
+        let rows = tokio::task::block_in_place(|| fleet::conflicts(&self.state, &self.enrolling))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(ConflictsReply { rows }))
+    }
+
+    async fn configurations(
+        &self,
+        request: Request<ConfigurationsRequest>,
+    ) -> Result<Response<ConfigurationsReply>, Status> {
+        self.caller(&request, Call::Configurations)?;
+        let rows = tokio::task::block_in_place(|| fleet::configurations(&self.state))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(ConfigurationsReply { rows }))
     }
 
     async fn latest_checkpoint(
@@ -292,14 +340,16 @@ impl People for PeopleService {
     }
 
     async fn freeze(&self, request: Request<PlanRef>) -> Result<Response<PutActReply>, Status> {
-        self.caller(&request, Call::Freeze)?;
+        let caller = self.caller(&request, Call::Freeze)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let hash = plan_hash(&request.into_inner().plan_hash)?;
         let stored = audit::freeze(&self.state, hash).await.map_err(|error| status(&error))?;
         Ok(Response::new(reply(&stored)))
     }
 
     async fn draw(&self, request: Request<PlanRef>) -> Result<Response<DrawReply>, Status> {
-        self.caller(&request, Call::Draw)?;
+        let caller = self.caller(&request, Call::Draw)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let hash = plan_hash(&request.into_inner().plan_hash)?;
         let (stored, draws) = audit::draw(&self.state, hash).await.map_err(|error| status(&error))?;
         let controls = draws
@@ -318,9 +368,12 @@ impl People for PeopleService {
     async fn export(&self, request: Request<PlanRef>) -> Result<Response<Self::ExportStream>, Status> {
         let caller = self.caller(&request, Call::Export)?;
         let hash = plan_hash(&request.into_inner().plan_hash)?;
+        let turn = self.exports.take(&caller.person).await?;
         let (parts, outgoing) = tokio::sync::mpsc::channel(PARTS_WAITING_MAX);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {
+            // Until the last part is sent: so long the set lies in memory.
+            let _turn = turn;
             match audit::export(&state, hash).await {
                 Ok(files) => {
                     tracing::info!(person = %caller.person, plan = %hash, files = files.len(), "Sampling set exported.");
@@ -359,7 +412,7 @@ async fn send_file(parts: &Parts, path: &str, bytes: &[u8], files: u64) -> Resul
         let data = chunks.next().unwrap_or_default().to_vec();
         let end = chunks.peek().is_none();
         let part = SetPart { path: path.to_owned(), data, end, files };
-        parts.send(Ok(part)).await.map_err(|_| ())?;
+        parts.send_timeout(Ok(part), SLOW_READER_MAX).await.map_err(|_| ())?;
         if end {
             return Ok(());
         }
