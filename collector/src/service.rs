@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod payloads;
 pub mod people;
 mod telling;
+pub mod turns;
 pub mod unstored;
 
 /// The changes of the log's key, as they go over the wire.
