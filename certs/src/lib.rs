@@ -7,6 +7,7 @@
 
 mod authority;
 mod crypto;
+mod held_key;
 mod issue;
 mod peer;
 pub mod pem;
@@ -20,6 +21,7 @@ mod tls_key;
 mod token;
 
 pub use authority::{AuthorityError, AuthorityKeys, IssuingAuthority, NewAuthorities, Population};
+pub use held_key::{HeldIdentity, HeldKey, HeldKeyError};
 pub use issue::{
     AGENT_LIFETIME, IssueError, Issued, Issuer, MAX_LIFETIME, Order, PERSON_LIFETIME, SERVER_LIFETIME,
     Serial, Subject,
@@ -31,7 +33,7 @@ pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, 
 /// What [`mutual_client`] and its siblings give, for whoever hands it on.
 pub use rustls::ClientConfig;
 pub use tls::{
-    CertificateWords, Clock, Identity, Presented, SystemClock, TlsError, TrustedAuthority, enrolment_client,
+    CertificateWords, ClientIdentity, Clock, Identity, Presented, SystemClock, TlsError, TrustedAuthority, WithoutIdentity, enrolment_client,
     examining_client, examining_enrolment_client, http1_client, http1_listener, mutual_client,
     mutual_listener, open_listener, public_client, public_listener,
 };
