@@ -108,6 +108,10 @@ struct EnrolArgs {
     /// before-INSTANCE, with every statement that was not proved.
     #[arg(long)]
     successor: bool,
+    /// Give this machine a new identity, for one whose old keys are of no use here: a copy of another machine's disk, a TPM that
+    /// was cleared, keys that are lost. The old state is kept in the folder before-INSTANCE.
+    #[arg(long, conflicts_with = "successor")]
+    anew: bool,
     /// A file that holds the token; - is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -209,7 +213,9 @@ impl Cli {
     ) -> anyhow::Result<(Agent, Config)> {
         let config = self.config(state)?;
         let way = config.way(variable)?;
-        let device = Device::open(state, config.limits)?;
+        crate::hardening::harden();
+        let state = state.clone().with_tpm(config.tpm.clone());
+        let device = Device::open(&state, config.limits)?;
         Ok((Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way), config))
     }
 
@@ -305,6 +311,8 @@ pub(crate) fn log_to<W: Write + 'static>(writer: impl Fn() -> W + Send + Sync + 
 impl EnrolArgs {
     fn run(&self, state: &StateDirectory, config: &Config, out: &mut dyn Write) -> anyhow::Result<u8> {
         let proxies = config.way(variable)?;
+        crate::hardening::harden();
+        let state = &state.clone().with_tpm(config.tpm.clone());
         let token = self.token()?;
         let token = token.parse::<certs::Token>().context("the token cannot be used")?;
         let agents = match &self.agents {
@@ -314,6 +322,7 @@ impl EnrolArgs {
         let wanted = Wanted { server: self.server.clone(), agents, token, proxies };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
         let clock = Arc::new(SystemClock);
+        let aside = if self.anew { crate::anew::set_aside(state)? } else { None };
         let moved = runtime()?.block_on(async {
             if self.successor {
                 return follow(state, &wanted, &host_name, clock).await;
@@ -322,6 +331,7 @@ impl EnrolArgs {
             Ok(Moved { identity, kept_in: None, unproved: 0 })
         })?;
         let Moved { identity, kept_in, unproved } = moved;
+        let holder = crate::custody::holder(state).map_or("files", crate::custody::Holder::words);
         let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;
         if self.json {
@@ -332,6 +342,7 @@ impl EnrolArgs {
                 ("origin", json::text(&stored.origin)),
                 ("enrolment_index", json::count(stored.enrolment_index)),
                 ("agents_address", json::text(&stored.agents_address)),
+                ("keys_held_by", json::text(holder)),
                 ("kept_in", Value::Array(kept_in.iter().map(json::text).collect())),
                 ("unproved", json::count(unproved)),
             ]);
@@ -342,6 +353,10 @@ impl EnrolArgs {
                 "enrolled as {} with {} (entry {})",
                 stored.device, stored.origin, stored.enrolment_index
             )?;
+            writeln!(out, "its keys are held by {holder}")?;
+            if let Some(folder) = aside {
+                writeln!(out, "the identity before lies in {}", folder.display())?;
+            }
             write!(out, "{}", crate::notice::lines())?;
             if let Some(folder) = kept_in {
                 writeln!(

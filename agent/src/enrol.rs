@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use certs::{Pin, TlsKey, Token};
+use certs::{HeldKey, Pin, Token};
 use evidence::enrolment::Transcript;
 use evidence::ids::{Digest, InstanceId};
 use evidence::json;
@@ -24,14 +24,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use zeroize::Zeroizing;
 
 use crate::anchor::Anchor;
+use crate::binding;
+use crate::custody;
 use crate::disk::Folder;
-use crate::identity::{
-    ATTESTATION_KEY_FILE, IDENTITY_FILE, Identity, StoredIdentity, TLS_KEY_FILE, base64_of,
-    read_attestation_key, read_tls_key,
-};
+use crate::identity::{IDENTITY_FILE, Identity, StoredIdentity, base64_of};
 use crate::spool::{Limits, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory, StateError};
 use crate::succession;
@@ -157,7 +155,7 @@ struct Prepared {
     detail: Vec<u8>,
     detail_salt: [u8; 32],
     attestation: SecretKey,
-    tls: TlsKey,
+    tls: Arc<dyn HeldKey>,
 }
 
 /// Enrols, or finishes an enrolment whose answer was lost. When this device is enrolled with the same collector
@@ -179,6 +177,7 @@ pub async fn enrol(
                 let with = identity.stored.enrol_address.clone();
                 return Err(EnrolError::Elsewhere { with, device: identity.device.to_string() });
             }
+            binding::check(state)?;
             ensure_spool(state, &identity)?;
             return Ok(identity);
         }
@@ -267,20 +266,13 @@ fn prepare(state: &StateDirectory, server: &Address, host_name: &str) -> Result<
         path: state.keys().join(name).display().to_string(),
         problem,
     };
-    let attestation = if let Some(key) = read_attestation_key(state)? {
-        key
-    } else {
-        let seed = Zeroizing::new(random::<32>()?);
-        let key = SecretKey::from_seed(&seed).map_err(|error| EnrolError::Key(error.to_string()))?;
-        state.write_new_secret(ATTESTATION_KEY_FILE, seed.as_slice())?;
-        key
+    let attestation = match custody::attestation_key(state)? {
+        Some(key) => key,
+        None => custody::make_attestation_key(state)?,
     };
-    let tls = if let Some(key) = read_tls_key(state)? {
-        key
-    } else {
-        let key = TlsKey::generate().map_err(|error| EnrolError::Key(error.to_string()))?;
-        state.write_new_secret(TLS_KEY_FILE, key.to_pem().as_bytes())?;
-        key
+    let tls = match custody::tls_key(state)? {
+        Some(key) => key,
+        None => custody::make_tls_key(state)?,
     };
     let pending = if let Some(bytes) = state.read_secret(PENDING_FILE)? {
         let pending: Pending = serde_json::from_slice(&bytes)
@@ -290,7 +282,11 @@ fn prepare(state: &StateDirectory, server: &Address, host_name: &str) -> Result<
         }
         pending
     } else {
-        let detail = json::object([("host_name", json::text(cut(host_name)))]);
+        let level = custody::holder(state).map_or("k0", custody::Holder::claimed_level);
+        let detail = json::object([
+            ("host_name", json::text(cut(host_name))),
+            ("key_level_claimed", json::text(level)),
+        ]);
         let pending = Pending {
             enrolment_id: data_encoding::HEXLOWER.encode(&random::<16>()?),
             server: server.to_string(),

@@ -33,9 +33,9 @@ pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, 
 /// What [`mutual_client`] and its siblings give, for whoever hands it on.
 pub use rustls::ClientConfig;
 pub use tls::{
-    CertificateWords, ClientIdentity, Clock, Identity, Presented, SystemClock, TlsError, TrustedAuthority, WithoutIdentity, enrolment_client,
-    examining_client, examining_enrolment_client, http1_client, http1_listener, mutual_client,
-    mutual_listener, open_listener, public_client, public_listener,
+    CertificateWords, ClientIdentity, Clock, Identity, Presented, SystemClock, TlsError, TrustedAuthority,
+    WithoutIdentity, enrolment_client, examining_client, examining_enrolment_client, http1_client,
+    http1_listener, mutual_client, mutual_listener, open_listener, public_client, public_listener,
 };
 pub use tls_key::{TlsKey, TlsKeyError};
 pub use token::{Pin, Token, TokenError, TokenSecret};

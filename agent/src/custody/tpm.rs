@@ -1,0 +1,376 @@
+//! Keys in a TPM 2.0, through libtss2.
+//!
+//! Every call opens the TPM, makes the storage key anew from its seed, does one thing, and leaves nothing behind: the TPM has
+//! three places, other programs use it too, and a laptop that slept finds them empty. The storage key is always the same
+//! until the TPM is cleared.
+//!
+//! Nothing is bound to measurements of the boot (PCRs): an update of the firmware would take the device's identity.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use certs::{HeldKey, HeldKeyError};
+use data_encoding::HEXLOWER;
+use evidence::enrolment::TlsPublicKey;
+use sha2::{Digest as _, Sha256};
+use tss_esapi::attributes::{ObjectAttributesBuilder, SessionAttributesBuilder};
+use tss_esapi::constants::SessionType;
+use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
+use tss_esapi::handles::{KeyHandle, ObjectHandle, SessionHandle};
+use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
+use tss_esapi::interface_types::ecc::EccCurve;
+use tss_esapi::interface_types::resource_handles::Hierarchy;
+use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::structures::{
+    CreateKeyResult, Digest, EccPoint, EccScheme, HashScheme, HashcheckTicket, KeyDerivationFunctionScheme,
+    KeyedHashScheme, Private, Public, PublicBuilder, PublicEccParametersBuilder, PublicKeyedHashParameters,
+    SensitiveData, Signature, SignatureScheme, SymmetricDefinition, SymmetricDefinitionObject,
+};
+use tss_esapi::tcti_ldr::{DeviceConfig, NetworkTPMConfig, TctiNameConf};
+use tss_esapi::traits::{Marshall as _, UnMarshall as _};
+use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
+use tss_esapi::{Context, Error};
+use zeroize::Zeroizing;
+
+use super::{FORMAT, TpmAddress, TpmError, Wrapped, name_of};
+
+/// Bytes of a P-256 coordinate, of r and of s.
+const SCALAR_BYTES: usize = 32;
+
+/// A P-256 key that this TPM made and only it can use.
+pub(super) struct Key {
+    address: TpmAddress,
+    wrapped: Wrapped,
+    path: PathBuf,
+    public: TlsPublicKey,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key(of {:?} in the TPM at {})", self.public, self.address)
+    }
+}
+
+impl Key {
+    /// The key in `wrapped`. The TPM is not asked yet.
+    pub(super) fn of(address: &TpmAddress, wrapped: Wrapped, path: &Path) -> Result<Self, TpmError> {
+        let public = point(&parts(&wrapped)?.0)?;
+        Ok(Self { address: address.clone(), wrapped, path: path.to_owned(), public })
+    }
+
+    fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], TpmError> {
+        let digest = Digest::try_from(Sha256::digest(message).to_vec()).map_err(|error| answer(&error))?;
+        let signature = opened(&self.address, |tpm| {
+            tpm.loaded(&self.wrapped, &self.path, |tpm, key| {
+                let nothing = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
+                    tag: TPM2_ST_HASHCHECK,
+                    hierarchy: TPM2_RH_NULL,
+                    digest: Default::default(),
+                });
+                let nothing = nothing.map_err(|error| answer(&error))?;
+                tpm.ask("sign", |context| context.sign(key, digest, SignatureScheme::Null, nothing))
+            })
+        })?;
+        let Signature::EcDsa(signature) = signature else {
+            return Err(TpmError::Answer("its signature is not ECDSA".into()));
+        };
+        let mut fixed = [0; 2 * SCALAR_BYTES];
+        let (r, s) = fixed.split_at_mut(SCALAR_BYTES);
+        right_aligned(signature.signature_r().value(), r)?;
+        right_aligned(signature.signature_s().value(), s)?;
+        // A faulty signature would say something about the key.
+        self.public
+            .verify(message, &fixed)
+            .map_err(|_| TpmError::Answer("its signature does not hold".into()))?;
+        Ok(fixed)
+    }
+}
+
+impl HeldKey for Key {
+    fn public(&self) -> &TlsPublicKey {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], HeldKeyError> {
+        self.try_sign(message).map_err(|error| HeldKeyError(error.to_string()))
+    }
+}
+
+/// Makes a key that signs and does nothing else, and never leaves this TPM.
+pub(super) fn make_key(address: &TpmAddress) -> Result<Wrapped, TpmError> {
+    opened(address, |tpm| {
+        let template = signing_key().map_err(|error| answer(&error))?;
+        let parent = tpm.parent;
+        let made =
+            tpm.ask("make a key", |context| context.create(parent, template, None, None, None, None))?;
+        tpm.wrapped(&made)
+    })
+}
+
+/// Seals a seed to this TPM.
+pub(super) fn seal(address: &TpmAddress, seed: &[u8; 32]) -> Result<Wrapped, TpmError> {
+    opened(address, |tpm| {
+        let template = sealed_object().map_err(|error| answer(&error))?;
+        let secret = SensitiveData::try_from(seed.to_vec()).map_err(|error| answer(&error))?;
+        let parent = tpm.parent;
+        let made = tpm.privately("seal a key", |context| {
+            context.create(parent, template, None, Some(secret), None, None)
+        })?;
+        tpm.wrapped(&made)
+    })
+}
+
+/// The seed that [`seal`] sealed, in memory that is wiped.
+pub(super) fn unseal(
+    address: &TpmAddress,
+    wrapped: &Wrapped,
+    path: &Path,
+) -> Result<Zeroizing<[u8; 32]>, TpmError> {
+    opened(address, |tpm| {
+        tpm.loaded(wrapped, path, |tpm, object| {
+            let secret = tpm.privately("unseal the key", |context| context.unseal(object.into()))?;
+            let mut seed = Zeroizing::new([0; 32]);
+            if secret.value().len() != seed.len() {
+                return Err(TpmError::Answer("the sealed key is not 32 bytes".into()));
+            }
+            seed.copy_from_slice(secret.value());
+            Ok(seed)
+        })
+    })
+}
+
+/// A TPM for the length of one call, with its storage key.
+struct Opened<'a> {
+    address: &'a TpmAddress,
+    context: Context,
+    parent: KeyHandle,
+    parent_name: String,
+}
+
+/// Opens the TPM and does `what`. Nothing stays loaded, whatever happens.
+fn opened<T>(
+    address: &TpmAddress,
+    what: impl FnOnce(&mut Opened<'_>) -> Result<T, TpmError>,
+) -> Result<T, TpmError> {
+    let gone = |error: Error| TpmError::Gone { address: address.clone(), problem: error.to_string() };
+    let mut context = Context::new(configured(address).map_err(gone)?).map_err(gone)?;
+    context.set_sessions((Some(AuthSession::Password), None, None));
+    let (parent, public) = primary(&mut context, Hierarchy::Owner)
+        .map_err(|error| refused(address, "make its storage key", &error))?;
+    let mut tpm = Opened { address, context, parent, parent_name: name(&public)? };
+    let done = what(&mut tpm);
+    tpm.forget(parent.into(), done)
+}
+
+fn configured(address: &TpmAddress) -> Result<TctiNameConf, Error> {
+    Ok(match address {
+        TpmAddress::Device(_) => {
+            let text = address.to_string();
+            TctiNameConf::Device(text.strip_prefix("device:").unwrap_or_default().parse::<DeviceConfig>()?)
+        }
+        TpmAddress::Emulator(port) => {
+            TctiNameConf::Swtpm(format!("host=127.0.0.1,port={port}").parse::<NetworkTPMConfig>()?)
+        }
+    })
+}
+
+/// The storage key of a hierarchy, always the same one for the same seed.
+fn primary(context: &mut Context, hierarchy: Hierarchy) -> Result<(KeyHandle, Public), Error> {
+    let made = context.create_primary(hierarchy, storage_key()?, None, None, None, None)?;
+    Ok((made.key_handle, made.out_public))
+}
+
+impl Opened<'_> {
+    /// One command, authorised by the empty password that all these objects have.
+    fn ask<T>(
+        &mut self,
+        what: &'static str,
+        command: impl FnOnce(&mut Context) -> Result<T, Error>,
+    ) -> Result<T, TpmError> {
+        command(&mut self.context).map_err(|error| refused(self.address, what, &error))
+    }
+
+    /// One command whose secret is encrypted on its way: the wires to the chip can be listened to.
+    fn privately<T>(
+        &mut self,
+        what: &'static str,
+        command: impl FnOnce(&mut Context) -> Result<T, Error>,
+    ) -> Result<T, TpmError> {
+        let parent = self.parent;
+        let session = self.ask("begin a session", |context| {
+            context.execute_without_session(|context| {
+                context.start_auth_session(
+                    Some(parent),
+                    None,
+                    None,
+                    SessionType::Hmac,
+                    SymmetricDefinition::AES_128_CFB,
+                    HashingAlgorithm::Sha256,
+                )
+            })
+        })?;
+        let session = session.ok_or_else(|| TpmError::Answer("it began no session".into()))?;
+        let (attributes, mask) = SessionAttributesBuilder::new()
+            .with_continue_session(true)
+            .with_decrypt(true)
+            .with_encrypt(true)
+            .build();
+        let done = self.ask(what, |context| {
+            context.tr_sess_set_attributes(session, attributes, mask)?;
+            context.execute_with_session(Some(session), command)
+        });
+        self.forget(SessionHandle::from(session).into(), done)
+    }
+
+    /// Loads a key of this TPM's, does `what` with it, and takes it out again.
+    fn loaded<T>(
+        &mut self,
+        wrapped: &Wrapped,
+        path: &Path,
+        what: impl FnOnce(&mut Self, KeyHandle) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
+        if wrapped.parent != self.parent_name {
+            let path = path.display().to_string();
+            return Err(if self.chip()? == wrapped.chip {
+                TpmError::Cleared { path }
+            } else {
+                TpmError::Another { path }
+            });
+        }
+        let (public, private) = parts(wrapped)?;
+        let parent = self.parent;
+        let key = self.ask("load the key", |context| context.load(parent, private, public))?;
+        let done = what(self, key);
+        self.forget(key.into(), done)
+    }
+
+    /// What tells this chip from another, also after it was cleared: its endorsement seed stays.
+    fn chip(&mut self) -> Result<String, TpmError> {
+        let (key, public) =
+            self.ask("make its endorsement key", |context| primary(context, Hierarchy::Endorsement))?;
+        let named = name(&public);
+        self.forget(key.into(), named)
+    }
+
+    fn wrapped(&mut self, made: &CreateKeyResult) -> Result<Wrapped, TpmError> {
+        Ok(Wrapped {
+            format: FORMAT.to_owned(),
+            chip: self.chip()?,
+            parent: self.parent_name.clone(),
+            public: HEXLOWER.encode(&made.out_public.marshall().map_err(|error| answer(&error))?),
+            private: HEXLOWER.encode(made.out_private.value()),
+        })
+    }
+
+    /// Takes something out of the TPM, also after a failure.
+    fn forget<T>(&mut self, handle: ObjectHandle, done: Result<T, TpmError>) -> Result<T, TpmError> {
+        let flushed = self.ask("forget a key", |context| context.flush_context(handle));
+        done.and_then(|done| flushed.map(|()| done))
+    }
+}
+
+fn parts(wrapped: &Wrapped) -> Result<(Public, Private), TpmError> {
+    let bytes = |text: &str| {
+        HEXLOWER
+            .decode(text.as_bytes())
+            .map_err(|_| TpmError::Answer("the key's file is damaged: not hex".into()))
+    };
+    let public = Public::unmarshall(&bytes(&wrapped.public)?).map_err(|error| answer(&error))?;
+    let private = Private::try_from(bytes(&wrapped.private)?).map_err(|error| answer(&error))?;
+    Ok((public, private))
+}
+
+fn name(public: &Public) -> Result<String, TpmError> {
+    public.marshall().map(|bytes| name_of(&bytes)).map_err(|error| answer(&error))
+}
+
+/// The public key in `public`, which must be a P-256 one that can only sign.
+fn point(public: &Public) -> Result<TlsPublicKey, TpmError> {
+    let Public::Ecc { unique, object_attributes: attributes, .. } = public else {
+        return Err(TpmError::Answer("the key is of another kind than P-256".into()));
+    };
+    if !(attributes.fixed_tpm() && attributes.sensitive_data_origin() && attributes.sign_encrypt())
+        || attributes.decrypt()
+    {
+        return Err(TpmError::Answer("the key was not made in this TPM for signing alone".into()));
+    }
+    let mut point = [0; 1 + 2 * SCALAR_BYTES];
+    let (kind, coordinates) = point.split_at_mut(1);
+    kind.fill(4);
+    let (x, y) = coordinates.split_at_mut(SCALAR_BYTES);
+    right_aligned(unique.x().value(), x)?;
+    right_aligned(unique.y().value(), y)?;
+    TlsPublicKey::from_point(&point).map_err(|error| TpmError::Answer(error.to_string()))
+}
+
+/// A TPM may leave leading zeros out.
+fn right_aligned(number: &[u8], into: &mut [u8]) -> Result<(), TpmError> {
+    let begin = into.len().checked_sub(number.len());
+    let place = begin.and_then(|begin| into.get_mut(begin..));
+    place.ok_or_else(|| TpmError::Answer("a number has more than 32 bytes".into()))?.copy_from_slice(number);
+    Ok(())
+}
+
+fn refused(address: &TpmAddress, what: &'static str, error: &Error) -> TpmError {
+    TpmError::Refused { address: address.clone(), what, problem: error.to_string() }
+}
+
+fn answer(error: &Error) -> TpmError {
+    TpmError::Answer(error.to_string())
+}
+
+fn object() -> ObjectAttributesBuilder {
+    // Without a password nobody can be locked out of it by wrong ones, so the lock-out is not asked for.
+    ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+        .with_user_with_auth(true)
+        .with_no_da(true)
+}
+
+/// The template of the storage key: P-256, as the TCG's own but for the length of its empty `unique`.
+fn storage_key() -> Result<Public, Error> {
+    let attributes =
+        object().with_sensitive_data_origin(true).with_restricted(true).with_decrypt(true).build()?;
+    let parameters = PublicEccParametersBuilder::new_restricted_decryption_key(
+        SymmetricDefinitionObject::AES_128_CFB,
+        EccCurve::NistP256,
+    );
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::Ecc)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes)
+        .with_ecc_parameters(parameters.build()?)
+        .with_ecc_unique_identifier(EccPoint::default())
+        .build()
+}
+
+/// The template of the TLS key. Not `restricted` in the TPM's sense: such a key signs only what the TPM itself hashed.
+fn signing_key() -> Result<Public, Error> {
+    let attributes = object().with_sensitive_data_origin(true).with_sign_encrypt(true).build()?;
+    let parameters = PublicEccParametersBuilder::new()
+        .with_ecc_scheme(EccScheme::EcDsa(HashScheme::new(HashingAlgorithm::Sha256)))
+        .with_curve(EccCurve::NistP256)
+        .with_is_signing_key(true)
+        .with_is_decryption_key(false)
+        .with_restricted(false)
+        .with_key_derivation_function_scheme(KeyDerivationFunctionScheme::Null);
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::Ecc)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes)
+        .with_ecc_parameters(parameters.build()?)
+        .with_ecc_unique_identifier(EccPoint::default())
+        .build()
+}
+
+/// The template of a sealed seed: data that came from outside, and neither signs nor decrypts.
+fn sealed_object() -> Result<Public, Error> {
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::KeyedHash)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(object().build()?)
+        .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
+        .with_keyed_hash_unique_identifier(Digest::default())
+        .build()
+}
