@@ -253,6 +253,27 @@ pub fn make_tls_key(state: &StateDirectory) -> Result<Arc<dyn HeldKey>, StateErr
     }
 }
 
+/// The certificate of the TPM that holds the TLS key, by its maker; `None` where files hold it or the maker wrote none.
+pub fn endorsement_certificate(state: &StateDirectory) -> Result<Option<Vec<u8>>, StateError> {
+    let path = state.keys().join(TPM_TLS_KEY_FILE);
+    match Wrapped::read(state, TPM_TLS_KEY_FILE)? {
+        None => Ok(None),
+        Some(_) => Ok(tpm::endorsement_certificate(address_of(state, &path)?)?),
+    }
+}
+
+/// Opens a challenge that only the TPM with the TLS key can open.
+pub fn answer_challenge(
+    state: &StateDirectory,
+    credential: &[u8],
+    secret: &[u8],
+) -> Result<Vec<u8>, StateError> {
+    let path = state.keys().join(TPM_TLS_KEY_FILE);
+    let wrapped = Wrapped::read(state, TPM_TLS_KEY_FILE)?
+        .ok_or_else(|| damaged(&path, "a collector asks for a TPM's answer, and no TPM holds the TLS key"))?;
+    Ok(tpm::answer_challenge(address_of(state, &path)?, &wrapped, &path, credential, secret)?)
+}
+
 fn address_of<'a>(state: &'a StateDirectory, path: &Path) -> Result<&'a TpmAddress, TpmError> {
     state.tpm().ok_or_else(|| TpmError::NotNamed { path: path.display().to_string() })
 }

@@ -38,6 +38,8 @@ use crate::succession;
 const PENDING_FILE: &str = "pending.json";
 /// Largest message taken from a collector, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Most messages sent in one enrolment: begin, finish, and the answer to a challenge.
+const MESSAGES: usize = 3;
 /// Longest wait for one answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -202,12 +204,12 @@ pub(crate) async fn exchange(
         .await
         .map_err(no_connection)?;
     let mut client = EnrolmentClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (sender, queue) = mpsc::channel(2);
+    let (sender, queue) = mpsc::channel(MESSAGES);
     let begin = proto::EnrolBegin {
         enrolment_id: prepared.enrolment_id.to_vec(),
         anchor_size: known.map_or(0, |known| known.size),
     };
-    // The queue holds both messages of this stream, so neither sending can wait.
+    // The queue holds every message of this stream, so no sending can wait.
     send(&sender, Request::Begin(begin)).await;
     let replies = timeout(ANSWER_WAIT_MAX, client.enrol(ReceiverStream::new(queue)));
     let mut replies = replies.await.map_err(|_| EnrolError::Silent)??.into_inner();
@@ -216,10 +218,17 @@ pub(crate) async fn exchange(
     };
     let trust_domain: TrustDomain =
         nonce.trust_domain.parse().map_err(|error| EnrolError::Answer(format!("trust domain: {error}")))?;
-    let finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
+    let mut finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
+    finish.endorsement_certificate = custody::endorsement_certificate(state)?.unwrap_or_default();
     send(&sender, Request::Finish(finish)).await;
-    let Reply::Enrolled(mut enrolled) = next(&mut replies).await? else {
-        return Err(EnrolError::Answer("it ended with a second nonce".into()));
+    let mut reply = next(&mut replies).await?;
+    if let Reply::Challenge(challenge) = reply {
+        let secret = custody::answer_challenge(state, &challenge.credential, &challenge.secret)?;
+        send(&sender, Request::Proof(proto::EnrolProof { secret })).await;
+        reply = next(&mut replies).await?;
+    }
+    let Reply::Enrolled(mut enrolled) = reply else {
+        return Err(EnrolError::Answer("it ended with something else than an enrolment".into()));
     };
     let (first, proof) = (enrolled.first_entry.take(), std::mem::take(&mut enrolled.predecessor_consistency));
     let identity = accept(&prepared, wanted, &trust_domain, enrolled)?;
@@ -340,6 +349,7 @@ fn finish(
         detail_salt: prepared.detail_salt.to_vec(),
         sig_ed25519: prepared.attestation.sign(&bytes).to_vec(),
         sig_p256: sig_p256.to_vec(),
+        endorsement_certificate: Vec::new(),
     })
 }
 

@@ -13,6 +13,7 @@ mod peer;
 pub mod pem;
 mod person_key;
 mod profile;
+pub mod residency;
 mod revocation;
 #[cfg(any(test, feature = "test-pki"))]
 pub mod test_pki;

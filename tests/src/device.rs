@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use certs::{Identity, TlsKey, Token};
+use certs::{HeldIdentity, TlsKey, Token};
 use evidence::enrolment::Transcript;
 use evidence::envelope::Envelope;
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -13,7 +14,9 @@ use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
 use proto::from_agent::Item as Out;
 use proto::to_agent::Item as In;
-use proto::{EnrolBegin, EnrolFinish, EnrolRequest, Enrolled, FromAgent, Hello, ToAgent, Welcome};
+use proto::{
+    EnrolBegin, EnrolFinish, EnrolProof, EnrolRequest, Enrolled, FromAgent, Hello, ToAgent, Welcome,
+};
 use rpc::connect::{ConnectError, Connection, connect};
 use rpc::v1::enrolment_client::EnrolmentClient;
 use rpc::v1::ingest_client::IngestClient;
@@ -38,6 +41,8 @@ pub struct Keys {
     pub tls: TlsKey,
     /// The same at every try of one enrolment.
     pub enrolment_id: [u8; 16],
+    /// Somebody's certificate of a TPM; its challenge is answered with zeros.
+    pub endorsement_certificate: Vec<u8>,
 }
 
 impl Keys {
@@ -47,6 +52,7 @@ impl Keys {
             attestation: SecretKey::from_seed(&random()).expect("a key"),
             tls: TlsKey::generate().expect("a key"),
             enrolment_id: random(),
+            endorsement_certificate: Vec::new(),
         }
     }
 }
@@ -71,7 +77,7 @@ pub struct Device {
     pub previous: Digest,
     /// Keys of the log it enrolled with.
     pub log_keys: Vec<evidence::note::VerifierKey>,
-    identity: Identity,
+    identity: HeldIdentity,
     root: CertificateDer<'static>,
     agents: SocketAddr,
 }
@@ -107,7 +113,7 @@ impl Device {
             next_sequence: 0,
             previous: Digest::ZERO,
             log_keys: enrolled.log_vkeys.iter().map(vkey).collect(),
-            identity: Identity { chain, key: keys.tls },
+            identity: HeldIdentity { chain, key: Arc::new(keys.tls) },
             root,
             agents: world.agents,
         })
@@ -320,9 +326,15 @@ pub async fn dialogue(
         detail_salt: detail_salt.to_vec(),
         sig_ed25519: keys.attestation.sign(&bytes).to_vec(),
         sig_p256: keys.tls.sign(&bytes).expect("a signature").to_vec(),
+        endorsement_certificate: keys.endorsement_certificate.clone(),
     }))
     .await;
-    match timely(replies.message()).await?.and_then(|reply| reply.step) {
+    let mut reply = timely(replies.message()).await?.and_then(|reply| reply.step);
+    if let Some(Reply::Challenge(_)) = reply {
+        send(Request::Proof(EnrolProof { secret: vec![0; 32] })).await;
+        reply = timely(replies.message()).await?.and_then(|reply| reply.step);
+    }
+    match reply {
         Some(Reply::Enrolled(enrolled)) => Ok(enrolled),
         other => panic!("the dialogue ends with {other:?}"),
     }

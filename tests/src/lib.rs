@@ -29,6 +29,7 @@ pub mod loop_disk;
 pub mod process;
 pub mod sealed;
 pub mod told;
+pub mod tpm;
 pub mod wine;
 pub mod witness;
 pub mod world;

@@ -43,3 +43,17 @@ pub(super) fn unseal(
 ) -> Result<Zeroizing<[u8; 32]>, TpmError> {
     Err(TpmError::NotBuilt)
 }
+
+pub(super) fn endorsement_certificate(_address: &TpmAddress) -> Result<Option<Vec<u8>>, TpmError> {
+    Err(TpmError::NotBuilt)
+}
+
+pub(super) fn answer_challenge(
+    _address: &TpmAddress,
+    _wrapped: &Wrapped,
+    _path: &Path,
+    _credential: &[u8],
+    _secret: &[u8],
+) -> Result<Vec<u8>, TpmError> {
+    Err(TpmError::NotBuilt)
+}

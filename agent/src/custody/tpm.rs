@@ -9,22 +9,26 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use certs::residency::public_area;
 use certs::{HeldKey, HeldKeyError};
 use data_encoding::HEXLOWER;
 use evidence::enrolment::TlsPublicKey;
 use sha2::{Digest as _, Sha256};
+use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
+use tss_esapi::abstraction::ek::{create_ek_object_2, retrieve_ek_pubcert};
 use tss_esapi::attributes::{ObjectAttributesBuilder, SessionAttributesBuilder};
 use tss_esapi::constants::SessionType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
-use tss_esapi::handles::{KeyHandle, ObjectHandle, SessionHandle};
+use tss_esapi::handles::{AuthHandle, KeyHandle, ObjectHandle, SessionHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
-use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
-    CreateKeyResult, Digest, EccPoint, EccScheme, HashScheme, HashcheckTicket, KeyDerivationFunctionScheme,
-    KeyedHashScheme, Private, Public, PublicBuilder, PublicEccParametersBuilder, PublicKeyedHashParameters,
-    SensitiveData, Signature, SignatureScheme, SymmetricDefinition, SymmetricDefinitionObject,
+    CreateKeyResult, Digest, EccPoint, EccScheme, EncryptedSecret, HashScheme, HashcheckTicket, IdObject,
+    KeyDerivationFunctionScheme, KeyedHashScheme, Nonce, Private, Public, PublicBuilder,
+    PublicEccParametersBuilder, PublicKeyedHashParameters, SensitiveData, Signature, SignatureScheme,
+    SymmetricDefinition, SymmetricDefinitionObject,
 };
 use tss_esapi::tcti_ldr::{DeviceConfig, NetworkTPMConfig, TctiNameConf};
 use tss_esapi::traits::{Marshall as _, UnMarshall as _};
@@ -34,6 +38,10 @@ use zeroize::Zeroizing;
 
 use super::{FORMAT, TpmAddress, TpmError, Wrapped, name_of};
 
+/// The kind of endorsement key a collector can challenge.
+const ENDORSEMENT: AsymmetricAlgorithmSelection = AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256);
+/// How many keys are made to get one without leading zeros, which one of 128 has where they are left out.
+const KEY_TRIES: u32 = 8;
 /// Bytes of a P-256 coordinate, of r and of s.
 const SCALAR_BYTES: usize = 32;
 
@@ -99,11 +107,18 @@ impl HeldKey for Key {
 /// Makes a key that signs and does nothing else, and never leaves this TPM.
 pub(super) fn make_key(address: &TpmAddress) -> Result<Wrapped, TpmError> {
     opened(address, |tpm| {
-        let template = signing_key().map_err(|error| answer(&error))?;
-        let parent = tpm.parent;
-        let made =
-            tpm.ask("make a key", |context| context.create(parent, template, None, None, None, None))?;
-        tpm.wrapped(&made)
+        for _ in 0..KEY_TRIES {
+            let template = signing_key().map_err(|error| answer(&error))?;
+            let parent = tpm.parent;
+            let made =
+                tpm.ask("make a key", |context| context.create(parent, template, None, None, None, None))?;
+            let area = made.out_public.marshall().map_err(|error| answer(&error))?;
+            // A collector writes the public area by itself: it must come out the same, also of a TPM that leaves zeros out.
+            if area == public_area(&point(&made.out_public)?) {
+                return tpm.wrapped(&made);
+            }
+        }
+        Err(TpmError::Answer("it makes keys with other attributes than it was asked for".into()))
     })
 }
 
@@ -137,6 +152,52 @@ pub(super) fn unseal(
             Ok(seed)
         })
     })
+}
+
+/// The certificate that its maker wrote into the TPM, if there is one of a P-256 key.
+pub(super) fn endorsement_certificate(address: &TpmAddress) -> Result<Option<Vec<u8>>, TpmError> {
+    opened(address, |tpm| {
+        // A TPM without one refuses the read; whatever the reason, there is none to show.
+        let read = tpm.ask("read its certificate", |context| retrieve_ek_pubcert(context, ENDORSEMENT));
+        Ok(read.ok().map(|der| without_padding(&der).to_vec()).filter(|der| !der.is_empty()))
+    })
+}
+
+/// Opens a collector's challenge, which this TPM does only with the key in it.
+pub(super) fn answer_challenge(
+    address: &TpmAddress,
+    wrapped: &Wrapped,
+    path: &Path,
+    credential: &[u8],
+    secret: &[u8],
+) -> Result<Vec<u8>, TpmError> {
+    let credential = IdObject::try_from(credential).map_err(|error| answer(&error))?;
+    let secret = EncryptedSecret::try_from(secret).map_err(|error| answer(&error))?;
+    opened(address, |tpm| {
+        tpm.loaded(wrapped, path, |tpm, key| {
+            let endorsement = tpm
+                .ask("make its endorsement key", |context| create_ek_object_2(context, ENDORSEMENT, None))?;
+            let opened = tpm.with_endorsement_policy(|tpm, policy| {
+                tpm.ask("open the collector's challenge", |context| {
+                    let both = (Some(AuthSession::Password), Some(policy), None);
+                    context.execute_with_sessions(both, |context| {
+                        context.activate_credential(key, endorsement, credential, secret)
+                    })
+                })
+            });
+            let opened = tpm.forget(endorsement.into(), opened)?;
+            Ok(opened.value().to_vec())
+        })
+    })
+}
+
+/// DER says how long it is; a place in a TPM may be longer.
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let length = match bytes {
+        [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => bytes.len(),
+    };
+    bytes.get(..length).unwrap_or(bytes)
 }
 
 /// A TPM for the length of one call, with its storage key.
@@ -250,6 +311,43 @@ impl Opened<'_> {
             self.ask("make its endorsement key", |context| primary(context, Hierarchy::Endorsement))?;
         let named = name(&public);
         self.forget(key.into(), named)
+    }
+
+    /// A session that shows the endorsement hierarchy's (empty) password, as the default endorsement key wants it.
+    fn with_endorsement_policy<T>(
+        &mut self,
+        what: impl FnOnce(&mut Self, AuthSession) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
+        let session = self.ask("begin a session", |context| {
+            context.execute_without_session(|context| {
+                context.start_auth_session(
+                    None,
+                    None,
+                    None,
+                    SessionType::Policy,
+                    SymmetricDefinition::AES_128_CFB,
+                    HashingAlgorithm::Sha256,
+                )
+            })
+        })?;
+        let session = session.ok_or_else(|| TpmError::Answer("it began no session".into()))?;
+        let (attributes, mask) = SessionAttributesBuilder::new().with_continue_session(true).build();
+        let shown = self.ask("show the endorsement password", |context| {
+            context.tr_sess_set_attributes(session, attributes, mask)?;
+            let policy = PolicySession::try_from(session)?;
+            context.execute_with_session(Some(AuthSession::Password), |context| {
+                context.policy_secret(
+                    policy,
+                    AuthHandle::Endorsement,
+                    Nonce::default(),
+                    Digest::default(),
+                    Nonce::default(),
+                    None,
+                )
+            })
+        });
+        let done = shown.and_then(|_| what(self, session));
+        self.forget(SessionHandle::from(session).into(), done)
     }
 
     fn wrapped(&mut self, made: &CreateKeyResult) -> Result<Wrapped, TpmError> {

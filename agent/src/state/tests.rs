@@ -114,10 +114,7 @@ fn a_link_on_the_way_is_as_good_as_where_it_lies_and_leads() {
         mode(open, 0o777);
         let read = state.read_secret("a.key");
         mode(open, 0o755);
-        assert!(
-            matches!(&read, Err(StateError::Parent { path, .. }) if path.ends_with(open.file_name().unwrap().to_str().unwrap())),
-            "{read:?}"
-        );
+        assert!(matches!(read, Err(StateError::Parent { .. })), "{} {read:?}", open.display());
     }
     state.read_secret("a.key").unwrap();
 }

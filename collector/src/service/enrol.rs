@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::residency::KeyLevel;
+use certs::residency::TpmMakers;
 use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
 use evidence::acts::{Body, Enrolment};
 use evidence::enrolment::{TlsPublicKey, Transcript};
@@ -12,12 +14,12 @@ use evidence::keys::PublicKey;
 use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
-use proto::{EnrolBegin, EnrolFinish, EnrolNonce, EnrolReply, EnrolRequest, Enrolled};
+use proto::{EnrolBegin, EnrolChallenge, EnrolFinish, EnrolNonce, EnrolReply, EnrolRequest, Enrolled};
 use rpc::v1::enrolment_server::Enrolment as EnrolmentService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::status;
+use super::{residency, status};
 use crate::causes::chain;
 use crate::identity::Identities;
 use crate::listen::PeerInfo;
@@ -33,12 +35,19 @@ pub struct EnrolService {
     identities: Arc<Identities>,
     /// A public tree of the log before this one.
     predecessor_tree: Option<PathBuf>,
+    /// Whose TPMs are trusted.
+    makers: Option<Arc<TpmMakers>>,
 }
 
 impl EnrolService {
     /// The service over what the collector shares.
     pub fn new(state: Arc<State>, identities: Arc<Identities>, predecessor_tree: Option<PathBuf>) -> Self {
-        Self { state, identities, predecessor_tree }
+        Self { state, identities, predecessor_tree, makers: None }
+    }
+
+    /// The same, which finds out whether a key lies in a TPM of one of these makers.
+    pub fn trusting(self, makers: Option<TpmMakers>) -> Self {
+        Self { makers: makers.map(Arc::new), ..self }
     }
 }
 
@@ -61,6 +70,7 @@ impl EnrolmentService for EnrolService {
             state: Arc::clone(&self.state),
             identities: Arc::clone(&self.identities),
             predecessor_tree: self.predecessor_tree.clone(),
+            makers: self.makers.clone(),
         };
         tokio::spawn(async move {
             let dialogue = around.dialogue(exporter, &mut incoming, &answers);
@@ -95,15 +105,53 @@ impl EnrolService {
         let challenge =
             EnrolNonce { nonce: nonce.to_vec(), trust_domain: self.state.trust_domain().to_owned() };
         send(answers, Reply::Nonce(challenge)).await?;
-        let Some(Request::Finish(finish)) = next(incoming).await? else {
+        let Some(Request::Finish(mut finish)) = next(incoming).await? else {
             return Err(Status::invalid_argument("the second message must be finish"));
         };
+        let certificate = std::mem::take(&mut finish.endorsement_certificate);
         let claim = Claim::check(&self.state, enrolment_id, nonce, exporter, finish)?;
-        let mut enrolled = claim.enrol(&self.state, &self.identities).await?;
+        // Before anything is asked of a stranger's TPM, or this program's randomness: the token is good, or was this device's.
+        let level = if claim.retried(&self.state)?.is_some() {
+            KeyLevel::K0
+        } else {
+            claim.token(&self.state, self.state.clock.now())?;
+            self.key_level(&claim, &certificate, incoming, answers).await?
+        };
+        let mut enrolled = claim.enrol(&self.state, &self.identities, level).await?;
         if anchor_size > 0 {
             self.show_succession(&mut enrolled, anchor_size)?;
         }
         send(answers, Reply::Enrolled(enrolled)).await
+    }
+
+    /// Finds out whether the TLS key lies in a TPM of a trusted maker. What could not be checked counts as nothing; a TPM that
+    /// does not open its challenge has no such key, and its device says so falsely.
+    async fn key_level(
+        &self,
+        claim: &Claim,
+        certificate: &[u8],
+        incoming: &mut Streaming<EnrolRequest>,
+        answers: &Answers,
+    ) -> Result<KeyLevel, Status> {
+        let key = &claim.transcript.tls_key;
+        let challenge =
+            residency::challenge(self.makers.as_deref(), certificate, key, self.state.clock.now());
+        let Some(challenge) = challenge.map_err(|error| Status::internal(error.to_string()))? else {
+            return Ok(KeyLevel::K0);
+        };
+        let asked =
+            EnrolChallenge { credential: challenge.credential.clone(), secret: challenge.secret.clone() };
+        send(answers, Reply::Challenge(asked)).await?;
+        let Some(Request::Proof(proof)) = next(incoming).await? else {
+            return Err(Status::invalid_argument("the message after a challenge must be proof"));
+        };
+        if challenge.is_met_by(&proof.secret) {
+            Ok(KeyLevel::K3)
+        } else {
+            Err(Status::permission_denied(
+                "the TPM of this endorsement certificate does not hold the TLS key: its answer to the challenge is wrong",
+            ))
+        }
     }
 
     /// Adds what shows a device of the predecessor's that this log goes on from what it has seen.
@@ -194,7 +242,12 @@ impl Claim {
         Ok(Self { transcript, bytes, sig_ed25519: finish.sig_ed25519, sig_p256: finish.sig_p256, detail })
     }
 
-    async fn enrol(self, state: &Arc<State>, identities: &Arc<Identities>) -> Result<Enrolled, Status> {
+    async fn enrol(
+        self,
+        state: &Arc<State>,
+        identities: &Arc<Identities>,
+        level: KeyLevel,
+    ) -> Result<Enrolled, Status> {
         if let Some(before) = self.retried(state)? {
             return self.answer(state, identities, before).await;
         }
@@ -234,12 +287,14 @@ impl Claim {
             sig_p256: self.sig_p256.clone(),
             certificate,
         };
+        let claimed = residency::claimed(&self.detail.bytes);
         let (entry, detail) = (act.clone(), self.detail.clone());
         let stored = state
             .operate_with(move |_| Ok((Some(detail), Body::Enrolment(Box::new(entry)))))
             .await
             .map_err(|error| status(&error))?;
-        tracing::info!(device = %device, index = stored.index, "Device enrolled.");
+        // What it claims is no fact of the log: a device says of itself what it likes.
+        tracing::info!(device = %device, index = stored.index, key_level = ?level, claimed, "Device enrolled.");
         self.answer(state, identities, Before { act, index: stored.index }).await
     }
 
