@@ -9,20 +9,22 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use certs::residency::public_area;
+use certs::residency::{ENDORSEMENT_CERTIFICATE_BYTES_MAX, public_area};
 use certs::{HeldKey, HeldKeyError};
 use data_encoding::HEXLOWER;
 use evidence::enrolment::TlsPublicKey;
 use sha2::{Digest as _, Sha256};
 use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
-use tss_esapi::abstraction::ek::{create_ek_object_2, retrieve_ek_pubcert};
+use tss_esapi::abstraction::ek::create_ek_object_2;
 use tss_esapi::attributes::{ObjectAttributesBuilder, SessionAttributesBuilder};
 use tss_esapi::constants::SessionType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
-use tss_esapi::handles::{AuthHandle, KeyHandle, ObjectHandle, SessionHandle};
+use tss_esapi::handles::{
+    AuthHandle, KeyHandle, NvIndexHandle, NvIndexTpmHandle, ObjectHandle, SessionHandle, TpmHandle,
+};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
-use tss_esapi::interface_types::resource_handles::Hierarchy;
+use tss_esapi::interface_types::resource_handles::{Hierarchy, NvAuth};
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
     CreateKeyResult, Digest, EccPoint, EccScheme, EncryptedSecret, HashScheme, HashcheckTicket, IdObject,
@@ -40,6 +42,10 @@ use super::{FORMAT, TpmAddress, TpmError, Wrapped, name_of};
 
 /// The kind of endorsement key a collector can challenge.
 const ENDORSEMENT: AsymmetricAlgorithmSelection = AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256);
+/// Where makers write the certificate of a P-256 endorsement key (TCG EK Credential Profile, section 2.2.1.5).
+const CERTIFICATE_AT: u32 = 0x01c0_000a;
+/// Bytes read at once: every TPM gives so many.
+const READ_BYTES: u16 = 512;
 /// How many keys are made to get one without leading zeros, which one of 128 has where they are left out.
 const KEY_TRIES: u32 = 8;
 /// Bytes of a P-256 coordinate, of r and of s.
@@ -156,11 +162,34 @@ pub(super) fn unseal(
 
 /// The certificate that its maker wrote into the TPM, if there is one of a P-256 key.
 pub(super) fn endorsement_certificate(address: &TpmAddress) -> Result<Option<Vec<u8>>, TpmError> {
-    opened(address, |tpm| {
-        // A TPM without one refuses the read; whatever the reason, there is none to show.
-        let read = tpm.ask("read its certificate", |context| retrieve_ek_pubcert(context, ENDORSEMENT));
-        Ok(read.ok().map(|der| without_padding(&der).to_vec()).filter(|der| !der.is_empty()))
+    opened(address, |tpm| match tpm.ask("read its certificate", read_certificate) {
+        Ok(der) => Ok(Some(without_padding(&der).to_vec()).filter(|der| !der.is_empty())),
+        Err(error) => {
+            // A TPM without one refuses the read; whatever the reason, there is none to show.
+            tracing::info!(%error, "The TPM shows no certificate of its maker.");
+            Ok(None)
+        }
     })
+}
+
+fn read_certificate(context: &mut Context) -> Result<Vec<u8>, Error> {
+    let place = TpmHandle::NvIndex(NvIndexTpmHandle::new(CERTIFICATE_AT)?);
+    let (place, size) = context.execute_without_session(|context| {
+        let place = NvIndexHandle::from(context.tr_from_tpm_public(place)?);
+        let (public, _name) = context.nv_read_public(place)?;
+        Ok::<_, Error>((place, public.data_size().min(ENDORSEMENT_CERTIFICATE_BYTES_MAX)))
+    })?;
+    let mut der = Vec::with_capacity(size);
+    while der.len() < size {
+        let wanted = u16::try_from(size - der.len()).unwrap_or(u16::MAX).min(READ_BYTES);
+        let offset = u16::try_from(der.len()).unwrap_or(u16::MAX);
+        let part = context.nv_read(NvAuth::NvIndex(place), place, wanted, offset)?;
+        if part.value().is_empty() {
+            break;
+        }
+        der.extend_from_slice(part.value());
+    }
+    Ok(der)
 }
 
 /// Opens a collector's challenge, which this TPM does only with the key in it.

@@ -62,3 +62,25 @@ fn only_a_makers_certificate_has_an_endorsement_key() {
     }
     TpmMakers::from_pem("nothing").expect_err("no root");
 }
+
+/// Made by openssl, for the endorsement key of an emulated TPM: what it is for, and the model as a critical directory name.
+const ENDORSEMENT: &str = include_str!("endorsement.pem");
+/// Who signed it.
+const MAKER: &str = include_str!("maker.pem");
+
+#[test]
+fn a_makers_certificate_gives_the_endorsement_key_while_it_holds() {
+    let certificate = crate::pem::certificate(ENDORSEMENT).expect("a certificate");
+    let makers = TpmMakers::from_pem(MAKER).expect("makers");
+    let key = makers.endorsement(&certificate, NOW).expect("an endorsement key");
+    assert_eq!(key.spki_der()[27..31], hex("d2cf6e72"));
+    for wrong in [Timestamp(1_700_000_000_000), Timestamp(2_200_000_000_000)] {
+        makers.endorsement(&certificate, wrong).expect_err("not yet, or not any more");
+    }
+    let last = certificate.len() - 1;
+    let mut forged = certificate.to_vec();
+    forged[last] ^= 1;
+    makers.endorsement(&forged, NOW).expect_err("another signature");
+    let padded = [&certificate[..], &[0; 8 * 1024]].concat();
+    makers.endorsement(&padded, NOW).expect_err("too long");
+}
