@@ -286,8 +286,15 @@ async fn token(arguments: TokenArguments, out: &mut impl Write) -> anyhow::Resul
     let now = SystemClock.now();
     let expires_at = Timestamp(now.0.saturating_add(arguments.hours * 3_600_000));
     let token_hash = token.secret.hash();
-    let body =
-        Body::Token(acts::Token { token_hash, class: arguments.class, group: arguments.group, expires_at });
+    let body = Body::Token(acts::Token {
+        token_hash,
+        class: arguments.class,
+        group: arguments.group,
+        expires_at,
+        uses: 1,
+        approve: false,
+        serials: Vec::new(),
+    });
     let envelope = sign(body, &config.origin, now, &key)?;
     let entry = Admin::at(&arguments.directory.dir).await?.create_token(envelope).await?;
     let text = token.text();
@@ -331,6 +338,7 @@ async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<
         key: public.signing,
         tls_key: public.tls.id(),
         detail: detail.digest(),
+        engagements: Vec::new(),
     };
     let envelope = sign(Body::Person(act), &config.origin, now, &key)?;
     let admin = Admin::at(&arguments.directory.dir).await?;

@@ -12,19 +12,31 @@ use crate::policy::Policy;
 use crate::time::Timestamp;
 
 mod audit;
+mod identity;
 mod operations;
 mod roster;
+mod running;
 
 pub(crate) use roster::{checkpoint_of, checkpoint_value, take_key};
 
 pub use audit::{
     Commitment, DrawAct, DrawnControl, Export, Freeze, FrozenPopulation, Head, Heads, Reveal, TreeHead,
 };
+pub use identity::{
+    Allows, Approval, Group, KeyChange, KeyLevel, KeyOf, KeyStep, NewKey, Pair, ReKey, Revoke, RevokeReason,
+    RevokedOf, log_key_text, re_key_digest, recovery_digest, request_digest, serial_digest,
+};
 pub use operations::{Hold, SCOPES_MAX, Tombstone};
-pub use roster::{Class, Enrolment, Genesis, IssuingCas, Person, Retire, Token};
+pub use roster::{
+    Class, Enrolment, Genesis, IssuingCas, Person, Retire, SERIAL_RECORDS_MAX, Token, USES_MAX,
+};
+pub use running::{
+    AccessSummary, Configuration, INTERVAL_MINUTES_MAX, INTERVAL_MINUTES_MIN, LOG_LEVELS, Renewal,
+    renewal_digest,
+};
 
-/// The version every act of this release carries.
-const ACT_VERSION: u64 = 1;
+/// The newest version of an act: of person, token and enrolment, where they say what version 1 cannot.
+const ACT_VERSION_MAX: u64 = 2;
 
 /// What a person may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,10 +168,24 @@ pub enum Body {
     Token(Token),
     /// 1.4
     Enrolment(Box<Enrolment>),
+    /// 1.5
+    ReKey(Box<ReKey>),
     /// 1.6
     Retire(Retire),
+    /// 1.7
+    Revoke(Revoke),
     /// 1.8
     Class(Class),
+    /// 1.9
+    Group(Group),
+    /// 1.10
+    Merge(Pair),
+    /// 1.11
+    Split(Pair),
+    /// 1.12
+    KeyChange(Box<KeyChange>),
+    /// 1.13
+    Approval(Approval),
     /// 2.1
     Policy(Policy),
     /// 3.1
@@ -174,8 +200,14 @@ pub enum Body {
     Draw(DrawAct),
     /// 3.7
     Export(Export),
+    /// 4.1
+    Renewal(Box<Renewal>),
+    /// 4.2
+    AccessSummary(AccessSummary),
     /// 4.4
     Tombstone(Tombstone),
+    /// 4.5
+    Configuration(Configuration),
     /// 4.7
     Hold(Hold),
 }
@@ -188,8 +220,15 @@ impl Body {
             Self::Person(_) => Kind::PERSON,
             Self::Token(_) => Kind::TOKEN,
             Self::Enrolment(_) => Kind::ENROLMENT,
+            Self::ReKey(_) => Kind::RE_KEY,
             Self::Retire(_) => Kind::RETIRE,
+            Self::Revoke(_) => Kind::REVOKE,
             Self::Class(_) => Kind::CLASS,
+            Self::Group(_) => Kind::GROUP,
+            Self::Merge(_) => Kind::MERGE,
+            Self::Split(_) => Kind::SPLIT,
+            Self::KeyChange(_) => Kind::KEY_CHANGE,
+            Self::Approval(_) => Kind::APPROVAL,
             Self::Policy(_) => Kind::POLICY,
             Self::Plan(_) => Kind::PLAN,
             Self::Commitment(_) => Kind::COMMITMENT,
@@ -197,7 +236,10 @@ impl Body {
             Self::Reveal(_) => Kind::REVEAL,
             Self::Draw(_) => Kind::DRAW,
             Self::Export(_) => Kind::EXPORT,
+            Self::Renewal(_) => Kind::RENEWAL,
+            Self::AccessSummary(_) => Kind::ACCESS_SUMMARY,
             Self::Tombstone(_) => Kind::TOMBSTONE,
+            Self::Configuration(_) => Kind::CONFIGURATION,
             Self::Hold(_) => Kind::HOLD,
         }
     }
@@ -206,20 +248,42 @@ impl Body {
     pub fn device(&self) -> Option<DeviceId> {
         match self {
             Self::Enrolment(act) => Some(act.device),
+            Self::ReKey(act) => Some(act.device),
             Self::Retire(act) => Some(act.device),
+            Self::Revoke(Revoke { of: RevokedOf::Device(device), .. }) => Some(*device),
             Self::Class(act) => Some(act.device),
+            Self::Group(act) => Some(act.device),
+            Self::Merge(act) | Self::Split(act) => Some(act.device),
+            Self::Renewal(act) => Some(act.device),
             _ => None,
         }
     }
 
-    fn take(act: &str, members: &mut Members) -> Result<Self, ActError> {
+    /// The version its members need: the lowest that can say them.
+    fn version(&self) -> u64 {
+        match self {
+            Self::Person(act) => act.version(),
+            Self::Token(act) => act.version(),
+            Self::Enrolment(act) => act.version(),
+            _ => 1,
+        }
+    }
+
+    fn take(act: &str, version: u64, members: &mut Members) -> Result<Self, ActError> {
         Ok(match act {
             "genesis" => Self::Genesis(Genesis::take(members)?),
-            "person" => Self::Person(Person::take(members)?),
-            "token" => Self::Token(Token::take(members)?),
-            "enrolment" => Self::Enrolment(Box::new(Enrolment::take(members)?)),
+            "person" => Self::Person(Person::take(members, version)?),
+            "token" => Self::Token(Token::take(members, version)?),
+            "enrolment" => Self::Enrolment(Box::new(Enrolment::take(members, version)?)),
+            "re-key" => Self::ReKey(Box::new(ReKey::take(members)?)),
             "retire" => Self::Retire(Retire::take(members)?),
+            "revoke" => Self::Revoke(Revoke::take(members)?),
             "class" => Self::Class(Class::take(members)?),
+            "group" => Self::Group(Group::take(members)?),
+            "merge" => Self::Merge(Pair::take(members)?),
+            "split" => Self::Split(Pair::take(members)?),
+            "key-change" => Self::KeyChange(Box::new(KeyChange::take(members)?)),
+            "approval" => Self::Approval(Approval::take(members)?),
             "policy" => Self::Policy(Policy::take(members)?),
             "plan" => Self::Plan(Box::new(Plan::take(members)?)),
             "commitment" => Self::Commitment(Commitment::take(members)?),
@@ -227,6 +291,9 @@ impl Body {
             "reveal" => Self::Reveal(Reveal::take(members)?),
             "draw" => Self::Draw(DrawAct::take(members)?),
             "export" => Self::Export(Export::take(members)?),
+            "renewal" => Self::Renewal(Box::new(Renewal::take(members)?)),
+            "access-summary" => Self::AccessSummary(AccessSummary::take(members)?),
+            "configuration" => Self::Configuration(Configuration::take(members)?),
             "tombstone" => Self::Tombstone(Tombstone::take(members)?),
             "hold" => Self::Hold(Hold::take(members)?),
             other => return Err(ActError::Unknown(other.to_owned())),
@@ -239,8 +306,14 @@ impl Body {
             Self::Person(act) => act.members(),
             Self::Token(act) => act.members(),
             Self::Enrolment(act) => act.members(),
+            Self::ReKey(act) => act.members(),
             Self::Retire(act) => act.members(),
+            Self::Revoke(act) => act.members(),
             Self::Class(act) => act.members(),
+            Self::Group(act) => act.members(),
+            Self::Merge(act) | Self::Split(act) => act.members(),
+            Self::KeyChange(act) => act.members(),
+            Self::Approval(act) => act.members(),
             Self::Policy(act) => act.members(),
             Self::Plan(act) => act.members(),
             Self::Commitment(act) => act.members(),
@@ -248,7 +321,10 @@ impl Body {
             Self::Reveal(act) => act.members(),
             Self::Draw(act) => act.members(),
             Self::Export(act) => act.members(),
+            Self::Renewal(act) => act.members(),
+            Self::AccessSummary(act) => act.members(),
             Self::Tombstone(act) => act.members(),
+            Self::Configuration(act) => act.members(),
             Self::Hold(act) => act.members(),
         }
     }
@@ -260,8 +336,10 @@ impl Act {
         let mut members = Members::of(Value::parse(payload)?, "")?;
         let act = members.text("act")?;
         let version = members.count("version")?;
-        if version != ACT_VERSION {
-            return Err(members.problem("version", format!("is {version}, this release knows 1")).into());
+        if version == 0 || version > ACT_VERSION_MAX {
+            return Err(members
+                .problem("version", format!("is {version}, this release knows 1 and 2"))
+                .into());
         }
         let common = Common {
             origin: members.text("origin")?,
@@ -269,7 +347,11 @@ impl Act {
             made_at: members.time("made_at")?,
             signer: members.digest("signer")?,
         };
-        let body = Body::take(&act, &mut members)?;
+        let body = Body::take(&act, version, &mut members)?;
+        if version != body.version() {
+            let problem = format!("is {version}, what it says is version {}", body.version());
+            return Err(members.problem("version", problem).into());
+        }
         members.finish()?;
         Ok(Self { common, body })
     }
@@ -278,7 +360,7 @@ impl Act {
     pub fn encode(&self) -> Vec<u8> {
         let mut members: Vec<(&str, Value)> = vec![
             ("act", json::text(self.body.kind().name().unwrap_or_default())),
-            ("version", json::count(ACT_VERSION)),
+            ("version", json::count(self.body.version())),
             ("origin", json::text(&self.common.origin)),
             ("id", json::text(self.common.id.as_str())),
             ("made_at", json::time(self.common.made_at)),

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::acts::{Act, ActError, ActId, Body, Commitment, DrawAct, Export, Freeze, Reveal, Role};
+use crate::acts::{
+    Act, ActError, ActId, Body, Commitment, Configuration, DrawAct, Export, Freeze, KeyChange, NewKey, ReKey,
+    Renewal, Reveal, Role, log_key_text, re_key_digest, renewal_digest, request_digest,
+};
 use crate::draw;
 use crate::dsse::{ActEnvelope, DsseError};
 use crate::enrolment::{Transcript, TranscriptError};
@@ -84,6 +87,15 @@ pub enum AuthorityError {
     /// Rules of erasing and holding.
     #[error(transparent)]
     Erasure(ErasureError),
+    /// Both log keys must sign when one follows the other.
+    #[error("the signature of the {0} log key does not hold over the change")]
+    LogKey(&'static str),
+    /// An auditor's key that somebody who runs the log holds.
+    #[error("the auditor's key of plan {0} may not be the key of an admin or analyst of this log")]
+    NotIndependent(Digest),
+    /// A configuration out of order.
+    #[error("the next configuration has number {0}: look at the newest one first")]
+    Configuration(u64),
     /// A plan nobody logged.
     #[error("no plan {0} in this log")]
     NoPlan(Digest),
@@ -104,7 +116,7 @@ impl AuthorityError {
             Self::Act(_) | Self::Signature(_) | Self::Origin { .. } | Self::Repeated(_) => 6,
             Self::Genesis | Self::GenesisMembers(_) => 7,
             Self::Stranger(_) | Self::Role { .. } | Self::NotOperations(_) | Self::NotAuditor { .. } => 8,
-            Self::NoPlan(_) => 8,
+            Self::NoPlan(_) | Self::LogKey(_) | Self::NotIndependent(_) | Self::Configuration(_) => 8,
             Self::Admission(RosterError::SecondGenesis) => 7,
             Self::Admission(_) => 8,
             Self::Roster(_) | Self::Transcript(_) | Self::TranscriptMember(_) => 9,
@@ -157,6 +169,17 @@ pub struct LoggedPolicy {
     pub policy: Policy,
 }
 
+/// A configuration with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedConfiguration {
+    /// Its index.
+    pub index: u64,
+    /// SHA-256 of its act's payload: the `configuration_digest` of statements made under it.
+    pub digest: Digest,
+    /// What it says.
+    pub configuration: Configuration,
+}
+
 /// The state of streams 1 to 3 after some entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Authority {
@@ -166,6 +189,7 @@ pub struct Authority {
     ceremonies: BTreeMap<Digest, Ceremony>,
     act_ids: BTreeSet<ActId>,
     erasures: Erasures,
+    configurations: Vec<LoggedConfiguration>,
 }
 
 impl Authority {
@@ -178,6 +202,7 @@ impl Authority {
             ceremonies: BTreeMap::new(),
             act_ids: BTreeSet::new(),
             erasures: Erasures::default(),
+            configurations: Vec::new(),
         }
     }
 
@@ -202,6 +227,11 @@ impl Authority {
             .iter()
             .map(|entry| PolicyEntry { index: entry.index, received: entry.received, policy: &entry.policy })
             .collect()
+    }
+
+    /// Every configuration, oldest first.
+    pub fn configurations(&self) -> &[LoggedConfiguration] {
+        &self.configurations
     }
 
     /// Tombstones and holds.
@@ -272,7 +302,15 @@ impl Authority {
             }
             _ if kind.is_persons_act() => {
                 let person = self.roster.person(&signer).ok_or(AuthorityError::Stranger(signer))?;
-                let admin_only = matches!(act.body, Body::Person(_) | Body::Token(_) | Body::Hold(_));
+                let admin_only = matches!(
+                    act.body,
+                    Body::Person(_)
+                        | Body::Token(_)
+                        | Body::Hold(_)
+                        | Body::Approval(_)
+                        | Body::Configuration(_)
+                        | Body::Revoke(crate::acts::Revoke { of: crate::acts::RevokedOf::Person(_), .. })
+                );
                 let needed = if admin_only { "an admin" } else { "an admin or analyst" };
                 match person.role {
                     Role::Admin => Ok(person.key),
@@ -297,7 +335,13 @@ impl Authority {
                 check_genesis(genesis, &self.origin)?;
                 self.roster.genesis_act(genesis).map_err(AuthorityError::Admission)?;
             }
-            Body::Person(person) => self.roster.person_act(person).map_err(AuthorityError::Admission)?,
+            Body::Person(person) => {
+                let audits = self.ceremonies.iter().find(|(_, other)| other.plan.auditor_key == person.key);
+                if let (Some((plan, _)), true) = (audits, person.role != Role::Auditor) {
+                    return Err(AuthorityError::NotIndependent(*plan));
+                }
+                self.roster.person_act(person).map_err(AuthorityError::Admission)?;
+            }
             Body::Token(token) => self.roster.token_act(token).map_err(AuthorityError::Roster)?,
             Body::Enrolment(enrolment) => {
                 let transcript =
@@ -312,9 +356,41 @@ impl Authority {
                 if transcript.attestation_key != enrolment.attestation_key {
                     return Err(AuthorityError::TranscriptMember("attestation key"));
                 }
+                let request =
+                    request_digest(&transcript.token_hash, &transcript.tls_key, &transcript.attestation_key);
                 self.roster
-                    .enrolment_act(index, received, enrolment, transcript.tls_key.id())
+                    .enrolment_act(index, received, enrolment, transcript.tls_key.id(), &request)
                     .map_err(AuthorityError::Roster)?;
+            }
+            Body::ReKey(re_key) => self.re_key(index, re_key)?,
+            Body::Renewal(renewal) => self.renewal(index, received, renewal)?,
+            Body::Approval(approval) => {
+                self.roster.approval_act(received, approval).map_err(AuthorityError::Roster)?;
+            }
+            Body::Revoke(revoke) => {
+                self.roster.revoke_act(index, revoke).map_err(AuthorityError::Admission)?;
+            }
+            Body::Merge(pair) => {
+                self.roster.merge_act(index, received, pair).map_err(AuthorityError::Admission)?;
+            }
+            Body::Split(pair) => self.roster.split_act(pair).map_err(AuthorityError::Admission)?,
+            Body::KeyChange(change) => self.key_change(index, change)?,
+            Body::Group(group) => {
+                self.roster.group_act(index, received, group).map_err(AuthorityError::Admission)?;
+            }
+            // Who read what is the operations key's word; nothing here depends on it.
+            Body::AccessSummary(_) => {}
+            Body::Configuration(configuration) => {
+                let next =
+                    self.configurations.last().map_or(1, |last| last.configuration.number.saturating_add(1));
+                if configuration.number != next {
+                    return Err(AuthorityError::Configuration(next));
+                }
+                self.configurations.push(LoggedConfiguration {
+                    index,
+                    digest: Digest::of(&envelope.payload),
+                    configuration: configuration.clone(),
+                });
             }
             Body::Retire(retire) => {
                 self.roster.retire_act(index, received, retire).map_err(AuthorityError::Admission)?;
@@ -327,6 +403,10 @@ impl Authority {
             }
             Body::Plan(plan) => {
                 let hash = Digest::of(&envelope.payload);
+                let runs = self.roster.person(&plan.auditor_key.id());
+                if runs.is_some_and(|person| person.role != Role::Auditor) {
+                    return Err(AuthorityError::NotIndependent(hash));
+                }
                 let ceremony = Ceremony {
                     plan: (**plan).clone(),
                     plan_payload: envelope.payload.clone(),
@@ -381,6 +461,60 @@ impl Authority {
         Ok(())
     }
 
+    /// A transcript of this log over `token`, by a device's new keys.
+    fn transcript(
+        &self,
+        bytes: &[u8],
+        [ed25519, p256]: [&[u8]; 2],
+        token: Digest,
+        key: &PublicKey,
+    ) -> Result<Transcript, AuthorityError> {
+        let transcript = Transcript::verify(bytes, ed25519, p256)?;
+        let trust_domain = self.roster.genesis().map(|genesis| genesis.trust_domain.as_str());
+        if Some(transcript.trust_domain.as_str()) != trust_domain {
+            return Err(AuthorityError::TranscriptMember("trust domain"));
+        }
+        if transcript.token_hash != token {
+            return Err(AuthorityError::TranscriptMember("token"));
+        }
+        if transcript.attestation_key != *key {
+            return Err(AuthorityError::TranscriptMember("attestation key"));
+        }
+        Ok(transcript)
+    }
+
+    fn re_key(&mut self, index: u64, act: &ReKey) -> Result<(), AuthorityError> {
+        let signatures = [act.sig_ed25519.as_slice(), &act.sig_p256];
+        let token = re_key_digest(&act.previous);
+        let transcript = self.transcript(&act.transcript, signatures, token, &act.attestation_key)?;
+        let previous = self.roster.speaking(&act.device, &act.previous).map_err(AuthorityError::Roster)?.key;
+        previous
+            .verify(&act.transcript, &act.sig_previous)
+            .map_err(|error| AuthorityError::Transcript(TranscriptError::AttestationSignature(error)))?;
+        self.roster.re_key_act(index, act, transcript.tls_key.id()).map_err(AuthorityError::Roster)
+    }
+
+    fn renewal(&mut self, index: u64, received: Timestamp, act: &Renewal) -> Result<(), AuthorityError> {
+        let key = self.roster.speaking(&act.device, &act.instance).map_err(AuthorityError::Roster)?.key;
+        let signatures = [act.sig_ed25519.as_slice(), &act.sig_p256];
+        let token = renewal_digest(&act.instance, act.generation);
+        let transcript = self.transcript(&act.transcript, signatures, token, &key)?;
+        self.roster.renewal_act(index, received, act, transcript.tls_key.id()).map_err(AuthorityError::Roster)
+    }
+
+    fn key_change(&mut self, index: u64, act: &KeyChange) -> Result<(), AuthorityError> {
+        if let NewKey::Log { key, endorsement, possession } = &act.key {
+            if key.name() != self.origin {
+                return Err(AuthorityError::GenesisMembers("the log key is not named after the origin"));
+            }
+            let text = log_key_text(&self.origin, key);
+            let old = self.roster.authorities().log_keys().last().ok_or(AuthorityError::Genesis)?;
+            old.1.key().verify(&text, endorsement).map_err(|_| AuthorityError::LogKey("old"))?;
+            key.key().verify(&text, possession).map_err(|_| AuthorityError::LogKey("new"))?;
+        }
+        self.roster.key_change_act(index, act).map_err(AuthorityError::Admission)
+    }
+
     fn open_ceremony(&mut self, plan_hash: &Digest) -> Result<&mut Ceremony, AuthorityError> {
         self.ceremonies.get_mut(plan_hash).ok_or(AuthorityError::NoPlan(*plan_hash))
     }
@@ -422,13 +556,13 @@ fn check_genesis(genesis: &crate::acts::Genesis, origin: &str) -> Result<(), Aut
     Ok(())
 }
 
-/// Whether an entry of this kind passes the gate here: all of streams 1 to 3, and what erases and holds. The rest of
-/// stream 4 is the operations key's own record, and details are no acts.
+/// Whether an entry of this kind passes the gate here: all of streams 1 to 3, and of stream 4 renewals, access summaries,
+/// configurations, what erases and what holds. The rest of stream 4 is the operations key's own record, and details are no acts.
 pub const fn is_gated(kind: Kind) -> bool {
     match kind.stream {
         Stream::Device => false,
         Stream::Roster | Stream::Rules | Stream::Audit => true,
-        Stream::Operations => matches!(kind.number, 4 | 7),
+        Stream::Operations => matches!(kind.number, 1 | 2 | 4 | 5 | 7),
     }
 }
 

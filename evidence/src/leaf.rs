@@ -136,6 +136,8 @@ kinds! {
     SPLIT = Roster.11, "split";
     /// A CA, log or operations key changes.
     KEY_CHANGE = Roster.12, "key-change";
+    /// A person lets an enrolment or a recovery happen that waits.
+    APPROVAL = Roster.13, "approval";
     /// A policy.
     POLICY = Rules.1, "policy";
     /// A mapping to frameworks.
@@ -185,7 +187,7 @@ impl Kind {
     pub const fn is_persons_act(self) -> bool {
         match self.stream {
             Stream::Device => false,
-            Stream::Roster => matches!(self.number, 2 | 3 | 6..=11),
+            Stream::Roster => matches!(self.number, 2 | 3 | 6..=11 | 13),
             Stream::Rules => true,
             Stream::Audit => matches!(self.number, 1 | 2 | 4 | 6 | 8),
             Stream::Operations => matches!(self.number, 3 | 5 | 7),

@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::acts::{self, Enrolment, Genesis, Role, Token};
-use crate::ids::{Class, DeviceId, Digest, InstanceId, Name, PersonId};
+use crate::acts::{self, Enrolment, Genesis, KeyLevel, Role, Token};
+use crate::ids::{Class, DeviceId, Digest, EngagementId, InstanceId, Name, PersonId};
 use crate::keys::PublicKey;
 use crate::time::{DayLabel, Timestamp};
+
+mod authorities;
+mod keys;
+
+pub use authorities::{Authorities, Trusted};
+pub use keys::{AUTOMATIC_RECOVERIES_MAX, Approved};
 
 /// A person's admitted key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +24,10 @@ pub struct Admitted {
     pub key: PublicKey,
     /// SHA-256 of their TLS key.
     pub tls_key: Digest,
+    /// The engagements an auditor is kept to; none: every one.
+    pub engagements: Vec<EngagementId>,
+    /// Index of the entry that revoked them.
+    pub revoked: Option<u64>,
 }
 
 /// A device's key and the device it speaks for.
@@ -29,8 +39,16 @@ pub struct Instance {
     pub key: PublicKey,
     /// Index of the enrolment.
     pub index: u64,
-    /// SHA-256 of the certificate (DER) issued then.
+    /// SHA-256 of the certificate (DER) issued then, or at the newest renewal.
     pub certificate: Digest,
+    /// How its keys are held, as the collector established.
+    pub key_level: KeyLevel,
+    /// Renewals so far.
+    pub generation: u64,
+    /// Recoveries since the enrolment or since a person approved one.
+    pub recoveries: u64,
+    /// Index of the entry from which on nothing it signs is admitted: it was revoked, replaced or merged.
+    pub ended: Option<u64>,
 }
 
 /// An admitted token.
@@ -38,14 +56,24 @@ pub struct Instance {
 pub struct TokenState {
     /// The token.
     pub token: Token,
-    /// The device it enrolled.
-    pub used_by: Option<DeviceId>,
+    /// The devices it enrolled, in their order.
+    pub used_by: Vec<DeviceId>,
+    /// Digests of the listed serial numbers that were used.
+    serials: BTreeSet<Digest>,
+}
+
+impl TokenState {
+    /// Whether a listed serial number, by its digest under this token, enrolled a device already.
+    pub fn serial_used(&self, serial: &Digest) -> bool {
+        self.serials.contains(serial)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     Enrolled(Class, Name),
     Class(Class),
+    Group(Name),
     Retired,
 }
 
@@ -56,6 +84,8 @@ pub struct Device {
     pub instances: Vec<InstanceId>,
     /// Receipt of its enrolment.
     pub enrolled: Timestamp,
+    /// Index of the entry that revoked its keys.
+    pub revoked: Option<u64>,
     /// (when it takes effect, index, what), in the order of the stream.
     changes: Vec<(Timestamp, u64, Change)>,
 }
@@ -89,6 +119,11 @@ impl Device {
                 Change::Class(class) => {
                     if let Some((current, _)) = &mut state {
                         *current = *class;
+                    }
+                }
+                Change::Group(group) => {
+                    if let Some((_, current)) = &mut state {
+                        current.clone_from(group);
                     }
                 }
                 Change::Retired => retired = true,
@@ -144,6 +179,21 @@ pub enum RosterError {
     /// A token that enrolled a device already.
     #[error("the token was used before, for device {0}")]
     TokenUsed(DeviceId),
+    /// A token that enrolled as many devices as it may.
+    #[error("the token has enrolled {0} devices, as many as it may: ask for a new one")]
+    TokenSpent(u64),
+    /// A serial number that enrolled a device already.
+    #[error("this token has enrolled a device with this serial number before")]
+    SerialUsed,
+    /// A serial number where the token lists none.
+    #[error("the token lists no serial numbers")]
+    NoSerials,
+    /// An enrolment or a recovery that waits for a person.
+    #[error("a person must approve this first: {0}")]
+    NotApproved(Digest),
+    /// An approval met before.
+    #[error("{0} was approved before")]
+    ApprovedTwice(Digest),
     /// An expired token.
     #[error("the token expired at {}", .0.rfc3339())]
     TokenExpired(Timestamp),
@@ -159,6 +209,24 @@ pub enum RosterError {
     /// A device nobody enrolled.
     #[error("device {0} was never enrolled")]
     DeviceUnknown(DeviceId),
+    /// A person nobody admitted.
+    #[error("person {0} is not on the roster")]
+    PersonUnknown(PersonId),
+    /// The only admin who is left.
+    #[error("person {0} is the only admin: admit another one first, or nobody could admit anybody")]
+    LastAdmin(PersonId),
+    /// Revoked before.
+    #[error("the keys are revoked already, by entry {0}")]
+    RevokedTwice(u64),
+    /// An instance that does not speak any more, or is another device's.
+    #[error("instance {0} is not one that device speaks with now")]
+    Instance(InstanceId),
+    /// A renewal that does not follow the one before.
+    #[error("this is not the renewal that comes next: {0} does not fit")]
+    Renewal(&'static str),
+    /// A step of a change of authorities that is not due.
+    #[error("{0}")]
+    KeyChange(&'static str),
 }
 
 /// The roster at some entry of its stream.
@@ -169,6 +237,10 @@ pub struct Roster {
     devices: BTreeMap<DeviceId, Device>,
     instances: BTreeMap<InstanceId, Instance>,
     tokens: BTreeMap<Digest, TokenState>,
+    approvals: BTreeMap<Digest, Approved>,
+    /// What was said of two devices, the smaller id first: whether they are one machine.
+    pairs: BTreeMap<(DeviceId, DeviceId), bool>,
+    authorities: Authorities,
     signing_keys: BTreeSet<Digest>,
     tls_keys: BTreeSet<Digest>,
 }
@@ -179,13 +251,18 @@ impl Roster {
         self.genesis.as_ref()
     }
 
-    /// The person whose key id this is.
+    /// The person whose key id this is, unless revoked.
     pub fn person(&self, keyid: &Digest) -> Option<&Admitted> {
-        self.persons.get(keyid)
+        self.persons.get(keyid).filter(|person| person.revoked.is_none())
     }
 
-    /// Every person, by key id.
+    /// Every person who is not revoked, by key id.
     pub fn persons(&self) -> impl Iterator<Item = &Admitted> {
+        self.persons.values().filter(|person| person.revoked.is_none())
+    }
+
+    /// Everybody who was ever admitted, by key id.
+    pub fn all_persons(&self) -> impl Iterator<Item = &Admitted> {
         self.persons.values()
     }
 
@@ -240,8 +317,9 @@ impl Roster {
         if keys.len() != 3 {
             return Err(RosterError::KeyTwice("log, operations or admin key"));
         }
-        self.admit(act.admin, Role::Admin, act.admin_key, act.admin_tls_key)?;
+        self.admit(act.admin, Role::Admin, act.admin_key, act.admin_tls_key, Vec::new())?;
         self.signing_keys.extend(keys);
+        self.authorities = Authorities::begun(act);
         self.genesis = Some(act.clone());
         Ok(())
     }
@@ -252,6 +330,7 @@ impl Roster {
         role: Role,
         key: PublicKey,
         tls_key: Digest,
+        engagements: Vec<EngagementId>,
     ) -> Result<(), RosterError> {
         if self.persons.values().any(|admitted| admitted.person == person) {
             return Err(RosterError::PersonTwice(person));
@@ -259,13 +338,13 @@ impl Roster {
         self.check_new_keys(&key, &tls_key)?;
         self.signing_keys.insert(key.id());
         self.tls_keys.insert(tls_key);
-        self.persons.insert(key.id(), Admitted { person, role, key, tls_key });
+        self.persons.insert(key.id(), Admitted { person, role, key, tls_key, engagements, revoked: None });
         Ok(())
     }
 
     /// Takes a person act.
     pub fn person_act(&mut self, act: &acts::Person) -> Result<(), RosterError> {
-        self.admit(act.person, act.role, act.key, act.tls_key)
+        self.admit(act.person, act.role, act.key, act.tls_key, act.engagements.clone())
     }
 
     /// Takes a token act.
@@ -273,15 +352,19 @@ impl Roster {
         if self.tokens.contains_key(&act.token_hash) {
             return Err(RosterError::TokenTwice);
         }
-        self.tokens.insert(act.token_hash, TokenState { token: act.clone(), used_by: None });
+        let state = TokenState { token: act.clone(), used_by: Vec::new(), serials: BTreeSet::new() };
+        self.tokens.insert(act.token_hash, state);
         Ok(())
     }
 
     /// Whether a token may enrol a device at `received`.
     pub fn check_token(&self, token_hash: &Digest, received: Timestamp) -> Result<&Token, RosterError> {
         let state = self.tokens.get(token_hash).ok_or(RosterError::TokenUnknown)?;
-        if let Some(device) = state.used_by {
-            return Err(RosterError::TokenUsed(device));
+        if state.used_by.len() as u64 >= state.token.uses {
+            return Err(match state.used_by.as_slice() {
+                [device] => RosterError::TokenUsed(*device),
+                _ => RosterError::TokenSpent(state.token.uses),
+            });
         }
         if received >= state.token.expires_at {
             return Err(RosterError::TokenExpired(state.token.expires_at));
@@ -289,18 +372,20 @@ impl Roster {
         Ok(&state.token)
     }
 
-    /// Takes an enrolment; `tls_key` is the SHA-256 of the SPKI in its transcript.
+    /// Takes an enrolment; `tls_key` is the SHA-256 of the SPKI in its transcript, `request` what an approval would name.
     pub fn enrolment_act(
         &mut self,
         index: u64,
         received: Timestamp,
         act: &Enrolment,
         tls_key: Digest,
+        request: &Digest,
     ) -> Result<(), RosterError> {
         let token = self.check_token(&act.token_hash, received)?;
         if token.class != act.class || token.group != act.group {
             return Err(RosterError::TokenScope);
         }
+        self.check_entry(act, request, received)?;
         if self.devices.contains_key(&act.device) {
             return Err(RosterError::DeviceTwice(act.device));
         }
@@ -311,17 +396,18 @@ impl Roster {
         self.signing_keys.insert(act.attestation_key.id());
         self.tls_keys.insert(tls_key);
         if let Some(state) = self.tokens.get_mut(&act.token_hash) {
-            state.used_by = Some(act.device);
+            state.used_by.push(act.device);
+            state.serials.extend(act.serial);
         }
-        self.instances.insert(
-            act.instance,
-            Instance { device: act.device, key: act.attestation_key, index, certificate: act.certificate },
-        );
+        self.use_approval(request, index);
+        let instance = Instance::new(act.device, act.attestation_key, index, act.certificate, act.key_level);
+        self.instances.insert(act.instance, instance);
         self.devices.insert(
             act.device,
             Device {
                 instances: vec![act.instance],
                 enrolled: received,
+                revoked: None,
                 changes: vec![(received, index, Change::Enrolled(act.class, act.group.clone()))],
             },
         );
@@ -358,6 +444,16 @@ impl Roster {
         act: &acts::Class,
     ) -> Result<(), RosterError> {
         self.change(&act.device, act.effective_at.max(received), index, Change::Class(act.class))
+    }
+
+    /// Takes a change of group. Nothing is retroactive.
+    pub fn group_act(
+        &mut self,
+        index: u64,
+        received: Timestamp,
+        act: &acts::Group,
+    ) -> Result<(), RosterError> {
+        self.change(&act.device, act.effective_at.max(received), index, Change::Group(act.group.clone()))
     }
 
     /// Whether a device is in service on some moment of a UTC day.

@@ -90,12 +90,8 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S
 #[track_caller]
 pub fn run_command(mut command: Command) -> Ran {
     let line = format!("{command:?}");
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{line}: {error}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawn(&mut command).unwrap_or_else(|error| panic!("{line}: {error}"));
     // Both pipes are read beside the wait, so that neither can fill up.
     let out = reader(child.stdout.take().expect("piped"));
     let err = reader(child.stderr.take().expect("piped"));
@@ -107,6 +103,22 @@ pub fn run_command(mut command: Command) -> Ran {
     let (out, err) = (out.join().expect("read"), err.join().expect("read"));
     let status = status.unwrap_or_else(|| panic!("{line} did not end in {PATIENCE:?}:\n{out}\n{err}"));
     Ran { line, code: status.code(), out, err }
+}
+
+/// Starts a program. One that this process has just copied may be held open for writing by a child that another thread
+/// started meanwhile, until that child runs its own program: then it is asked again.
+fn spawn(command: &mut Command) -> std::io::Result<std::process::Child> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < until =>
+            {
+                std::thread::sleep(GLANCE);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn reader(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<String> {

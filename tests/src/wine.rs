@@ -29,9 +29,11 @@ pub struct Wine {
 }
 
 impl Wine {
-    /// Builds the agent for Windows and makes a new Windows in `folder`, as what Wine calls Windows 10.
+    /// Builds the agent for Windows and makes a new Windows in a folder of `temporary`, Cargo's folder for what tests leave, as
+    /// what Wine calls Windows 10.
     #[track_caller]
-    pub fn new(folder: &Path) -> Self {
+    pub fn new(temporary: &Path) -> Self {
+        let folder = &temporary.join("wine");
         let missing: Vec<&str> = TOOLS
             .iter()
             .copied()
@@ -45,7 +47,8 @@ impl Wine {
         }
         fs::create_dir_all(folder).expect("a folder");
         let programs = folder.join("programs");
-        build(&programs);
+        // What is built for Windows lies beside what Cargo builds for this system.
+        build(&programs, temporary.parent().expect("the build directory is above"));
         let wine = Self { prefix: folder.join("prefix"), program: programs.join("tallystick-agent.exe") };
         wine.run("winecfg", &["-v", "win10"]).ok();
         wine
@@ -109,11 +112,8 @@ impl Drop for Wine {
 }
 
 #[track_caller]
-fn build(out: &Path) {
+fn build(out: &Path, target: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/build-windows");
-    // Beside what Cargo builds for this system, wherever that is.
-    let target = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    let target = target.expect("the folder lies in Cargo's build directory");
     let built = Command::new(&script)
         .arg(out)
         .env("CARGO_TARGET_DIR", target)

@@ -264,6 +264,9 @@ fn token_until(world: &World, expires_at: Timestamp) -> ((Token, Timestamp), Vec
         class: "laptop".parse().expect("a class"),
         group: "office".parse().expect("a group"),
         expires_at,
+        uses: 1,
+        approve: false,
+        serials: Vec::new(),
     });
     let id = evidence::acts::ActId::from_bytes(random());
     let act = evidence::acts::Act::sign(body, ORIGIN, id, now(), &world.admin.keys().signing).encode();

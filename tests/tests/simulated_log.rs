@@ -90,7 +90,8 @@ impl Simulation {
         let (class, group) = (device.kind.class.parse().expect("a class"), "fleet".parse().expect("a group"));
         let token_hash = Digest::of(&random::<32>());
         let expires_at = Timestamp(self.clock.now().ms() + DAY_MS);
-        let token = Token { token_hash, class, group, expires_at };
+        let token =
+            Token { token_hash, class, group, expires_at, uses: 1, approve: false, serials: Vec::new() };
         self.put(Body::Token(token.clone()), &self.admin).await;
         let tls_key = TlsKey::generate().expect("a key");
         let detail = Detail { random: random(), bytes: br#"{"host_name":"simulated"}"#.to_vec() };
@@ -116,6 +117,8 @@ impl Simulation {
             sig_p256: tls_key.sign(&transcript).expect("a signature").to_vec(),
             transcript,
             certificate: Digest::of(&random::<32>()),
+            key_level: evidence::acts::KeyLevel::K0,
+            serial: None,
         };
         let body = Body::Enrolment(Box::new(enrolment));
         self.state().operate_with(move |_| Ok((Some(detail), body))).await.expect("it is enrolled");

@@ -33,7 +33,7 @@ const DESKTOP: &str = r"HKEY_CURRENT_USER\Control Panel\Desktop";
 #[test]
 fn the_agent_under_wine() {
     let begun = Instant::now();
-    let wine = Wine::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("wine"));
+    let wine = Wine::new(Path::new(env!("CARGO_TARGET_TMPDIR")));
     let (built, begun) = (begun.elapsed(), Instant::now());
     a_new_windows(&wine);
     screen_lock(&wine);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::residency::KeyLevel;
 use certs::residency::TpmMakers;
 use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
-use evidence::acts::{Body, Enrolment};
+use evidence::acts::{Body, Enrolment, KeyLevel};
 use evidence::enrolment::{TlsPublicKey, Transcript};
 use evidence::ids::{Class, DeviceId, Digest, InstanceId, Name};
 use evidence::keys::PublicKey;
@@ -286,6 +286,9 @@ impl Claim {
             sig_ed25519: self.sig_ed25519.clone(),
             sig_p256: self.sig_p256.clone(),
             certificate,
+            // What a device says of its keys is no more than its word.
+            key_level: KeyLevel::K0,
+            serial: None,
         };
         let claimed = residency::claimed(&self.detail.bytes);
         let (entry, detail) = (act.clone(), self.detail.clone());
@@ -313,13 +316,14 @@ impl Claim {
         let (device, index) = {
             let book = state.book();
             let roster = book.authority.roster();
-            let used = roster.token(&self.transcript.token_hash).and_then(|token| token.used_by);
-            let Some(device) = used else { return Ok(None) };
-            let instance = roster.device(&device).and_then(|record| record.instances.first());
-            let Some(record) = instance.and_then(|instance| roster.instance(instance)) else {
-                return Ok(None);
-            };
-            (device, record.index)
+            let Some(token) = roster.token(&self.transcript.token_hash) else { return Ok(None) };
+            let same_key = token.used_by.iter().find_map(|device| {
+                let instance = roster.device(device)?.instances.first()?;
+                let record = roster.instance(instance)?;
+                (record.key == self.transcript.attestation_key).then_some((*device, record.index))
+            });
+            let Some(found) = same_key else { return Ok(None) };
+            found
         };
         let used = || Status::permission_denied(format!("the token was used before, for device {device}"));
         let entry = state.ledger.entry(index).map_err(|error| status(&error.into()))?;

@@ -1,11 +1,19 @@
 //! Acts of the roster stream.
 
 use super::Role;
-use crate::ids::{self, DeviceId, Digest, InstanceId, Name, PersonId};
+use super::identity::KeyLevel;
+use crate::ids::{self, DeviceId, Digest, EngagementId, InstanceId, Name, PersonId};
 use crate::json::{self, JsonError, Members, Value, object};
 use crate::keys::{PublicKey, SIGNATURE_BYTES};
 use crate::note::{Checkpoint, VerifierKey};
 use crate::time::Timestamp;
+
+/// Engagements one auditor is kept to at most.
+const ENGAGEMENTS_MAX: usize = 64;
+/// Devices one token enrols at most: more than any roll-out of one group.
+pub const USES_MAX: u64 = 100_000;
+/// Detail records with serial numbers of one token at most: some 20,000 numbers.
+pub const SERIAL_RECORDS_MAX: usize = 16;
 
 /// Takes an Ed25519 key in hex that passes the strict checks.
 pub(crate) fn take_key(members: &mut Members, name: &str) -> Result<PublicKey, JsonError> {
@@ -14,7 +22,7 @@ pub(crate) fn take_key(members: &mut Members, name: &str) -> Result<PublicKey, J
 }
 
 /// Takes a signature's 64 bytes.
-fn take_signature(members: &mut Members, name: &str) -> Result<Vec<u8>, JsonError> {
+pub(crate) fn take_signature(members: &mut Members, name: &str) -> Result<Vec<u8>, JsonError> {
     let bytes = members.base64(name)?;
     if bytes.len() == SIGNATURE_BYTES { Ok(bytes) } else { Err(members.problem(name, "must be 64 bytes")) }
 }
@@ -160,31 +168,55 @@ pub struct Person {
     pub tls_key: Digest,
     /// SHA-256(random ‖ detail) of the detail record.
     pub detail: Digest,
+    /// The engagements an auditor is kept to, ascending; none: every one.
+    pub engagements: Vec<EngagementId>,
 }
 
 impl Person {
-    pub(super) fn take(members: &mut Members) -> Result<Self, JsonError> {
-        Ok(Self {
+    pub(super) fn take(members: &mut Members, version: u64) -> Result<Self, JsonError> {
+        let mut person = Self {
             person: members.parsed("person")?,
             role: members.parsed("role")?,
             key: take_key(members, "key")?,
             tls_key: members.digest("tls_key")?,
             detail: members.digest("detail")?,
-        })
+            engagements: Vec::new(),
+        };
+        if version >= 2 {
+            person.engagements = members.parsed_list("engagements")?;
+            let of_auditor =
+                person.role == Role::Auditor && (1..=ENGAGEMENTS_MAX).contains(&person.engagements.len());
+            if !of_auditor || !person.engagements.is_sorted_by(|a, b| a < b) {
+                return Err(
+                    members.problem("engagements", "must be 1 to 64 of an auditor, ascending, each once")
+                );
+            }
+        }
+        Ok(person)
+    }
+
+    /// The version its members need.
+    pub(super) fn version(&self) -> u64 {
+        if self.engagements.is_empty() { 1 } else { 2 }
     }
 
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
-        vec![
+        let mut members = vec![
             ("person", json::text(self.person.to_string())),
             ("role", json::text(self.role.as_str())),
             ("key", json::text(self.key.hex())),
             ("tls_key", json::hex(&self.tls_key)),
             ("detail", json::hex(&self.detail)),
-        ]
+        ];
+        if self.version() >= 2 {
+            let engagements = self.engagements.iter().map(|id| json::text(id.to_string())).collect();
+            members.push(("engagements", Value::Array(engagements)));
+        }
+        members
     }
 }
 
-/// An enrolment token: good once.
+/// An enrolment token: good once, or as often as a roll-out needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// SHA-256 of the secret.
@@ -195,29 +227,53 @@ pub struct Token {
     pub group: Name,
     /// Not good from this time on.
     pub expires_at: Timestamp,
+    /// How many devices it enrols.
+    pub uses: u64,
+    /// Every enrolment by it waits for a person's approval.
+    pub approve: bool,
+    /// SHA-256(random ‖ detail) of the detail records before this entry that list serial numbers, in their order. A device
+    /// whose serial number is listed enrols once; any other waits for approval. None: serial numbers do not matter.
+    pub serials: Vec<Digest>,
 }
 
 impl Token {
-    pub(super) fn take(members: &mut Members) -> Result<Self, JsonError> {
-        if members.count("uses")? != 1 {
-            return Err(members.problem("uses", "must be 1"));
-        }
-        Ok(Self {
+    pub(super) fn take(members: &mut Members, version: u64) -> Result<Self, JsonError> {
+        let token = Self {
             token_hash: members.digest("token_hash")?,
             class: members.parsed("class")?,
             group: members.parsed("group")?,
             expires_at: members.time("expires_at")?,
-        })
+            uses: members.count("uses")?,
+            approve: if version >= 2 { members.flag("approve")? } else { false },
+            serials: if version >= 2 { members.digests("serials")? } else { Vec::new() },
+        };
+        if !(1..=USES_MAX).contains(&token.uses) || (version == 1 && token.uses != 1) {
+            return Err(members.problem("uses", "must be 1, or up to 100,000 in version 2"));
+        }
+        if token.serials.len() > SERIAL_RECORDS_MAX {
+            return Err(members.problem("serials", "must be at most 16 detail records"));
+        }
+        Ok(token)
+    }
+
+    /// The version its members need.
+    pub(super) fn version(&self) -> u64 {
+        if self.uses == 1 && !self.approve && self.serials.is_empty() { 1 } else { 2 }
     }
 
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
-        vec![
+        let mut members = vec![
             ("token_hash", json::hex(&self.token_hash)),
             ("class", json::text(self.class.as_str())),
             ("group", json::text(self.group.as_str())),
             ("expires_at", json::time(self.expires_at)),
-            ("uses", json::count(1)),
-        ]
+            ("uses", json::count(self.uses)),
+        ];
+        if self.version() >= 2 {
+            members.push(("approve", json::count(self.approve.into())));
+            members.push(("serials", Value::Array(self.serials.iter().map(json::hex).collect())));
+        }
+        members
     }
 }
 
@@ -242,15 +298,16 @@ pub struct Enrolment {
     pub sig_ed25519: Vec<u8>,
     /// 64 bytes, r ‖ s.
     pub sig_p256: Vec<u8>,
-    /// SHA-256 of the certificate (DER). There is no `predecessor`: re-enrolment is a later release.
+    /// SHA-256 of the certificate (DER). There is no `predecessor`: nothing is carried over from another log.
     pub certificate: Digest,
+    /// How its keys are held, as the collector could establish.
+    pub key_level: KeyLevel,
+    /// [`super::serial_digest`] of the listed serial number that let it in.
+    pub serial: Option<Digest>,
 }
 
 impl Enrolment {
-    pub(super) fn take(members: &mut Members) -> Result<Self, JsonError> {
-        if members.text("key_level")? != "k0" {
-            return Err(members.problem("key_level", "must be k0 in this release"));
-        }
+    pub(super) fn take(members: &mut Members, version: u64) -> Result<Self, JsonError> {
         if !members.array("predecessor")?.is_empty() {
             return Err(members.problem("predecessor", "must be empty in this release"));
         }
@@ -265,16 +322,23 @@ impl Enrolment {
             sig_ed25519: take_signature(members, "sig_ed25519")?,
             sig_p256: take_signature(members, "sig_p256")?,
             certificate: members.digest("certificate")?,
+            key_level: members.parsed("key_level")?,
+            serial: if version >= 2 { Some(members.digest("serial")?) } else { None },
         })
     }
 
+    /// The version its members need.
+    pub(super) fn version(&self) -> u64 {
+        if self.serial.is_none() { 1 } else { 2 }
+    }
+
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
-        vec![
+        let mut members = vec![
             ("device", json::text(self.device.to_string())),
             ("instance", json::text(self.instance.to_string())),
             ("class", json::text(self.class.as_str())),
             ("group", json::text(self.group.as_str())),
-            ("key_level", json::text("k0")),
+            ("key_level", json::text(self.key_level.as_str())),
             ("attestation_key", json::text(self.attestation_key.hex())),
             ("token_hash", json::hex(&self.token_hash)),
             ("transcript", json::base64(&self.transcript)),
@@ -282,7 +346,11 @@ impl Enrolment {
             ("sig_p256", json::base64(&self.sig_p256)),
             ("certificate", json::hex(&self.certificate)),
             ("predecessor", optional(None)),
-        ]
+        ];
+        if let Some(serial) = &self.serial {
+            members.push(("serial", json::hex(serial)));
+        }
+        members
     }
 }
 

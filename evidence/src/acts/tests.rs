@@ -41,7 +41,7 @@ fn refused(payload: &Value) -> String {
 #[test]
 fn every_kind_comes_back_from_its_bytes() {
     let acts = acts();
-    assert_eq!(acts.len(), 15);
+    assert_eq!(acts.len(), 30);
     for act in acts {
         let bytes = act.encode();
         assert_eq!(Act::parse(&bytes), Ok(act.clone()));
@@ -56,7 +56,7 @@ fn the_payload_of_a_retirement_is_this_text() {
     let act = acts().into_iter().find(|act| matches!(act.body, Body::Retire(_))).unwrap();
     let text = format!(
         "{{\"act\":\"retire\",\"detail\":[\"{}\"],\"device\":\"{device}\",\"effective_at\":\"1780358400000\",\
-         \"id\":\"06060606060606060606060606060606\",\"made_at\":\"6\",\"origin\":\"example.com/log/one\",\
+         \"id\":\"15151515151515151515151515151515\",\"made_at\":\"21\",\"origin\":\"example.com/log/one\",\
          \"signer\":\"{}\",\"version\":1}}",
         Digest::of(b"reason"),
         secret("analyst").public().id(),
@@ -156,10 +156,27 @@ fn values_out_of_range_are_refused() {
         ("person", "id", text("0606")),
         ("person", "id", h64("A")),
         ("token", "uses", Value::Integer(0)),
+        // Version 1 says one use, and version 2 only what version 1 cannot.
         ("token", "uses", Value::Integer(2)),
+        ("retire", "version", Value::Integer(2)),
+        ("approval", "allows", text("everything")),
+        ("revoke", "device", Value::Array(vec![text("p-aeaqcaibaeaqcaibaeaqcaibae")])),
+        ("revoke", "person", Value::Array(vec![text("p-aeaqcaibaeaqcaibaeaqcaibae")])),
+        ("revoke", "reason", text("bored")),
+        ("merge", "other", text("d-aeaqcaibaeaqcaibaeaqcaibae")),
+        ("key-change", "step", text("rotate")),
+        ("key-change", "of", text("roots")),
+        ("re-key", "sig_previous", text("AAAA")),
+        ("renewal", "recovery", Value::Integer(2)),
+        ("access-summary", "calls", Value::Array(Vec::new())),
+        ("configuration", "percent", Value::Integer(101)),
+        ("configuration", "interval_minutes", Value::Integer(4)),
+        ("configuration", "log_level", text("trace")),
+        ("configuration", "number", Value::Integer(0)),
+        ("configuration", "proxy", Value::Array(vec![text("")])),
         ("token", "class", text("toaster")),
         ("token", "group", text("-office")),
-        ("enrolment", "key_level", text("k1")),
+        ("enrolment", "key_level", text("k4")),
         ("enrolment", "sig_p256", text("AAAA")),
         ("enrolment", "sig_ed25519", text("")),
         ("enrolment", "transcript", text("AA=")),

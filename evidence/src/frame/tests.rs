@@ -21,7 +21,13 @@ fn enrol(roster: &mut Roster, number: u8, at: u64) {
     let token = crate::acts::Token { expires_at: Timestamp(u64::MAX), ..token(number) };
     roster.token_act(&token).unwrap();
     roster
-        .enrolment_act(u64::from(number), Timestamp(at), &enrolment(number), Digest::of(&[number, number]))
+        .enrolment_act(
+            u64::from(number),
+            Timestamp(at),
+            &enrolment(number),
+            Digest::of(&[number, number]),
+            &Digest::ZERO,
+        )
         .unwrap();
 }
 

@@ -145,6 +145,11 @@ impl Members {
         }
     }
 
+    /// Takes an array of digests.
+    pub fn digests(&mut self, key: &str) -> Result<Vec<Digest>, JsonError> {
+        Ok(self.parsed_list::<HexDigest>(key)?.into_iter().map(|HexDigest(digest)| digest).collect())
+    }
+
     /// Takes strict base64.
     pub fn base64(&mut self, key: &str) -> Result<Vec<u8>, JsonError> {
         let text = self.text(key)?;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// The table of docs/FORMAT.md section 5; people's acts are marked.
-const KINDS: [(u8, u8, &str, bool); 37] = [
+const KINDS: [(u8, u8, &str, bool); 38] = [
     (0, 1, "attestation", false),
     (0, 2, "gap", false),
     (0, 3, "conflict", false),
@@ -23,6 +23,7 @@ const KINDS: [(u8, u8, &str, bool); 37] = [
     (1, 10, "merge", true),
     (1, 11, "split", true),
     (1, 12, "key-change", false),
+    (1, 13, "approval", true),
     (2, 1, "policy", true),
     (2, 2, "mapping", true),
     (2, 3, "exception-request", true),
@@ -126,7 +127,7 @@ fn other_versions_kinds_and_lengths_are_refused() {
             assert_eq!(Leaf::parse(&bytes).is_ok(), length == expected, "{stream}.{number}, {length} bytes");
         }
     }
-    for (stream, number) in [(0, 0), (0, 5), (1, 0), (1, 13), (2, 6), (3, 9), (4, 9), (5, 1), (255, 255)] {
+    for (stream, number) in [(0, 0), (0, 5), (1, 0), (1, 14), (2, 6), (3, 9), (4, 9), (5, 1), (255, 255)] {
         let mut bytes = vec![LEAF_VERSION, stream, number];
         bytes.resize(LEAF_BYTES_STREAM, 0);
         assert_eq!(Leaf::parse(&bytes), Err(LeafError::Kind(stream, number)));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::acts::{class, device, enrolment, name, retire, token};
+use crate::samples::acts::{class, device, enrolment, name, request, retire, token};
 use crate::time::DAY_MS;
 
 /// What happens to the device after its enrolment: (effective_at, received, change).
@@ -20,7 +20,8 @@ const ENROLLED: u64 = 100;
 fn roster(events: &[Event]) -> Roster {
     let mut roster = Roster::default();
     roster.token_act(&token(1)).unwrap();
-    roster.enrolment_act(1, Timestamp(ENROLLED), &enrolment(1), Digest::of(b"tls")).unwrap();
+    let (act, tls) = (enrolment(1), Digest::of(b"tls"));
+    roster.enrolment_act(1, Timestamp(ENROLLED), &act, tls, &request(&act)).unwrap();
     for (event, index) in events.iter().zip(2..) {
         match event {
             ToClass(at, received, to) => {
@@ -123,7 +124,9 @@ fn a_span_within_an_interval_shares_a_moment_with_it() {
 fn a_day_of_service_is_a_day_with_a_moment_of_it() {
     let mut roster = Roster::default();
     roster.token_act(&token(1)).unwrap();
-    roster.enrolment_act(1, Timestamp(2 * DAY_MS - 1), &enrolment(1), Digest::of(b"tls")).unwrap();
+    roster
+        .enrolment_act(1, Timestamp(2 * DAY_MS - 1), &enrolment(1), Digest::of(b"tls"), &Digest::ZERO)
+        .unwrap();
     roster.retire_act(2, Timestamp(2 * DAY_MS), &retire(1, 3 * DAY_MS)).unwrap();
     let days: Vec<bool> =
         (0..5).map(|day| roster.in_service_on(&device(1), DayLabel::from_days_since_1970(day))).collect();
@@ -142,11 +145,13 @@ fn a_token_is_good_once_and_until_it_expires() {
     assert_eq!(roster.check_token(&hash, Timestamp(expires.0 - 1)), Ok(&token(1)));
     assert_eq!(roster.check_token(&hash, expires), Err(RosterError::TokenExpired(expires)));
     let before = roster.clone();
-    let late = roster.enrolment_act(1, expires, &enrolment(1), Digest::of(b"tls"));
+    let late = roster.enrolment_act(1, expires, &enrolment(1), Digest::of(b"tls"), &Digest::ZERO);
     assert_eq!((late, &roster), (Err(RosterError::TokenExpired(expires)), &before));
-    roster.enrolment_act(1, Timestamp(expires.0 - 1), &enrolment(1), Digest::of(b"tls")).unwrap();
+    roster
+        .enrolment_act(1, Timestamp(expires.0 - 1), &enrolment(1), Digest::of(b"tls"), &Digest::ZERO)
+        .unwrap();
     assert_eq!(roster.check_token(&hash, Timestamp(0)), Err(RosterError::TokenUsed(device(1))));
-    assert_eq!(roster.token(&hash).unwrap().used_by, Some(device(1)));
+    assert_eq!(roster.token(&hash).unwrap().used_by, [device(1)]);
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {

@@ -4,8 +4,11 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 
 use crate::acts::{
-    Act, ActId, Body, Class, Commitment, DrawAct, DrawnControl, Enrolment, Export, Freeze, FrozenPopulation,
-    Genesis, Head, Heads, Hold, IssuingCas, Person, Retire, Reveal, Role, Token, Tombstone, TreeHead,
+    AccessSummary, Act, ActId, Allows, Approval, Body, Class, Commitment, Configuration, DrawAct,
+    DrawnControl, Enrolment, Export, Freeze, FrozenPopulation, Genesis, Group, Head, Heads, Hold, IssuingCas,
+    KeyChange, KeyLevel, KeyOf, KeyStep, NewKey, Pair, Person, ReKey, Renewal, Retire, Reveal, Revoke,
+    RevokeReason, RevokedOf, Role, Token, Tombstone, TreeHead, log_key_text, re_key_digest, renewal_digest,
+    request_digest,
 };
 use crate::authority::{Authority, AuthorityError};
 use crate::draw;
@@ -73,6 +76,7 @@ pub(crate) fn person(who: &str, role: Role) -> Person {
         key: key(who),
         tls_key: Digest::of_parts(&[who.as_bytes(), b" tls"]),
         detail: Digest::of(b"detail"),
+        engagements: Vec::new(),
     }
 }
 
@@ -82,6 +86,138 @@ pub(crate) fn token(number: u8) -> Token {
         class: ids::Class::Laptop,
         group: name("office"),
         expires_at: Timestamp(START + DAY_MS),
+        uses: 1,
+        approve: false,
+        serials: Vec::new(),
+    }
+}
+
+/// [`token`] for three devices, of which those that its list does not name wait for a person.
+pub(crate) fn roll_out_token(number: u8) -> Token {
+    Token { uses: 3, approve: false, serials: vec![Digest::of(b"serials")], ..token(number) }
+}
+
+/// What an approval of an enrolment names.
+pub(crate) fn request(act: &Enrolment) -> Digest {
+    let transcript = Transcript::parse(&act.transcript).unwrap();
+    request_digest(&transcript.token_hash, &transcript.tls_key, &transcript.attestation_key)
+}
+
+pub(crate) fn approval(request: Digest) -> Approval {
+    Approval { allows: Allows::Enrolment, request, expires_at: Timestamp(START + DAY_MS) }
+}
+
+/// A transcript by new keys of these names, and its two signatures.
+fn signed_anew(
+    number: u8,
+    tls_name: &str,
+    attestation: &SecretKey,
+    token_hash: Digest,
+) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let tls = SigningKey::from_slice(Digest::of(tls_name.as_bytes()).as_bytes()).unwrap();
+    let bytes = Transcript {
+        trust_domain: DOMAIN.parse().unwrap(),
+        enrolment_id: [number; 16],
+        nonce: [3; 32],
+        exporter: [4; 32],
+        token_hash,
+        tls_key: TlsPublicKey::from_point(tls.verifying_key().to_sec1_point(false).as_bytes()).unwrap(),
+        attestation_key: *attestation.public(),
+        facts_commitment: Digest::of(b"facts"),
+    }
+    .encode();
+    let p256: Signature = tls.sign(&bytes);
+    let ed25519 = attestation.sign(&bytes).to_vec();
+    (bytes, ed25519, p256.to_bytes().to_vec())
+}
+
+/// The renewal with this number of the instance of [`enrolment`] `number`.
+pub(crate) fn renewal(number: u8, generation: u64, recovery: bool) -> Renewal {
+    let instance = InstanceId::from_bytes([number; 16]);
+    let certificate = |generation: u64| match generation {
+        0 => Digest::of(b"certificate"),
+        generation => Digest::of(&generation.to_be_bytes()),
+    };
+    let attestation = secret(&format!("device {number}"));
+    let tls = format!("tls {number} {generation}");
+    let (transcript, sig_ed25519, sig_p256) =
+        signed_anew(number, &tls, &attestation, renewal_digest(&instance, generation));
+    Renewal {
+        device: device(number),
+        instance,
+        recovery,
+        generation,
+        previous: certificate(generation - 1),
+        certificate: certificate(generation),
+        transcript,
+        sig_ed25519,
+        sig_p256,
+    }
+}
+
+/// A new key of [`device`] `number`: instance `number` + 100.
+pub(crate) fn re_key(number: u8) -> ReKey {
+    let previous = InstanceId::from_bytes([number; 16]);
+    let attestation = secret(&format!("device {number} anew"));
+    let (transcript, sig_ed25519, sig_p256) =
+        signed_anew(number, &format!("tls {number} anew"), &attestation, re_key_digest(&previous));
+    ReKey {
+        device: device(number),
+        instance: InstanceId::from_bytes([number + 100; 16]),
+        previous,
+        key_level: KeyLevel::K2,
+        attestation_key: *attestation.public(),
+        sig_previous: secret(&format!("device {number}")).sign(&transcript).to_vec(),
+        transcript,
+        sig_ed25519,
+        sig_p256,
+        certificate: Digest::of(b"certificate anew"),
+    }
+}
+
+pub(crate) fn revoke(of: RevokedOf) -> Revoke {
+    Revoke { of, reason: RevokeReason::Stolen, detail: None }
+}
+
+pub(crate) fn group(number: u8, group: &str, effective_at: u64) -> Group {
+    Group { device: device(number), group: name(group), effective_at: Timestamp(effective_at) }
+}
+
+pub(crate) fn pair(number: u8, other: u8) -> Pair {
+    Pair { device: device(number), other: device(other), detail: Some(Digest::of(b"reason")) }
+}
+
+/// A step of the agents authority.
+pub(crate) fn ca_step(step: KeyStep, certificate: &str) -> KeyChange {
+    KeyChange { of: KeyOf::Agents, step, key: NewKey::Certificate(Digest::of(certificate.as_bytes())) }
+}
+
+/// The log's key of one name follows that of another.
+pub(crate) fn log_rotation(old: &str, new: &str) -> KeyChange {
+    let next = VerifierKey::new(ORIGIN, key(new)).unwrap();
+    let text = log_key_text(ORIGIN, &next);
+    let (endorsement, possession) = (secret(old).sign(&text).to_vec(), secret(new).sign(&text).to_vec());
+    let key = NewKey::Log { key: next, endorsement, possession };
+    KeyChange { of: KeyOf::Log, step: KeyStep::Rotate, key }
+}
+
+pub(crate) fn access_summary() -> AccessSummary {
+    AccessSummary {
+        person: person("analyst", Role::Analyst).person,
+        day: DayLabel::from_days_since_1970(START / DAY_MS),
+        device: Some(device(1)),
+        calls: vec![("Posture".into(), 2)],
+    }
+}
+
+pub(crate) fn configuration(number: u64) -> Configuration {
+    Configuration {
+        number,
+        percent: 10,
+        interval_minutes: 60,
+        disabled: vec![name("edr")],
+        proxy: Some("http://proxy.example:3128".into()),
+        log_level: "info".into(),
     }
 }
 
@@ -118,6 +254,8 @@ pub(crate) fn enrolment_with(number: u8, change: impl FnOnce(&mut Transcript)) -
         sig_p256: p256.to_bytes().to_vec(),
         transcript: bytes,
         certificate: Digest::of(b"certificate"),
+        key_level: KeyLevel::K0,
+        serial: None,
     }
 }
 
@@ -243,6 +381,30 @@ pub(crate) fn every_kind(plan_hash: Digest) -> Vec<(Body, &'static str)> {
         (Body::Token(token(1)), "admin"),
         (Body::Enrolment(Box::new(enrolment(1))), "operations"),
         (Body::Class(class(1, ids::Class::Desktop, START)), "analyst"),
+        (Body::Group(group(1, "field", START)), "analyst"),
+        (Body::Token(roll_out_token(2)), "admin"),
+        (
+            Body::Enrolment(Box::new(Enrolment { serial: Some(Digest::of(b"serial")), ..enrolment(2) })),
+            "operations",
+        ),
+        (Body::Approval(approval(request(&enrolment(3)))), "admin"),
+        (
+            Body::Person(Person {
+                engagements: vec![plan().engagement],
+                ..person("second auditor", Role::Auditor)
+            }),
+            "admin",
+        ),
+        (Body::Renewal(Box::new(renewal(1, 1, false))), "operations"),
+        (Body::ReKey(Box::new(re_key(1))), "operations"),
+        (Body::Split(pair(1, 2)), "analyst"),
+        (Body::Merge(pair(1, 2)), "analyst"),
+        (Body::KeyChange(Box::new(ca_step(KeyStep::Prepare, "agents two"))), "operations"),
+        (Body::KeyChange(Box::new(log_rotation("log", "log two"))), "operations"),
+        (Body::AccessSummary(access_summary()), "operations"),
+        (Body::Configuration(configuration(1)), "admin"),
+        (Body::Revoke(revoke(RevokedOf::Device(device(1)))), "analyst"),
+        (Body::Revoke(revoke(RevokedOf::Person(person("second auditor", Role::Auditor).person))), "admin"),
         (Body::Retire(retire(1, START + DAY_MS)), "analyst"),
         (Body::Policy(policy()), "analyst"),
         (Body::Plan(Box::new(plan())), "analyst"),

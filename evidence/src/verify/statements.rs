@@ -210,6 +210,9 @@ fn statement(
     if instance.index >= index {
         return Err(fail("was logged before its instance was enrolled".into()));
     }
+    if let Some(ended) = instance.ended.filter(|ended| *ended < index) {
+        return Err(fail(format!("was logged after entry {ended}, which ended its instance's key")));
+    }
     let proof = proof_under(files, &format!("{place}.tlog-proof"), file(files, CHECKPOINT)?)?;
     let extra = proof.extra.as_deref().and_then(parse_leaf_extra);
     let Some((leaf, salt, [])) = extra else {

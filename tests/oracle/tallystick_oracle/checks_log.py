@@ -1,5 +1,7 @@
 """Checks 4 to 9: streams, their proofs, acts, genesis, authority, enrolments."""
 
+import base64
+
 from . import shapes
 from .canonical import Bad, unbase64
 from .ledger import STREAM_NAMES, check_order, open_act, read_stream
@@ -9,9 +11,12 @@ from .roster import people
 from .signatures import ed25519_holds, p256_holds, sha256_hex
 
 TRANSCRIPT_LABEL = b"tallystick/enrol/v1\0"
-_OPERATIONS = {(1, 1), (1, 4), (3, 3), (3, 5), (3, 7)}
-_ADMIN = {(1, 2), (1, 3)}
-_ADMIN_OR_ANALYST = {(1, 6), (1, 8), (2, 1), (3, 1)}
+RE_KEY_LABEL = b"tallystick/re-key/v1\0"
+REQUEST_LABEL = b"tallystick/request/v1\0"
+LOG_KEY_LABEL = b"tallystick/log-key/v1\0"
+_OPERATIONS = {(1, 1), (1, 4), (1, 5), (1, 12), (3, 3), (3, 5), (3, 7)}
+_ADMIN = {(1, 2), (1, 3), (1, 13)}
+_ADMIN_OR_ANALYST = {(1, 6), (1, 7), (1, 8), (1, 9), (1, 10), (1, 11), (2, 1), (3, 1)}
 _AUDITOR = {(3, 2), (3, 4)}
 _OF_A_PLAN = {(3, 2), (3, 3), (3, 4), (3, 5), (3, 7)}
 
@@ -116,12 +121,67 @@ class _Once:
         self.used.add(value)
 
 
+def labelled(label, *parts):
+    """The label and each part with its length before it."""
+    return label + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+class _Changes:
+    """The issuing authorities and the log's key, step by step: section 8, changing keys."""
+
+    def __init__(self, genesis):
+        cas = genesis["issuing_cas"]
+        self.issuing = dict(cas)
+        self.prepared = {name: None for name in cas}
+        self.retiring = {name: None for name in cas}
+        self.seen = set(cas.values())
+        self.log_key = parse_vkey(genesis["log_vkey"])
+
+    def take(self, act, where, origin):
+        """Raises unless the step is due."""
+        of, step = act["of"], act["step"]
+        if of == "log":
+            self._rotate(act["log"][0], where, origin)
+            return
+        certificate = act["certificate"][0]
+        prepared, retiring = self.prepared[of], self.retiring[of]
+        if step == "prepare":
+            due = prepared is None and retiring is None and certificate not in self.seen
+            self.seen.add(certificate)
+            self.prepared[of] = certificate
+        elif step == "activate":
+            due = prepared == certificate
+            self.issuing[of], self.retiring[of], self.prepared[of] = certificate, self.issuing[of], None
+        elif step == "retire":
+            due = retiring == certificate
+            self.retiring[of] = None
+        elif prepared == certificate:
+            due, self.prepared[of] = True, None
+        else:
+            due = retiring is not None and self.issuing[of] == certificate
+            self.issuing[of], self.retiring[of] = retiring, certificate
+        if not due:
+            raise Bad("%s: %s of %s is not due" % (where, step, of))
+
+    def _rotate(self, row, where, origin):
+        new = parse_vkey(row["vkey"])
+        if new.name != origin:
+            raise Bad("%s: log key has another name than the log" % where)
+        text = labelled(LOG_KEY_LABEL, origin.encode("utf-8"), row["vkey"].encode("utf-8"))
+        for key, member in ((self.log_key, "endorsement"), (new, "possession")):
+            if not ed25519_holds(key.key, unbase64(row[member], where), text):
+                raise Bad("%s: %s does not hold" % (where, member))
+        self.log_key = new
+
+
 def check_authority(run):
     """8: every act was made by whom section 8 says, admitted before it."""
-    admitted = people(run.streams[1])
+    admitted, revoked = people(run.streams[1]), {}
+    changes = _Changes(run.genesis)
     operations = sha256_hex(bytes.fromhex(run.operations_key))
     plans, enrolled = {}, set()
     persons, tls_keys, signing_keys = _Once(), _Once(), _Once()
+    roles_of, revoked_devices = {}, set()
     for entry in entries_by_index(run):
         where, act, kind = "entry %d (%s)" % (entry.index, entry.act["act"]), entry.act, entry.kind
         signer = act["signer"]
@@ -132,8 +192,10 @@ def check_authority(run):
             allowed = plan is not None and signer == sha256_hex(bytes.fromhex(plan["auditor_key"]))
         else:
             person = admitted.get(signer)
-            roles = ("admin",) if kind in _ADMIN else ("admin", "analyst")
+            admins_only = kind in _ADMIN or (kind == (1, 7) and act["person"])
+            roles = ("admin",) if admins_only else ("admin", "analyst")
             allowed = person is not None and person.admitted < entry.index and person.role in roles
+            allowed = allowed and person.person not in revoked
         if not allowed:
             raise Bad("%s: signed by a key that may not, or not yet" % where)
         if kind == (1, 1):
@@ -144,16 +206,45 @@ def check_authority(run):
             persons.admit(row["person"], where + ": person")
             signing_keys.admit(row["key"], where + ": key")
             tls_keys.admit(row["tls_key"], where + ": TLS key")
+            role = row.get("role", "admin")
+            roles_of[row["person"]] = role
+            if role != "auditor" and any(plan["auditor_key"] == row["key"] for plan in plans.values()):
+                raise Bad("%s: runs the log, and audits it by a plan" % where)
+        elif kind == (1, 5):
+            # The same; whether the old key speaks for the device is check 9's too.
+            signing_keys.used.add(act["attestation_key"])
+            tls_keys.used.update(spki_hashes(act["transcript"]))
+        elif kind == (1, 7) and act["person"]:
+            who = act["person"][0]
+            admins = [name for name, role in roles_of.items() if role == "admin" and name not in revoked]
+            if who not in roles_of or who in revoked or admins == [who]:
+                raise Bad("%s: revokes a person who is not there, revoked before, or the only admin" % where)
+            revoked[who] = entry.index
+        elif kind == (1, 7):
+            if act["device"][0] not in enrolled or act["device"][0] in revoked_devices:
+                raise Bad("%s: revokes a device that is not enrolled, or revoked before" % where)
+            revoked_devices.add(act["device"][0])
+        elif kind in ((1, 10), (1, 11)):
+            if not {act["device"], act["other"]} <= enrolled:
+                raise Bad("%s: names a device that is not enrolled" % where)
+        elif kind == (1, 12):
+            changes.take(act, where, run.origin)
+            if act["of"] == "log":
+                signing_keys.admit(parse_vkey(act["log"][0]["vkey"]).key.hex(), where + ": log key")
         elif kind == (1, 4):
             # Check 9 refuses an enrolment with a key that was used before; here it only counts as used.
             signing_keys.used.add(act["attestation_key"])
             tls_keys.used.update(spki_hashes(act["transcript"]))
             enrolled.add(act["device"])
-        elif kind in ((1, 6), (1, 8)) and act["device"] not in enrolled:
+        elif kind in ((1, 6), (1, 8), (1, 9)) and act["device"] not in enrolled:
             raise Bad("%s: names a device that is not enrolled" % where)
         elif kind in _OF_A_PLAN and act["plan_hash"] not in plans:
             raise Bad("%s: names a plan that is not logged" % where)
         elif kind == (3, 1):
+            auditor = admitted.get(sha256_hex(bytes.fromhex(act["auditor_key"])))
+            known = auditor is not None and auditor.admitted < entry.index and auditor.person not in revoked
+            if known and auditor.role != "auditor":
+                raise Bad("%s: its auditor runs the log" % where)
             plans[sha256_hex(entry.body)] = act
     return "%d people, %d plans" % (len(persons.used), len(plans))
 
@@ -190,43 +281,123 @@ def spki_hashes(transcript):
 
 
 def check_enrolments(run):
-    """9: every enrolment holds by its own signatures and by a token admitted before."""
-    tokens, token_used = {}, _Once()
-    ids, signing_keys, tls_keys = _Once(), _Once(), _Once()
-    signing_keys.used |= {parse_vkey(run.genesis["log_vkey"]).key.hex(), run.operations_key}
+    """9: every enrolment holds by its own signatures and by a token admitted before, every new key by the old one."""
+    state = _Enrolments(run)
     for entry in run.streams[1]:
-        act, where = entry.act, "entry %d" % entry.index
-        if entry.kind in ((1, 1), (1, 2)):
+        state.take(entry)
+    return "%d enrolments" % state.enrolments
+
+
+class _Enrolments:
+    """Tokens, approvals and instances, entry by entry."""
+
+    def __init__(self, run):
+        self.run, self.enrolments = run, 0
+        self.tokens, self.uses, self.serials, self.approvals = {}, {}, set(), {}
+        self.speaking = {}  # instance -> (device, attestation key), while it speaks
+        self.ids, self.signing_keys, self.tls_keys = _Once(), _Once(), _Once()
+        self.signing_keys.used |= {parse_vkey(run.genesis["log_vkey"]).key.hex(), run.operations_key}
+
+    def take(self, entry):
+        """Raises unless the entry may stand."""
+        act, where, kind = entry.act, "entry %d" % entry.index, entry.kind
+        if kind in ((1, 1), (1, 2)):
             row = act.get("admin", act)
-            signing_keys.used.add(row["key"])
-            tls_keys.used.add(row["tls_key"])
-        elif entry.kind == (1, 3):
-            if act["token_hash"] in tokens:
+            self.signing_keys.used.add(row["key"])
+            self.tls_keys.used.add(row["tls_key"])
+        elif kind == (1, 3):
+            if act["token_hash"] in self.tokens:
                 raise Bad("%s: token was admitted before" % where)
-            tokens[act["token_hash"]] = act
-        elif entry.kind == (1, 4):
-            token = tokens.get(act["token_hash"])
-            if token is None:
-                raise Bad("%s: token was not admitted" % where)
-            token_used.admit(act["token_hash"], where + ": enrolment's token")
-            if entry.received_ms >= int(token["expires_at"]):
-                raise Bad("%s: token had expired" % where)
-            if (act["class"], act["group"]) != (token["class"], token["group"]):
-                raise Bad("%s: class and group are not the token's" % where)
-            ids.admit(act["device"], where + ": device")
-            ids.admit(act["instance"], where + ": instance")
-            signing_keys.admit(act["attestation_key"], where + ": attestation key")
-            tls_keys.admit(_check_transcript(run, act, where), where + ": TLS key")
-    return "%d enrolments" % len(token_used.used)
+            self.tokens[act["token_hash"]] = act
+        elif kind == (1, 4):
+            self._enrolment(entry, act, where)
+        elif kind == (1, 5):
+            self._re_key(act, where)
+        elif kind == (1, 12) and act["of"] == "log":
+            self.signing_keys.used.add(parse_vkey(act["log"][0]["vkey"]).key.hex())
+        elif kind == (1, 13):
+            self._approval(entry, act, where)
+        elif kind in ((1, 7), (1, 10)):
+            gone = act["other"] if kind == (1, 10) else act["device"][0] if act["device"] else None
+            self.speaking = {name: row for name, row in self.speaking.items() if row[0] != gone}
+
+    def _approval(self, entry, act, where):
+        before = self.approvals.get(act["request"])
+        if before is not None:
+            allows, expires, used = before
+            done = used and allows == "recovery"
+            if allows != act["allows"] or (not done and (used or entry.received_ms < expires)):
+                raise Bad("%s: was approved before" % where)
+        self.approvals[act["request"]] = (act["allows"], int(act["expires_at"]), False)
+
+    def _enrolment(self, entry, act, where):
+        token = self.tokens.get(act["token_hash"])
+        if token is None:
+            raise Bad("%s: token was not admitted" % where)
+        uses = self.uses.get(act["token_hash"], 0) + 1
+        if uses > token["uses"]:
+            raise Bad("%s: token was used as often as it may" % where)
+        if entry.received_ms >= int(token["expires_at"]):
+            raise Bad("%s: token had expired" % where)
+        if (act["class"], act["group"]) != (token["class"], token["group"]):
+            raise Bad("%s: class and group are not the token's" % where)
+        listed, serial = bool(token.get("serials")), act.get("serial")
+        if serial is not None and not listed:
+            raise Bad("%s: token lists no serial numbers" % where)
+        if (act["token_hash"], serial) in self.serials:
+            raise Bad("%s: serial number enrolled a device before" % where)
+        request = _request(act, where)
+        approved = self.approvals.get(request)
+        waits = token.get("approve") or (listed and serial is None)
+        if waits and (approved is None or approved[0] != "enrolment" or approved[2] or entry.received_ms >= approved[1]):
+            raise Bad("%s: was not approved" % where)
+        self.ids.admit(act["device"], where + ": device")
+        self.ids.admit(act["instance"], where + ": instance")
+        self.signing_keys.admit(act["attestation_key"], where + ": attestation key")
+        token_hash = bytes.fromhex(act["token_hash"])
+        self.tls_keys.admit(_check_transcript(self.run, act, token_hash, where), where + ": TLS key")
+        self.uses[act["token_hash"]] = uses
+        if serial is not None:
+            self.serials.add((act["token_hash"], serial))
+        if approved is not None:
+            self.approvals[request] = approved[:2] + (True,)
+        self.speaking[act["instance"]] = (act["device"], act["attestation_key"])
+        self.enrolments += 1
+
+    def _re_key(self, act, where):
+        before = self.speaking.pop(act["previous"], None)
+        if before is None or before[0] != act["device"]:
+            raise Bad("%s: instance before is not one its device speaks with" % where)
+        self.ids.admit(act["instance"], where + ": instance")
+        self.signing_keys.admit(act["attestation_key"], where + ": attestation key")
+        token = sha256_hex(labelled(RE_KEY_LABEL, instance_bytes(act["previous"])))
+        self.tls_keys.admit(_check_transcript(self.run, act, bytes.fromhex(token), where), where + ": TLS key")
+        if not ed25519_holds(bytes.fromhex(before[1]), unbase64(act["sig_previous"], where), unbase64(act["transcript"], where)):
+            raise Bad("%s: old attestation key did not sign the transcript" % where)
+        self.speaking[act["instance"]] = (act["device"], act["attestation_key"])
 
 
-def _check_transcript(run, act, where):
+def instance_bytes(text):
+    """The 16 bytes of an instance."""
+    return base64.b32decode(text[2:].upper() + "======")
+
+
+def _request(act, where):
+    """What an approval of this enrolment names; none if its transcript does not parse."""
+    try:
+        _domain, _enrolment, _nonce, _exporter, token, spki, key, _facts = parse_transcript(unbase64(act["transcript"], where))
+    except Bad:
+        return None
+    return sha256_hex(labelled(REQUEST_LABEL, token, bytes.fromhex(sha256_hex(spki)), key))
+
+
+def _check_transcript(run, act, token_hash, where):
     """Raises unless the transcript says what the enrolment says and both keys signed it; the TLS key's hash."""
     transcript = unbase64(act["transcript"], where)
     domain, _enrolment, _nonce, _exporter, token, spki, key, _facts = parse_transcript(transcript)
     if domain != run.genesis["trust_domain"].encode("utf-8"):
         raise Bad("%s: transcript is of another trust_domain" % where)
-    if token.hex() != act["token_hash"] or key.hex() != act["attestation_key"]:
+    if token != token_hash or key.hex() != act["attestation_key"]:
         raise Bad("%s: transcript is of another token or key" % where)
     if not ed25519_holds(key, unbase64(act["sig_ed25519"], where), transcript):
         raise Bad("%s: attestation key did not sign the transcript" % where)

@@ -62,6 +62,7 @@ class _Statements:
 
     def __init__(self, run, devices):
         self.run, self.devices = run, devices
+        self.instances = roster.instances(run.streams[1])
         self.tombstones = Tombstones(run)
         self.by_index = {}  # index -> (received_ms, Statement)
         self.seen = set()  # hashes of (envelope, proof) that have verified
@@ -78,8 +79,8 @@ class _Statements:
                 raise Bad("%s: two statements at one index" % where)
             self.seen.add(digest)
         received, statement = self.by_index[index]
-        device = self.devices.get(device_id)
-        if device is None or device.instance != statement.instance:
+        instance = self.instances.get(statement.instance)
+        if instance is None or instance.device != device_id:
             raise Bad("%s: statement of another device" % where)
         return received, statement
 
@@ -99,7 +100,7 @@ class _Statements:
             raise Bad("%s: %s" % (where, error)) from error
         if leaf.kind != (1 if statement.attestation else 2):
             raise Bad("%s: leaf is of another kind" % where)
-        device = next((d for d in self.devices.values() if d.instance == statement.instance), None)
+        device = self.instances.get(statement.instance)
         if device is None:
             raise Bad("%s: instance is not enrolled" % where)
         anchor = statement.anchor
@@ -107,6 +108,8 @@ class _Statements:
             raise Bad("%s: anchor is younger than the leaf" % where)
         if device.enrolled >= index:
             raise Bad("%s: statement is older than the enrolment" % where)
+        if device.ended is not None and device.ended < index:
+            raise Bad("%s: statement by a key that had ended" % where)
         if statement.attestation and statement.attestation["device"] != device.device:
             raise Bad("%s: names another device than its instance's" % where)
         if not statement.signed_by(device.attestation_key):

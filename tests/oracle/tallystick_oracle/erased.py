@@ -7,6 +7,7 @@ from .canonical import Bad
 from .ledger import open_act, parse_leaf
 from .merkle import check_inclusion
 from .notes import parse_tlog_proof
+from .roster import instances
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class Tombstones:
         self.run = run
         self.by_index = {}  # index -> Erased
         self.acts = {}  # index of a tombstone -> its act
-        self.instances = {
-            entry.act["instance"]: entry.index for entry in run.streams[1] if entry.kind == (1, 4)
-        }
+        self.instances = instances(run.streams[1])
 
     def _proof(self, path, index):
         proof = parse_tlog_proof(self.run.folder.read(path), path)
@@ -69,8 +68,11 @@ class Tombstones:
         leaf, rest = self._proof(where + ".tlog-proof", row["index"])
         if rest or (leaf.stream, leaf.kind) not in ((0, 1), (0, 2)):
             raise Bad("%s: is not the leaf of a statement alone" % where)
-        if row["instance"] != device.instance or device.enrolled >= row["index"]:
+        instance = self.instances.get(row["instance"])
+        if instance is None or instance.device != device.device or instance.enrolled >= row["index"]:
             raise Bad("%s: of another device, or older than its enrolment" % where)
+        if instance.ended is not None and instance.ended < row["index"]:
+            raise Bad("%s: by a key that had ended" % where)
         erased = Erased(
             leaf.received_ms, leaf.kind == 1, row["instance"], row["sequence"], row["tombstone"], leaf.hash
         )

@@ -36,7 +36,7 @@ class Leaf:
             raise Bad("%s: payload is not what the leaf commits to" % where)
 
 
-KINDS = {0: 4, 1: 12, 2: 5, 3: 8, 4: 8}  # stream -> its highest kind; the lowest is 1
+KINDS = {0: 4, 1: 13, 2: 5, 3: 8, 4: 8}  # stream -> its highest kind; the lowest is 1
 
 
 def parse_leaf(raw, where):

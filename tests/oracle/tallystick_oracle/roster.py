@@ -56,6 +56,38 @@ class Device:
     states: list = field(default_factory=list)
 
 
+@dataclass
+class Instance:
+    """A key a device speaks or spoke with."""
+
+    device: str
+    attestation_key: bytes
+    enrolled: int  # index of the entry that began it
+    ended: int | None = None  # index of the entry that ended it
+
+
+def instances(roster):
+    """Instance -> Instance, from these roster entries."""
+    found = {}
+
+    def end(index, of):
+        for row in found.values():
+            if of(row) and row.ended is None:
+                row.ended = index
+
+    for entry in roster:
+        act = entry.act
+        if entry.kind in ((1, 4), (1, 5)):
+            found.setdefault(act["instance"], Instance(act["device"], bytes.fromhex(act["attestation_key"]), entry.index))
+            if entry.kind == (1, 5) and act["previous"] in found and found[act["previous"]].ended is None:
+                found[act["previous"]].ended = entry.index
+        elif entry.kind == (1, 7) and act["device"]:
+            end(entry.index, lambda row, gone=act["device"][0]: row.device == gone)
+        elif entry.kind == (1, 10):
+            end(entry.index, lambda row, gone=act["other"]: row.device == gone)
+    return found
+
+
 def devices(roster):
     """Device id -> Device, from these roster entries alone."""
     enrolments, events = {}, {}
@@ -64,24 +96,26 @@ def devices(roster):
         if entry.kind == (1, 4):
             enrolments.setdefault(act["device"], entry)
             events.setdefault(act["device"], [])
-        elif entry.kind in ((1, 6), (1, 8)) and act["device"] in events:
+        elif entry.kind in ((1, 6), (1, 8), (1, 9)) and act["device"] in events:
             at = max(int(act["effective_at"]), entry.received_ms)
             events[act["device"]].append((at, entry.index, act))
+        elif entry.kind == (1, 10) and act["other"] in events:
+            events[act["other"]].append((entry.received_ms, entry.index, act))
     found = {}
     for name, entry in enrolments.items():
         act = entry.act
         device = Device(name, act["instance"], bytes.fromhex(act["attestation_key"]), entry.index)
-        start, device_class = entry.received_ms, act["class"]
+        start, device_class, group = entry.received_ms, act["class"], act["group"]
         for at, _index, event in sorted(events[name], key=lambda row: row[:2]):
             if start < at:
-                device.states.append(State(start, at, device_class, act["group"]))
+                device.states.append(State(start, at, device_class, group))
             start = at
-            if event["act"] == "retire":
+            if event["act"] in ("retire", "merge"):
                 start = None
                 break
-            device_class = event["class"]
+            device_class, group = event.get("class", device_class), event.get("group", group)
         if start is not None:
-            device.states.append(State(start, None, device_class, act["group"]))
+            device.states.append(State(start, None, device_class, group))
         found[name] = device
     return found
 

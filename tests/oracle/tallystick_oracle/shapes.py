@@ -111,6 +111,7 @@ size = integer(0)
 device_class = one_of(*CLASSES)
 none = listed(text, 0, 0)
 checkpoint = members(origin=text, size=size, root=h32)
+key_level = one_of("k0", "k1", "k2", "k3")
 
 
 def _heads(value, where):
@@ -169,12 +170,30 @@ ACTS = {
         "token_hash": h32, "class": device_class, "group": name, "expires_at": time, "uses": integer(1, 1),
     }),
     (1, 4): ("enrolment", {
-        "device": device, "instance": instance, "class": device_class, "group": name, "key_level": one_of("k0"),
+        "device": device, "instance": instance, "class": device_class, "group": name, "key_level": key_level,
         "attestation_key": key, "token_hash": h32, "transcript": base64, "sig_ed25519": signature,
         "sig_p256": signature, "certificate": h32, "predecessor": none,
     }),
+    (1, 5): ("re-key", {
+        "device": device, "instance": instance, "previous": instance, "key_level": key_level, "attestation_key": key,
+        "transcript": base64, "sig_ed25519": signature, "sig_p256": signature, "sig_previous": signature,
+        "certificate": h32,
+    }),
     (1, 6): ("retire", {"device": device, "effective_at": time, "detail": _optional_h32}),
+    (1, 7): ("revoke", {
+        "device": listed(device, 0, 1), "person": listed(person, 0, 1),
+        "reason": one_of("lost", "stolen", "compromised", "cloned", "left", "other"), "detail": _optional_h32,
+    }),
     (1, 8): ("class", {"device": device, "class": device_class, "effective_at": time}),
+    (1, 9): ("group", {"device": device, "group": name, "effective_at": time}),
+    (1, 10): ("merge", {"device": device, "other": device, "detail": _optional_h32}),
+    (1, 11): ("split", {"device": device, "other": device, "detail": _optional_h32}),
+    (1, 12): ("key-change", {
+        "of": one_of("agents", "people", "servers", "log"),
+        "step": one_of("prepare", "activate", "retire", "rollback", "rotate"), "certificate": _optional_h32,
+        "log": listed(members(vkey=vkey, endorsement=signature, possession=signature), 0, 1),
+    }),
+    (1, 13): ("approval", {"allows": one_of("enrolment", "recovery"), "request": h32, "expires_at": time}),
     (2, 1): ("policy", {"policy": name, "title": text, "controls": _controls}),
     (3, 1): ("plan", _PLAN),
     (3, 2): ("commitment", {"plan_hash": h32, "commitment": h32, "checkpoint": checkpoint, "predecessor": none}),
@@ -188,6 +207,22 @@ ACTS = {
         "plan_hash": h32, "manifest_sha256": h32, "tsr_sha256": h32, "checkpoint": members(size=size, root=h32),
         "heads": _heads,
     }),
+}
+
+
+def _engagements(value, where):
+    listed(engagement, 1, 64)(value, where)
+    # Base32 in lower case orders as its bytes do where letters and digits do not meet: compare the bytes.
+    raw = [base64lib.b32decode(row[2:].upper() + "======") for row in value]
+    if any(one >= other for one, other in zip(raw, raw[1:])):
+        raise Bad("%s is not strictly ascending" % where)
+
+
+# (stream, kind) -> members that version 2 has beside those of version 1, or instead of them
+ACTS_2 = {
+    (1, 2): {"engagements": _engagements},
+    (1, 3): {"uses": integer(1, 100000), "approve": flag, "serials": listed(h32, 0, 16)},
+    (1, 4): {"serial": h32},
 }
 
 
@@ -207,11 +242,29 @@ def check_act(stream, kind, payload):
     """Raises unless the payload has exactly the members of its kind, with values of their forms."""
     act, shapes = TOMBSTONE if (stream, kind) == (4, 4) else ACTS[(stream, kind)]
     where = act
+    version = payload.get("version") if type(payload) is dict else None
+    if version == 2 and type(version) is int and (stream, kind) in ACTS_2:
+        shapes = {**shapes, **ACTS_2[(stream, kind)]}
+    else:
+        version = 1
     members(
-        act=one_of(act), version=integer(1, 1), origin=text, id=hex16, made_at=time, signer=h32, **shapes
+        act=one_of(act), version=integer(version, version), origin=text, id=hex16, made_at=time, signer=h32, **shapes
     )(payload, where)
     if act == "plan":
         check_plan(payload)
+    elif act == "person" and version == 2 and payload["role"] != "auditor":
+        raise Bad("person of version 2 is not an auditor")
+    elif act == "token" and version == 2 and (payload["uses"], payload["approve"], payload["serials"]) == (1, 0, []):
+        raise Bad("token of version 2 says what version 1 says")
+    elif act == "revoke" and len(payload["device"]) + len(payload["person"]) != 1:
+        raise Bad("revoke is not of one device or one person")
+    elif act in ("merge", "split") and payload["device"] == payload["other"]:
+        raise Bad("%s is of one device" % act)
+    elif act == "key-change":
+        of_log = payload["of"] == "log"
+        sound = (payload["step"] == "rotate") == of_log and len(payload["log"]) == of_log
+        if not sound or len(payload["certificate"]) == of_log:
+            raise Bad("key-change has the members of another key")
 
 
 def check_plan(plan):

@@ -30,6 +30,9 @@ pub(super) fn leaf(
     if instance.index >= reference.index {
         return Err(fail("was logged before its instance was enrolled"));
     }
+    if instance.ended.is_some_and(|ended| ended < reference.index) {
+        return Err(fail("was logged after its instance's key had ended"));
+    }
     let proof = proof_under(files, &format!("{place}.tlog-proof"), file(files, CHECKPOINT)?)?;
     let leaf = proof.extra.as_deref().and_then(parse_erased_extra);
     let leaf = leaf.ok_or_else(|| fail("the proof's extra is not a leaf alone"))?;
