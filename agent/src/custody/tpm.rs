@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER;
 use evidence::enrolment::TlsPublicKey;
 use sha2::{Digest as _, Sha256};
 use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
-use tss_esapi::abstraction::ek::create_ek_object_2;
+use tss_esapi::abstraction::ek::create_ek_public_from_default_template_2;
 use tss_esapi::attributes::{ObjectAttributesBuilder, SessionAttributesBuilder};
 use tss_esapi::constants::SessionType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
@@ -204,8 +204,12 @@ pub(super) fn answer_challenge(
     let secret = EncryptedSecret::try_from(secret).map_err(|error| answer(&error))?;
     opened(address, |tpm| {
         tpm.loaded(wrapped, path, |tpm, key| {
-            let endorsement = tpm
-                .ask("make its endorsement key", |context| create_ek_object_2(context, ENDORSEMENT, None))?;
+            let endorsement = tpm.ask("make its endorsement key", |context| {
+                let template = create_ek_public_from_default_template_2(ENDORSEMENT, None)?;
+                let made =
+                    context.create_primary(Hierarchy::Endorsement, template, None, None, None, None)?;
+                Ok(made.key_handle)
+            })?;
             let opened = tpm.with_endorsement_policy(|tpm, policy| {
                 tpm.ask("open the collector's challenge", |context| {
                     let both = (Some(AuthSession::Password), Some(policy), None);
@@ -242,7 +246,11 @@ fn opened<T>(
     address: &TpmAddress,
     what: impl FnOnce(&mut Opened<'_>) -> Result<T, TpmError>,
 ) -> Result<T, TpmError> {
-    let gone = |error: Error| TpmError::Gone { address: address.clone(), problem: error.to_string() };
+    let gone = |error: Error| TpmError::Gone {
+        address: address.clone(),
+        // The library has one word for all of it.
+        problem: unreachable(address).map_or_else(|| error.to_string(), |refused| refused.to_string()),
+    };
     let mut context = Context::new(configured(address).map_err(gone)?).map_err(gone)?;
     context.set_sessions((Some(AuthSession::Password), None, None));
     let (parent, public) = primary(&mut context, Hierarchy::Owner)
@@ -250,6 +258,16 @@ fn opened<T>(
     let mut tpm = Opened { address, context, parent, parent_name: name(&public)? };
     let done = what(&mut tpm);
     tpm.forget(parent.into(), done)
+}
+
+/// What the system says of the way to a TPM, if it is closed.
+fn unreachable(address: &TpmAddress) -> Option<std::io::Error> {
+    match address {
+        TpmAddress::Device(number) => {
+            std::fs::File::options().read(true).write(true).open(format!("/dev/tpmrm{number}")).err()
+        }
+        TpmAddress::Emulator(port) => std::net::TcpStream::connect(("127.0.0.1", *port)).err(),
+    }
 }
 
 fn configured(address: &TpmAddress) -> Result<TctiNameConf, Error> {

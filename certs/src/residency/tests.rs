@@ -77,10 +77,12 @@ fn a_makers_certificate_gives_the_endorsement_key_while_it_holds() {
     for wrong in [Timestamp(1_700_000_000_000), Timestamp(2_200_000_000_000)] {
         makers.endorsement(&certificate, wrong).expect_err("not yet, or not any more");
     }
-    let last = certificate.len() - 1;
-    let mut forged = certificate.to_vec();
-    forged[last] ^= 1;
-    makers.endorsement(&forged, NOW).expect_err("another signature");
+    for place in 0..certificate.len() {
+        let mut forged = certificate.to_vec();
+        forged[place] ^= 1;
+        assert!(makers.endorsement(&forged, NOW).is_err(), "another byte {place}");
+        assert!(makers.endorsement(&certificate[..place], NOW).is_err(), "cut at {place}");
+    }
     let padded = [&certificate[..], &[0; 8 * 1024]].concat();
     makers.endorsement(&padded, NOW).expect_err("too long");
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::residency::KeyLevel;
 use certs::residency::TpmMakers;
 use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
 use evidence::acts::{Body, Enrolment, KeyLevel};
@@ -287,7 +286,7 @@ impl Claim {
             sig_p256: self.sig_p256.clone(),
             certificate,
             // What a device says of its keys is no more than its word.
-            key_level: KeyLevel::K0,
+            key_level: level,
             serial: None,
         };
         let claimed = residency::claimed(&self.detail.bytes);
@@ -297,7 +296,7 @@ impl Claim {
             .await
             .map_err(|error| status(&error))?;
         // What it claims is no fact of the log: a device says of itself what it likes.
-        tracing::info!(device = %device, index = stored.index, key_level = ?level, claimed, "Device enrolled.");
+        tracing::info!(device = %device, index = stored.index, key_level = level.as_str(), claimed, "Device enrolled.");
         self.answer(state, identities, Before { act, index: stored.index }).await
     }
 

@@ -8,15 +8,6 @@ use certs::residency::{Challenge, ResidencyError, TpmMakers};
 use evidence::enrolment::TlsPublicKey;
 use evidence::time::Timestamp;
 
-/// Placeholder.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum KeyLevel {
-    /// a
-    K0,
-    /// b
-    K3,
-}
-
 /// Largest file of makers' certificates, in bytes: a hundred of them.
 const ROOTS_BYTES_MAX: u64 = 512 * 1024;
 
