@@ -1,8 +1,6 @@
 //! A copy of an enrolled machine's disk on another machine does not speak: the real agent, started where `/etc/machine-id` is
 //! another one. Making the view in which it is takes root: as another user this test fails and says so.
 
-#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
-
 use std::fs;
 use std::path::Path;
 

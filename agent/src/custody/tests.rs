@@ -53,7 +53,7 @@ fn keys_of_a_tpm_are_not_taken_for_files_nor_for_nothing() {
 
 #[test]
 fn a_damaged_file_of_a_tpms_key_is_named() {
-    for text in ["", "{}", &WRAPPED.replace("v1", "v2"), &WRAPPED.replace("}", r#","more":1}"#)] {
+    for text in ["", "{}", &WRAPPED.replace("v1", "v2"), &WRAPPED.replace('}', r#","more":1}"#)] {
         let (_folder, state) = directory();
         write(&state, super::TPM_TLS_KEY_FILE, text);
         let error = tls_key(&state).unwrap_err();

@@ -73,7 +73,7 @@ impl Key {
     }
 
     fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], TpmError> {
-        let digest = Digest::try_from(Sha256::digest(message).to_vec()).map_err(|error| answer(&error))?;
+        let digest = Digest::try_from(Sha256::digest(message).to_vec()).map_err(answer)?;
         let signature = opened(&self.address, |tpm| {
             tpm.loaded(&self.wrapped, &self.path, |tpm, key| {
                 let nothing = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
@@ -81,7 +81,7 @@ impl Key {
                     hierarchy: TPM2_RH_NULL,
                     digest: Default::default(),
                 });
-                let nothing = nothing.map_err(|error| answer(&error))?;
+                let nothing = nothing.map_err(answer)?;
                 tpm.ask("sign", |context| context.sign(key, digest, SignatureScheme::Null, nothing))
             })
         })?;
@@ -114,11 +114,11 @@ impl HeldKey for Key {
 pub(super) fn make_key(address: &TpmAddress) -> Result<Wrapped, TpmError> {
     opened(address, |tpm| {
         for _ in 0..KEY_TRIES {
-            let template = signing_key().map_err(|error| answer(&error))?;
+            let template = signing_key().map_err(answer)?;
             let parent = tpm.parent;
             let made =
                 tpm.ask("make a key", |context| context.create(parent, template, None, None, None, None))?;
-            let area = made.out_public.marshall().map_err(|error| answer(&error))?;
+            let area = made.out_public.marshall().map_err(answer)?;
             // A collector writes the public area by itself: it must come out the same, also of a TPM that leaves zeros out.
             if area == public_area(&point(&made.out_public)?) {
                 return tpm.wrapped(&made);
@@ -131,8 +131,8 @@ pub(super) fn make_key(address: &TpmAddress) -> Result<Wrapped, TpmError> {
 /// Seals a seed to this TPM.
 pub(super) fn seal(address: &TpmAddress, seed: &[u8; 32]) -> Result<Wrapped, TpmError> {
     opened(address, |tpm| {
-        let template = sealed_object().map_err(|error| answer(&error))?;
-        let secret = SensitiveData::try_from(seed.to_vec()).map_err(|error| answer(&error))?;
+        let template = sealed_object().map_err(answer)?;
+        let secret = SensitiveData::try_from(seed.to_vec()).map_err(answer)?;
         let parent = tpm.parent;
         let made = tpm.privately("seal a key", |context| {
             context.create(parent, template, None, Some(secret), None, None)
@@ -200,8 +200,8 @@ pub(super) fn answer_challenge(
     credential: &[u8],
     secret: &[u8],
 ) -> Result<Vec<u8>, TpmError> {
-    let credential = IdObject::try_from(credential).map_err(|error| answer(&error))?;
-    let secret = EncryptedSecret::try_from(secret).map_err(|error| answer(&error))?;
+    let credential = IdObject::try_from(credential).map_err(answer)?;
+    let secret = EncryptedSecret::try_from(secret).map_err(answer)?;
     opened(address, |tpm| {
         tpm.loaded(wrapped, path, |tpm, key| {
             let endorsement = tpm.ask("make its endorsement key", |context| {
@@ -254,7 +254,7 @@ fn opened<T>(
     let mut context = Context::new(configured(address).map_err(gone)?).map_err(gone)?;
     context.set_sessions((Some(AuthSession::Password), None, None));
     let (parent, public) = primary(&mut context, Hierarchy::Owner)
-        .map_err(|error| refused(address, "make its storage key", &error))?;
+        .map_err(|error| refused(address, "make its storage key", error))?;
     let mut tpm = Opened { address, context, parent, parent_name: name(&public)? };
     let done = what(&mut tpm);
     tpm.forget(parent.into(), done)
@@ -295,7 +295,7 @@ impl Opened<'_> {
         what: &'static str,
         command: impl FnOnce(&mut Context) -> Result<T, Error>,
     ) -> Result<T, TpmError> {
-        command(&mut self.context).map_err(|error| refused(self.address, what, &error))
+        command(&mut self.context).map_err(|error| refused(self.address, what, error))
     }
 
     /// One command whose secret is encrypted on its way: the wires to the chip can be listened to.
@@ -402,7 +402,7 @@ impl Opened<'_> {
             format: FORMAT.to_owned(),
             chip: self.chip()?,
             parent: self.parent_name.clone(),
-            public: HEXLOWER.encode(&made.out_public.marshall().map_err(|error| answer(&error))?),
+            public: HEXLOWER.encode(&made.out_public.marshall().map_err(answer)?),
             private: HEXLOWER.encode(made.out_private.value()),
         })
     }
@@ -420,13 +420,13 @@ fn parts(wrapped: &Wrapped) -> Result<(Public, Private), TpmError> {
             .decode(text.as_bytes())
             .map_err(|_| TpmError::Answer("the key's file is damaged: not hex".into()))
     };
-    let public = Public::unmarshall(&bytes(&wrapped.public)?).map_err(|error| answer(&error))?;
-    let private = Private::try_from(bytes(&wrapped.private)?).map_err(|error| answer(&error))?;
+    let public = Public::unmarshall(&bytes(&wrapped.public)?).map_err(answer)?;
+    let private = Private::try_from(bytes(&wrapped.private)?).map_err(answer)?;
     Ok((public, private))
 }
 
 fn name(public: &Public) -> Result<String, TpmError> {
-    public.marshall().map(|bytes| name_of(&bytes)).map_err(|error| answer(&error))
+    public.marshall().map(|bytes| name_of(&bytes)).map_err(answer)
 }
 
 /// The public key in `public`, which must be a P-256 one that can only sign.
@@ -456,11 +456,11 @@ fn right_aligned(number: &[u8], into: &mut [u8]) -> Result<(), TpmError> {
     Ok(())
 }
 
-fn refused(address: &TpmAddress, what: &'static str, error: &Error) -> TpmError {
+fn refused(address: &TpmAddress, what: &'static str, error: Error) -> TpmError {
     TpmError::Refused { address: address.clone(), what, problem: error.to_string() }
 }
 
-fn answer(error: &Error) -> TpmError {
+fn answer(error: Error) -> TpmError {
     TpmError::Answer(error.to_string())
 }
 

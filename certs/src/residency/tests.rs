@@ -1,8 +1,8 @@
 use evidence::time::Timestamp;
 
 use super::{Challenge, TpmMakers, cfb, derived, public_area};
-use crate::TlsKey;
 use crate::test_pki::TestPki;
+use crate::{Issuer as _, TlsKey};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
