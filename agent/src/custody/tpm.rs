@@ -6,6 +6,8 @@
 //!
 //! Nothing is bound to measurements of the boot (PCRs): an update of the firmware would take the device's identity.
 
+mod templates;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -16,21 +18,19 @@ use evidence::enrolment::TlsPublicKey;
 use sha2::{Digest as _, Sha256};
 use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
 use tss_esapi::abstraction::ek::create_ek_public_from_default_template_2;
-use tss_esapi::attributes::{ObjectAttributesBuilder, SessionAttributesBuilder};
+use tss_esapi::attributes::SessionAttributesBuilder;
 use tss_esapi::constants::SessionType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::{
     AuthHandle, KeyHandle, NvIndexHandle, NvIndexTpmHandle, ObjectHandle, SessionHandle, TpmHandle,
 };
-use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::resource_handles::{Hierarchy, NvAuth};
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
-    CreateKeyResult, Digest, EccPoint, EccScheme, EncryptedSecret, HashScheme, HashcheckTicket, IdObject,
-    KeyDerivationFunctionScheme, KeyedHashScheme, Nonce, Private, Public, PublicBuilder,
-    PublicEccParametersBuilder, PublicKeyedHashParameters, SensitiveData, Signature, SignatureScheme,
-    SymmetricDefinition, SymmetricDefinitionObject,
+    CreateKeyResult, Digest, EncryptedSecret, HashcheckTicket, IdObject, Nonce, Private, Public,
+    SensitiveData, Signature, SignatureScheme, SymmetricDefinition,
 };
 use tss_esapi::tcti_ldr::{DeviceConfig, NetworkTPMConfig, TctiNameConf};
 use tss_esapi::traits::{Marshall as _, UnMarshall as _};
@@ -38,6 +38,7 @@ use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use tss_esapi::{Context, Error};
 use zeroize::Zeroizing;
 
+use self::templates::{sealed_object, signing_key, storage_key};
 use super::{FORMAT, TpmAddress, TpmError, Wrapped, name_of};
 
 /// The kind of endorsement key a collector can challenge.
@@ -462,60 +463,4 @@ fn refused(address: &TpmAddress, what: &'static str, error: Error) -> TpmError {
 
 fn answer(error: Error) -> TpmError {
     TpmError::Answer(error.to_string())
-}
-
-fn object() -> ObjectAttributesBuilder {
-    // Without a password nobody can be locked out of it by wrong ones, so the lock-out is not asked for.
-    ObjectAttributesBuilder::new()
-        .with_fixed_tpm(true)
-        .with_fixed_parent(true)
-        .with_user_with_auth(true)
-        .with_no_da(true)
-}
-
-/// The template of the storage key: P-256, as the TCG's own but for the length of its empty `unique`.
-fn storage_key() -> Result<Public, Error> {
-    let attributes =
-        object().with_sensitive_data_origin(true).with_restricted(true).with_decrypt(true).build()?;
-    let parameters = PublicEccParametersBuilder::new_restricted_decryption_key(
-        SymmetricDefinitionObject::AES_128_CFB,
-        EccCurve::NistP256,
-    );
-    PublicBuilder::new()
-        .with_public_algorithm(PublicAlgorithm::Ecc)
-        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(attributes)
-        .with_ecc_parameters(parameters.build()?)
-        .with_ecc_unique_identifier(EccPoint::default())
-        .build()
-}
-
-/// The template of the TLS key. Not `restricted` in the TPM's sense: such a key signs only what the TPM itself hashed.
-fn signing_key() -> Result<Public, Error> {
-    let attributes = object().with_sensitive_data_origin(true).with_sign_encrypt(true).build()?;
-    let parameters = PublicEccParametersBuilder::new()
-        .with_ecc_scheme(EccScheme::EcDsa(HashScheme::new(HashingAlgorithm::Sha256)))
-        .with_curve(EccCurve::NistP256)
-        .with_is_signing_key(true)
-        .with_is_decryption_key(false)
-        .with_restricted(false)
-        .with_key_derivation_function_scheme(KeyDerivationFunctionScheme::Null);
-    PublicBuilder::new()
-        .with_public_algorithm(PublicAlgorithm::Ecc)
-        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(attributes)
-        .with_ecc_parameters(parameters.build()?)
-        .with_ecc_unique_identifier(EccPoint::default())
-        .build()
-}
-
-/// The template of a sealed seed: data that came from outside, and neither signs nor decrypts.
-fn sealed_object() -> Result<Public, Error> {
-    PublicBuilder::new()
-        .with_public_algorithm(PublicAlgorithm::KeyedHash)
-        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(object().build()?)
-        .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
-        .with_keyed_hash_unique_identifier(Digest::default())
-        .build()
 }
