@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::at_rest::AtRest;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
+use crate::custody::Holder;
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
 use crate::enrol::{Wanted, enrol};
@@ -331,7 +332,8 @@ impl EnrolArgs {
             Ok(Moved { identity, kept_in: None, unproved: 0 })
         })?;
         let Moved { identity, kept_in, unproved } = moved;
-        let holder = crate::custody::holder(state).map_or("files", crate::custody::Holder::words);
+        let holder = crate::custody::holder(state).unwrap_or(Holder::Files);
+        let held = if holder == Holder::Tpm { "; a TPM holds its keys" } else { "" };
         let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;
         if self.json {
@@ -342,7 +344,7 @@ impl EnrolArgs {
                 ("origin", json::text(&stored.origin)),
                 ("enrolment_index", json::count(stored.enrolment_index)),
                 ("agents_address", json::text(&stored.agents_address)),
-                ("keys_held_by", json::text(holder)),
+                ("keys_held_by", json::text(holder.words())),
                 ("kept_in", Value::Array(kept_in.iter().map(json::text).collect())),
                 ("unproved", json::count(unproved)),
             ]);
@@ -350,10 +352,9 @@ impl EnrolArgs {
         } else {
             writeln!(
                 out,
-                "enrolled as {} with {} (entry {})",
+                "enrolled as {} with {} (entry {}){held}",
                 stored.device, stored.origin, stored.enrolment_index
             )?;
-            writeln!(out, "its keys are held by {holder}")?;
             if let Some(folder) = aside {
                 writeln!(out, "the identity before lies in {}", folder.display())?;
             }

@@ -1,5 +1,6 @@
 //! Posture: the state of every device in service, as of now or of a day that is over.
 
+use evidence::acts::KeyLevel;
 use evidence::ids::{DeviceId, Name};
 use evidence::judge::Day;
 use evidence::time::{DAY_MS, DayLabel, Timestamp};
@@ -76,6 +77,8 @@ pub fn devices(state: &State) -> Result<Vec<DeviceRow>, ReadError> {
                 || (String::new(), String::new()),
                 |(class, group)| (class.to_string(), group.to_string()),
             );
+            // Of the keys it has now: each enrolment's level is its own.
+            let newest = record.instances.last().and_then(|instance| authority.roster().instance(instance));
             let (mut last_ms, mut statements) = (0, 0_u64);
             for instance in &record.instances {
                 if let Some(known) = state.ledger.instance(instance)? {
@@ -91,7 +94,7 @@ pub fn devices(state: &State) -> Result<Vec<DeviceRow>, ReadError> {
                 enrolled_ms: record.enrolled.0,
                 last_ms,
                 statements,
-                key_level: "k0".to_owned(),
+                key_level: newest.map_or(KeyLevel::K0, |instance| instance.key_level).to_string(),
             })
         })
         .collect()

@@ -113,7 +113,7 @@ fn a_device_whose_keys_a_tpm_holds() {
     println!("# the TPM is on: enrolment, and two connections");
     let on = mine.start();
     let said = machine.enrol(&[]).ok();
-    assert!(said.contains("its keys are held by a TPM"), "{said}");
+    assert!(said.contains("; a TPM holds its keys"), "{said}");
     assert_eq!(
         machine.keys().keys().collect::<Vec<_>>(),
         ["attestation.tpm", "machine.json", "tls.tpm"],
@@ -246,6 +246,11 @@ async fn a_key_in_a_tpm_is_a_fact_only_where_its_maker_vouches_for_it() {
     let line = established(&world);
     assert!(line.contains(r#"key_level="k3" claimed="k2""#), "{line}");
     laptop.proved();
+    let listed = world.cli(&world.admin, &["devices", "--json"]).json();
+    let levels: Vec<_> = listed["devices"].as_array().expect("devices").iter().map(|row| row["key_level"].clone()).collect();
+    println!("  devices: {levels:?}");
+    assert_eq!(levels.iter().filter(|level| *level == "k3").count(), 1, "{listed}");
+    assert_eq!(levels.iter().filter(|level| *level == "k0").count(), 2, "{listed}");
 
     println!("# a TPM of another maker: claimed, not established");
     let (other, _on) = tpm("other");
