@@ -120,6 +120,12 @@ impl Holder {
         }
     }
 
+    /// Who holds the keys that are there, in words, and what is said of a TPM after enrolling.
+    pub fn told(state: &StateDirectory) -> (&'static str, &'static str) {
+        let holder = holder(state).unwrap_or(Self::Files);
+        (holder.words(), if holder == Self::Tpm { "; a TPM holds its keys" } else { "" })
+    }
+
     /// In words.
     pub fn words(self) -> &'static str {
         match self {

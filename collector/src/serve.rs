@@ -16,6 +16,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::enrolling::Enrolling;
 use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
@@ -28,6 +29,7 @@ use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
 use crate::service::residency;
 use crate::service::unstored::Unstored;
+use crate::silence;
 use crate::state::random;
 use crate::tree;
 use crate::witnesses::{self, Surroundings};
@@ -130,9 +132,11 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         service
     };
     let makers = node.config.tpm_roots.as_ref().map(|roots| residency::makers(&node.dir.path().join(roots)));
+    let enrolling = Arc::new(Enrolling::open(node.dir.pending(), node.config.admit_known_hardware));
     let enrol_service = EnrolService::new(
         Arc::clone(&state),
         Arc::clone(&identities),
+        Arc::clone(&enrolling),
         node.config.predecessor_tree.as_ref().map(|tree| node.dir.path().join(tree)),
     );
     let enrol_service = EnrolmentServer::new(enrol_service.trusting(makers.transpose()?))
@@ -152,6 +156,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
+    tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
     let ingest_service = IngestService::new(Arc::clone(&state), unstored, cancel.clone());
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
@@ -164,8 +169,12 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .build_v1()
         .context("reflection")?;
-    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state), &node.dir.payloads()))
-        .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    let people_service = PeopleServer::new(PeopleService::new(
+        Arc::clone(&state),
+        Arc::clone(&enrolling),
+        &node.dir.payloads(),
+    ))
+    .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::People)
             .add_service(people_service)

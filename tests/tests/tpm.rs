@@ -22,6 +22,9 @@ use tests::world::{World, write_secret};
 /// What the library below says by itself is of no use to a reader; its errors are told by the agent.
 const QUIET: (&str, &str) = ("TSS2_LOG", "all+none");
 
+/// The collector's line about a key level.
+const ESTABLISHED: &str = "The key level is established.";
+
 /// The programs, with the agent for a TPM.
 fn with_tpm() -> Programs {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
@@ -206,8 +209,8 @@ fn the_agent_goes_on_after_its_collector_was_away() {
 /// What the collector's log says of the newest enrolment.
 fn established(world: &World) -> String {
     let log = fs::read_to_string(world.log()).expect("the collector's log");
-    let line = log.lines().rfind(|line| line.contains("Device enrolled.")).expect("an enrolment");
-    println!("  collector: {}", line.split_once("Device enrolled.").expect("a line").1.trim());
+    let line = log.lines().rfind(|line| line.contains(ESTABLISHED)).expect("an enrolment");
+    println!("  collector: {}", line.split_once(ESTABLISHED).expect("a line").1.trim());
     line.to_owned()
 }
 
@@ -247,7 +250,8 @@ async fn a_key_in_a_tpm_is_a_fact_only_where_its_maker_vouches_for_it() {
     assert!(line.contains(r#"key_level="k3" claimed="k2""#), "{line}");
     laptop.proved();
     let listed = world.cli(&world.admin, &["devices", "--json"]).json();
-    let levels: Vec<_> = listed["devices"].as_array().expect("devices").iter().map(|row| row["key_level"].clone()).collect();
+    let levels: Vec<_> =
+        listed["devices"].as_array().expect("devices").iter().map(|row| row["key_level"].clone()).collect();
     println!("  devices: {levels:?}");
     assert_eq!(levels.iter().filter(|level| *level == "k3").count(), 1, "{listed}");
     assert_eq!(levels.iter().filter(|level| *level == "k0").count(), 2, "{listed}");
