@@ -10,17 +10,19 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::device::LOOKED_FILE;
+use crate::disk::Folder;
 use crate::enrol::EnrolError;
 use crate::health::HEALTH_FILE;
 use crate::identity::{ANCHOR_FILE, IDENTITY_FILE, Identity};
-use crate::state::{KEYS_FOLDER, SPOOL_FOLDER, StateDirectory, StateError};
+use crate::spool::Spool;
+use crate::state::{KEYS_FOLDER, OPEN_MODE, SPOOL_FOLDER, StateDirectory, StateError};
 use crate::succession::{is_half_done, move_once};
 
 /// What belongs to an instance, in the order in which it goes.
 const OLD: [&str; 6] = [KEYS_FOLDER, SPOOL_FOLDER, ANCHOR_FILE, LOOKED_FILE, HEALTH_FILE, IDENTITY_FILE];
 
-/// Puts the old instance aside, if there is one. Gives the folder it lies in.
-pub fn set_aside(state: &StateDirectory) -> Result<Option<PathBuf>, EnrolError> {
+/// Puts the old instance aside, if there is one. Gives the folder it lies in, and how many of its statements nobody has proved.
+pub fn set_aside(state: &StateDirectory) -> Result<Option<(PathBuf, u64)>, EnrolError> {
     if is_half_done(state) {
         return Err(EnrolError::Moving { path: state.path().display().to_string() });
     }
@@ -46,5 +48,7 @@ pub fn set_aside(state: &StateDirectory) -> Result<Option<PathBuf>, EnrolError> 
         path: folder.display().to_string(),
         source,
     })?;
-    Ok(Some(folder))
+    let spool = Folder::new(StateDirectory::new(&folder).spool(), OPEN_MODE);
+    let unproved = Spool::inspect(&spool, &identity.owner)?.kept.len() as u64;
+    Ok(Some((folder, unproved)))
 }

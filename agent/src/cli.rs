@@ -111,8 +111,7 @@ struct EnrolArgs {
     /// before-INSTANCE, with every statement that was not proved.
     #[arg(long)]
     successor: bool,
-    /// Give this machine a new identity: it is a copy of another's disk, its TPM was cleared, its keys are lost. The old state is
-    /// kept in the folder before-INSTANCE.
+    /// Give this machine a new identity: its keys are of no use here. The old state goes into the folder before-INSTANCE.
     #[arg(long, conflicts_with = "successor")]
     anew: bool,
     /// A file that holds the token; - is standard input.
@@ -332,7 +331,8 @@ impl EnrolArgs {
         let host_name = sysinfo::System::host_name().unwrap_or_default();
         let newcomer = crate::newcomer::look(&host_name, &LiveHost);
         let clock = Arc::new(SystemClock);
-        let aside = if self.anew { crate::anew::set_aside(state)? } else { None };
+        let (kept_in, unproved) =
+            if self.anew { crate::anew::set_aside(state)?.unzip() } else { (None, None) };
         let told = |error: &EnrolError| {
             // Nobody may be there to read it; the device goes on asking all the same.
             let _unheard = writeln!(std::io::stderr(), "tallystick-agent: {error}");
@@ -346,7 +346,7 @@ impl EnrolArgs {
             } else {
                 enrol(state, &wanted, &newcomer, clock).await?
             };
-            Ok(Moved { identity, kept_in: None, unproved: 0 })
+            Ok(Moved { identity, kept_in, unproved: unproved.unwrap_or(0) })
         });
         let moved = match moved {
             Err(EnrolError::Waiting { request, .. }) => return self.waits(&request, out),
@@ -375,9 +375,6 @@ impl EnrolArgs {
                 "enrolled as {} with {} (entry {}){held}",
                 stored.device, stored.origin, stored.enrolment_index
             )?;
-            aside
-                .iter()
-                .try_for_each(|folder| writeln!(out, "the identity before lies in {}", folder.display()))?;
             write!(out, "{}", crate::notice::lines())?;
             if let Some(folder) = kept_in {
                 writeln!(

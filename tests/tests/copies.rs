@@ -49,6 +49,7 @@ fn a_copy_does_not_speak_and_gets_an_identity_of_its_own_when_asked() {
 
     let second = on_another_machine(&world, &name, &[&enroll[..], &["--anew"]].concat()).json();
     assert_ne!((&first["device"], &first["instance"]), (&second["device"], &second["instance"]));
+    assert!(second["kept_in"][0].as_str().is_some_and(|folder| folder.contains("before-i-")), "{second}");
     on_another_machine(&world, &name, &["once", "--until-proved"]).ok();
     let kept =
         world.file("laptop").join(format!("before-{}", first["instance"].as_str().expect("an instance")));

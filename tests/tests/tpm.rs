@@ -168,7 +168,7 @@ fn a_device_whose_keys_a_tpm_holds() {
     machine.refused("the TPM was cleared");
     println!("# a new identity, asked for");
     let said = machine.enrol(&["--anew"]).ok();
-    assert!(said.contains("the identity before lies in"), "{said}");
+    assert!(said.contains("the instance before lies in"), "{said}");
     machine.proved();
     on.kill();
     server.stop();
