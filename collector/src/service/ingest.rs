@@ -1,31 +1,33 @@
 //! Submit: envelopes in, Stored and Proved out. Stored is sent after the journal's fdatasync and never before.
 
+mod proving;
+mod waiting;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certs::Peer;
 use evidence::ids::{DeviceId, Digest, InstanceId};
-use evidence::note::{Note, TlogProof};
 use evidence::statement::{SCHEMA_MAX, Statement};
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
-use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
+use proto::{Expect, FromAgent, Hello, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
 use rpc::v1::ingest_server::Ingest;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
+use self::waiting::{Settled, Waiting, hold, next_answer};
 use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit, claim};
-use crate::fleet;
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
-use crate::quota::{Over, Place, Quotas, StreamPlace};
+use crate::quota::{Over, Quotas, StreamPlace};
 use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
 use crate::state::State;
 
@@ -154,11 +156,6 @@ struct Session {
     configured: u64,
     /// Number of the newest fleet configuration that was looked at, for this device or not.
     looked_at: u64,
-}
-
-enum Waiting {
-    Answer { sequence: u64, answer: oneshot::Receiver<DeviceAnswer>, _place: Place },
-    Now(Vec<Outgoing>),
 }
 
 /// The stream is over, for a reason the agent is told or not.
@@ -460,102 +457,12 @@ impl Session {
         vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
     }
 
-    /// Sends the newest checkpoint and a proof for whatever it covers.
-    async fn prove(&mut self) -> Result<(), End> {
-        let Some(published) = self.checkpoints.borrow_and_update().clone() else { return Ok(()) };
-        let size = published.checkpoint.size;
-        let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
-        // Beside proofs, a checkpoint is worth sending when a stream begins: it is the next statement's anchor.
-        // So is one that a fleet configuration is shown to be logged under.
-        let configuration = self.due_configuration(size);
-        if covered.is_empty() && self.greeted && configuration.is_none() {
-            return Ok(());
-        }
-        self.greeted = true;
-        if size > self.anchor_size {
-            let from = self.anchor_size;
-            let proof = match self.state.ledger.consistency(from, size) {
-                Ok(proof) => proof,
-                Err(error) => return Err(End::Told(status(&error.into()))),
-            };
-            self.anchor_size = size;
-            let key_changes = std::mem::take(&mut self.key_changes);
-            self.send(Outgoing::Checkpoint(proto::Checkpoint {
-                note: published.note.clone(),
-                consistency: proof.iter().map(|hash: &Digest| hash.0.to_vec()).collect(),
-                from_size: from,
-                key_changes,
-            }))
-            .await?;
-        }
-        let note = Note::parse(published.note.as_bytes())
-            .map_err(|_| End::Told(Status::internal("the newest checkpoint cannot be read")))?;
-        for some in covered.chunks(PROOFS_AT_ONCE) {
-            let indexes: Vec<u64> = some.iter().map(|(index, _)| *index).collect();
-            let proofs = match self.state.ledger.inclusions(&indexes, size) {
-                Ok(proofs) => proofs,
-                Err(error) => return Err(End::Told(status(&error.into()))),
-            };
-            for ((index, sequence), hashes) in some.iter().zip(proofs) {
-                let proof = TlogProof { extra: None, index: *index, hashes, note: note.clone() };
-                self.unproved.remove(index);
-                self.send(Outgoing::Proved(Proved { sequence: *sequence, tlog_proof: proof.encode() }))
-                    .await?;
-            }
-        }
-        if let Some(configuration) = configuration {
-            let config = fleet::config(&self.state, &configuration, &note, size);
-            let config = config.map_err(|error| End::Told(status(&error.into())))?;
-            self.configured = configuration.number;
-            self.send(Outgoing::Config(config)).await?;
-        }
-        Ok(())
-    }
-
-    /// The configuration this device is to be told now, among the log's first `size` entries.
-    fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
-        let newest = fleet::newest_configuration(&self.state, size);
-        // Every stream asks at every checkpoint: what was looked at is not looked at again.
-        if newest == self.looked_at {
-            return None;
-        }
-        self.looked_at = newest;
-        fleet::configuration_for(&self.state, &self.device, size)
-            .filter(|configuration| configuration.number > self.configured)
-    }
-
     async fn send(&self, item: Outgoing) -> Result<(), End> {
         let message = Ok(ToAgent { item: Some(item) });
         match tokio::time::timeout(SLOW_READER_MAX, self.answers.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Quiet),
         }
-    }
-}
-
-enum Settled {
-    Answer(u64, DeviceAnswer),
-    Now(Vec<Outgoing>),
-}
-
-/// Waits for the oldest answer; taking it off the queue only once it is there keeps the wait cancel-safe.
-async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
-    let settled = match pending.front_mut() {
-        Some(Waiting::Answer { sequence, answer, .. }) => {
-            let sequence = *sequence;
-            Settled::Answer(sequence, answer.await.unwrap_or(Err(SubmitError::Stopped)))
-        }
-        Some(Waiting::Now(items)) => Settled::Now(std::mem::take(items)),
-        None => return std::future::pending().await,
-    };
-    pending.pop_front();
-    settled
-}
-
-/// Waits until `moment`.
-async fn hold(moment: Option<Instant>) {
-    if let Some(moment) = moment {
-        tokio::time::sleep_until(moment.into()).await;
     }
 }
 
