@@ -2,7 +2,7 @@
 
 Stubs are made from proto/ when this runs. Usage:
     grpc_stranger.py PROTO_DIR FOLDER ENROL AGENTS PEOPLE
-FOLDER holds root.pem, agent.pem, agent.key, person.pem, person.key, instance (hex).
+FOLDER holds root.pem, agent.pem, agent.key, person.pem, person.key, instance (its 16 bytes).
 """
 
 import importlib
@@ -69,7 +69,7 @@ def main():
 
             return ended(call)
 
-    instance = bytes.fromhex((folder / "instance").read_text())
+    instance = (folder / "instance").read_bytes()
     hello = {"hello": submit_pb2.Hello(instance=instance, anchor_size=0)}
     garbage = {"envelope": b"not an envelope"}
     print(json.dumps({

@@ -1,7 +1,7 @@
 //! Attacks on the listeners of a running collector: connections that say nothing, little or too much. While each lasts, a
 //! good device must get in, the collector must not grow, and what attacks must be cut where a limit says so.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot do")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -76,7 +76,7 @@ impl Target {
     }
 
     /// After an attack: the device stores a statement, the server ends in order, and the log is sound and complete.
-    async fn is_well(mut self) {
+    async fn ends_well(mut self) {
         let (mut submit, welcome) = self.device.greet().await;
         assert_eq!(welcome.next_sequence, 0);
         submit.store(&self.device.sign_next()).await;
@@ -127,7 +127,7 @@ async fn handshakes_that_are_never_finished_keep_nobody_out() {
     }
     report("silent connections all closed after, s", format_args!("{:.1}", begun.elapsed().as_secs_f64()));
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +159,7 @@ async fn idle_connections_cost_so_much_each() {
     let greeting = target.greeting().await;
     report("a good device's greeting beside them, ms", format_args!("{:.1}", milliseconds(greeting)));
     drop(streams);
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 /// Floods a connection of the device, and looks at collector and device meanwhile.
@@ -229,7 +229,7 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
     assert_eq!(ended.goaway.map(|(_, code, _)| code), Some(CALM));
     let resets = ended.received.get(usize::from(kind::RST_STREAM)).copied().unwrap_or_default();
     assert!(resets <= 100, "{resets} streams were reset before");
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,7 +252,7 @@ async fn a_header_block_without_end_ends_the_connection() {
     let empty = |_| frame(kind::CONTINUATION, 0, 1, &[]);
     let ended = flooded(&target, "empty CONTINUATION without end", count, empty, raw, begin).await;
     assert!(ended.closed, "{ended:?}");
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -275,7 +275,7 @@ async fn frames_that_carry_nothing_end_the_connection_or_cost_little() {
     let bytes = frame(kind::WINDOW_UPDATE, 0, 0, &(1_u32 << 16).to_be_bytes());
     let ended = flooded(&target, "WINDOW_UPDATE", count, move |_| bytes.clone(), raw, Vec::new()).await;
     assert!(ended.closed, "{ended:?}");
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,7 +318,7 @@ async fn a_message_that_is_said_to_be_huge_is_refused_before_it_is_sent() {
     assert!(refused >= 8, "{refused}");
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
     drop(raws);
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -374,7 +374,7 @@ async fn messages_that_grow_when_they_are_read_take_little() {
         assert_eq!(reason, proto::RefusedReason::Malformed);
     }
     drop(submit);
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -487,7 +487,7 @@ async fn who_sends_one_byte_a_second_is_cut() {
     let took = [in_handshake.await.expect("cut"), in_preface.await.expect("cut"), in_message];
     let seconds: Vec<String> = took.iter().map(|took| format!("{:.1}", took.as_secs_f64())).collect();
     report("one byte a second in handshake, preface, greeting: cut after, s", seconds.join(", "));
-    target.is_well().await;
+    target.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,11 @@
 //! What one device may send: one that floods gets its share and no more, the others do not notice, and an agent obeys.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,5 +1,9 @@
 //! Submit: envelopes in, Stored and Proved out. Stored is sent after the journal's fdatasync and never before.
 
+mod proving;
+mod twins;
+mod waiting;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
+use self::waiting::{Settled, Waiting, hold, next_answer};
 use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
@@ -23,12 +28,9 @@ use crate::admit::{Admitted, Refusal, Standing, admit, claim};
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
-use crate::quota::{Over, Place, Quotas, StreamPlace};
+use crate::quota::{Over, Quotas, StreamPlace};
 use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
 use crate::state::State;
-
-mod proving;
-mod twins;
 
 /// Envelopes of one stream that may wait for the writer: enough to fill a group commit, little memory.
 const PENDING_MAX: usize = 256;
@@ -155,11 +157,6 @@ struct Session {
     configured: u64,
     /// Number of the newest fleet configuration that was looked at, for this device or not.
     looked_at: u64,
-}
-
-enum Waiting {
-    Answer { sequence: u64, answer: oneshot::Receiver<DeviceAnswer>, _place: Place },
-    Now(Vec<Outgoing>),
 }
 
 /// The stream is over, for a reason the agent is told or not.
@@ -429,32 +426,6 @@ impl Session {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Quiet),
         }
-    }
-}
-
-enum Settled {
-    Answer(u64, DeviceAnswer),
-    Now(Vec<Outgoing>),
-}
-
-/// Waits for the oldest answer; taking it off the queue only once it is there keeps the wait cancel-safe.
-async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
-    let settled = match pending.front_mut() {
-        Some(Waiting::Answer { sequence, answer, .. }) => {
-            let sequence = *sequence;
-            Settled::Answer(sequence, answer.await.unwrap_or(Err(SubmitError::Stopped)))
-        }
-        Some(Waiting::Now(items)) => Settled::Now(std::mem::take(items)),
-        None => return std::future::pending().await,
-    };
-    pending.pop_front();
-    settled
-}
-
-/// Waits until `moment`.
-async fn hold(moment: Option<Instant>) {
-    if let Some(moment) = moment {
-        tokio::time::sleep_until(moment.into()).await;
     }
 }
 
