@@ -220,7 +220,7 @@ def _roster():
         "after plan": lambda log, _audit, _device: log.enrol("laptop-2", "laptop")})
     yield _case("enrolment-predecessor", [6], {"act enrolment": _with(
         predecessor=[{"instance": "i-" + "a" * 26, "sequence": 0, "hash": "ab" * 32}])})
-    yield _case("enrolment-level", [6], {"act enrolment": _with(key_level="k3")})
+    yield _case("enrolment-level", [6], {"act enrolment": _with(key_level="k4")})
     yield _case("enrolment-key", [9, 16], {"act enrolment": _with(attestation_key=Key("stranger").hex)})
     yield _case("enrolment-small-order-key", [6], {"device key": lambda _key: SmallOrderKey()})
     for name, members in (
