@@ -21,8 +21,9 @@ use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
 };
-use crate::listen::{Audience, Counters, Limits, listen};
+use crate::listen::{Audience, Limits, listen};
 use crate::node::Node;
+use crate::quota::Quotas;
 use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
@@ -32,6 +33,7 @@ use crate::service::unstored::Unstored;
 use crate::silence;
 use crate::state::random;
 use crate::tree;
+use crate::turned_away::TurnedAway;
 use crate::witnesses::{self, Surroundings};
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
@@ -75,26 +77,38 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     let bind = async |name: &str, address| {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {name}"))
     };
-    let counters = || Arc::new(Counters::default());
+    let quotas = Quotas::new(&node.config.quota);
+    let mut turned_away = TurnedAway::new(Arc::clone(&quotas));
     let listen_at = node.config.listen.clone();
-    let enrol_incoming =
-        listen(bind("enrol", listen_at.enrol).await?, enrol, Audience::Anybody, limits, counters());
+    let enrol_incoming = listen(
+        bind("enrol", listen_at.enrol).await?,
+        enrol,
+        Audience::Anybody,
+        limits.of_strangers(),
+        turned_away.counters("enrol"),
+    );
     let agents_incoming = listen(
         bind("agents", listen_at.agents).await?,
         agents,
         holders(Population::Agents),
         limits,
-        counters(),
+        turned_away.counters("agents"),
     );
     let people_incoming = listen(
         bind("people", listen_at.people).await?,
         people,
         holders(Population::People),
         limits,
-        counters(),
+        turned_away.counters("people"),
     );
 
-    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_key().clone())
+    let changes = node.state.log_key_changes();
+    if !changes.is_empty() {
+        let lines: String = changes.iter().map(crate::log_key::Changed::line).collect();
+        let mut folder = tree::Folder::new(&node.dir.tree());
+        folder.prepare().and_then(|()| folder.put_log_keys(&lines)).context("cannot show the log's keys")?;
+    }
+    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_keys().to_vec())
         .context("cannot start the thread of the public tree")?;
     let tasks = TaskTracker::new();
     if let Some((settings, desk)) = &node.witnesses {
@@ -109,7 +123,8 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     }
     if let Some(address) = listen_at.tiles {
         let socket = bind("the public tree", address).await?;
-        let incoming = listen(socket, tiles, Audience::Anybody, limits, counters());
+        let counters = turned_away.counters("tiles");
+        let incoming = listen(socket, tiles, Audience::Anybody, limits.of_readers(), counters);
         let (root, cancel) = (node.dir.tree(), cancel.clone());
         tasks.spawn(async move { tree::web::serve(&root, incoming, cancel).await });
     }
@@ -157,7 +172,9 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     };
     tasks.spawn(keeper.run(cancel.clone()));
     tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
-    let ingest_service = IngestService::new(Arc::clone(&state), unstored, cancel.clone());
+    tasks.spawn(turned_away.run(cancel.clone()));
+    let ingest_service =
+        IngestService::new(Arc::clone(&state), unstored, Arc::clone(&quotas), cancel.clone());
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Agents)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use certs::{HeldIdentity, TlsKey, Token};
+use certs::{HeldIdentity, TlsKey, Token, pem};
 use evidence::enrolment::Transcript;
 use evidence::envelope::Envelope;
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -20,6 +20,7 @@ use proto::{
 use rpc::connect::{ConnectError, Connection, connect};
 use rpc::v1::enrolment_client::EnrolmentClient;
 use rpc::v1::ingest_client::IngestClient;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -92,6 +93,8 @@ pub struct Device {
     /// Keys of the log it enrolled with.
     pub log_keys: Vec<evidence::note::VerifierKey>,
     identity: HeldIdentity,
+    /// Its TLS key, PEM.
+    key_pem: String,
     root: CertificateDer<'static>,
     agents: SocketAddr,
 }
@@ -129,6 +132,7 @@ impl Device {
             next_sequence: 0,
             previous: Digest::ZERO,
             log_keys: enrolled.log_vkeys.iter().map(vkey).collect(),
+            key_pem: keys.tls.to_pem().to_string(),
             identity: HeldIdentity { chain, key: Arc::new(keys.tls) },
             root,
             agents: world.agents,
@@ -146,6 +150,7 @@ impl Device {
             next_sequence,
             previous,
             log_keys: identity.log.keys.clone(),
+            key_pem: std::fs::read_to_string(state.keys().join("tls.key")).expect("its TLS key"),
             identity: identity.tls(&state).expect("its certificate"),
             root: identity.root().expect("its root").clone(),
             agents: identity.stored.agents_address.parse().expect("an address"),
@@ -192,6 +197,18 @@ impl Device {
         envelope
     }
 
+    /// How it connects: with its certificate, to holders of this installation's.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS")
+    }
+
+    /// Its certificate with its authority's, its key, and the root, as PEM.
+    pub fn pems(&self) -> [String; 3] {
+        let chain = self.identity.chain.iter().map(|der| pem::encode(pem::CERTIFICATE, der)).collect();
+        let root = pem::encode(pem::CERTIFICATE, &self.root);
+        [chain, self.key_pem.clone(), root]
+    }
+
     /// Connects to the listener for devices.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let tls = certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS");
@@ -217,8 +234,14 @@ impl Device {
     /// Opens a stream and says nothing yet.
     pub async fn open(&self) -> Result<Submit, Status> {
         let connection = self.connect().await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
+        self.open_over(&connection).await
+    }
+
+    /// The same over an open connection.
+    pub async fn open_over(&self, connection: &Connection) -> Result<Submit, Status> {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let mut client = IngestClient::new(connection.channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client =
+            IngestClient::new(connection.channel.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let answers = timely(client.submit(ReceiverStream::new(queue))).await?.into_inner();
         Ok(Submit { sender, answers })
     }
@@ -241,6 +264,11 @@ pub struct Submit {
 }
 
 impl Submit {
+    /// Its two directions, for who sends and hears at one time.
+    pub fn split(self) -> (mpsc::Sender<FromAgent>, Streaming<ToAgent>) {
+        (self.sender, self.answers)
+    }
+
     /// Sends a message. A stream that is over says why when its answer is read.
     pub async fn send(&self, item: Out) {
         drop(self.sender.send(FromAgent { item: Some(item) }).await);
@@ -309,7 +337,7 @@ pub async fn enrol(address: SocketAddr, token: &Token, keys: &Keys) -> Result<En
         Ok(Reply::Pending(pending)) => {
             Err(NotEnrolled::Waits(Digest::from_slice(&pending.request).expect("a request")))
         }
-        Ok(other @ Reply::Nonce(_)) => panic!("the dialogue ends with {other:?}"),
+        Ok(other @ (Reply::Nonce(_) | Reply::Challenge(_))) => panic!("the dialogue ends with {other:?}"),
         Err(status) => Err(NotEnrolled::Refused(status)),
     }
 }
