@@ -238,7 +238,8 @@ pub fn backup(dir: &DataDir, to: &Path, options: &Options<'_>) -> Result<Report,
         return Err(BackupError::OtherLog { path, origin, log_key });
     }
     let source = Source::open(dir, options.segment_bytes, options.log_keys)?;
-    let before = earlier.clone().unwrap_or_else(|| Manifest::new(origin, &vkey));
+    let mut before = earlier.clone().unwrap_or_else(|| Manifest::new(origin, &vkey));
+    before.log_key.clone_from(&vkey);
     // After the log's end was found: whatever is before it has its key by now.
     let data_keys = DataKeys::inspect(&dir.keys(), &dir.data_keys()).ok();
     let files = before.files.clone();

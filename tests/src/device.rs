@@ -93,7 +93,7 @@ pub struct Device {
     /// Keys of the log it enrolled with.
     pub log_keys: Vec<evidence::note::VerifierKey>,
     identity: HeldIdentity,
-    /// Its TLS key, PEM.
+    /// The TLS key as PEM, for programs that are not ours.
     key_pem: String,
     root: CertificateDer<'static>,
     agents: SocketAddr,

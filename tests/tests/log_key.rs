@@ -142,7 +142,7 @@ async fn agents_auditors_and_sets_follow_the_key_from_the_one_they_pinned() {
     let shown = fs::read(world.file("copy").join("checkpoint")).expect("the copy's checkpoint");
     assert_eq!(signers(&shown, &[&first, &third]), [false, true]);
 
-    // A backup begun under the first key goes on, and what is restored of it starts.
+    // A backup begun under an earlier key goes on, and what is restored of it starts.
     let [to, keys] = ["backup", "backup-keys"].map(|name| text(&world.file(name)));
     world.collector(&["backup", "--to", &to, "--keys-to", &keys]).ok();
     vkey(&rotate(&world, &[]).json());

@@ -207,8 +207,6 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     let generator = cpu_of("self")?.own - generator;
     let idle_devices = devices.get(..arguments.connections / OF_ONE).unwrap_or(&devices);
     let (silent, open) = idle(&server, address, idle_devices).await?;
-    let (session, socket) =
-        (pair.session_kib(arguments.connections)?, socket_kib(arguments.connections).await?);
     server.stop()?;
 
     let of = |figure: fn(&Round) -> f64| {

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use certs::Peer;
 use evidence::ids::{DeviceId, Digest, InstanceId};
-use evidence::note::{Note, TlogProof};
-use evidence::statement::{SCHEMA_MAX, Statement};
+use evidence::statement::SCHEMA_MAX;
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
-use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
+use proto::{Expect, FromAgent, Hello, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
 use rpc::v1::ingest_server::Ingest;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,13 +20,15 @@ use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit, claim};
-use crate::fleet;
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
 use crate::quota::{Over, Place, Quotas, StreamPlace};
 use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
 use crate::state::State;
+
+mod proving;
+mod twins;
 
 /// Envelopes of one stream that may wait for the writer: enough to fill a group commit, little memory.
 const PENDING_MAX: usize = 256;
@@ -412,44 +413,6 @@ impl Session {
         }
     }
 
-    /// Two statements of one key: kept as proof, and somebody is told, once.
-    async fn fork(&self, sequence: u64, known_index: Option<u64>, envelope: Vec<u8>) {
-        let (Some(instance), Some(first)) = (self.instance, known_index) else {
-            tracing::error!(device = %self.device, sequence, "ALERT: a chain begins with something before it.");
-            return;
-        };
-        match self.state.record_conflict(instance, sequence, first, envelope).await {
-            Ok(Some(index)) => {
-                let conflicts = self.state.conflicts.count();
-                tracing::error!(
-                    device = %self.device, %instance, sequence, first, index, conflicts,
-                    "ALERT: one key signed two statements for one place: the device was cloned, or its disk restored. \
-                     `tallystick devices conflicts`"
-                );
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(device = %self.device, %error, "A conflict could not be logged."),
-        }
-    }
-
-    /// Looks whether the same certificate speaks from two places.
-    fn hear(&self, statement: &Statement) {
-        let boot = statement.attestation().map(|attestation| attestation.fields.boot.as_slice());
-        let twice = self.state.conflicts.live().hear(
-            &statement.instance,
-            self.stream,
-            statement.sequence,
-            boot,
-            Instant::now(),
-        );
-        if let Some(what) = twice {
-            tracing::error!(
-                device = %self.device, instance = %statement.instance, what = what.as_str(),
-                "ALERT: one certificate is in use at two places at once. `tallystick devices conflicts`"
-            );
-        }
-    }
-
     /// The writer cannot take it now: the agent waits and sends again from there.
     fn busy(&self, sequence: u64, error: &SubmitError) -> Vec<Outgoing> {
         let ms = match error {
@@ -458,70 +421,6 @@ impl Session {
         };
         self.unstored.count(error, Instant::now());
         vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
-    }
-
-    /// Sends the newest checkpoint and a proof for whatever it covers.
-    async fn prove(&mut self) -> Result<(), End> {
-        let Some(published) = self.checkpoints.borrow_and_update().clone() else { return Ok(()) };
-        let size = published.checkpoint.size;
-        let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
-        // Beside proofs, a checkpoint is worth sending when a stream begins: it is the next statement's anchor.
-        // So is one that a fleet configuration is shown to be logged under.
-        let configuration = self.due_configuration(size);
-        if covered.is_empty() && self.greeted && configuration.is_none() {
-            return Ok(());
-        }
-        self.greeted = true;
-        if size > self.anchor_size {
-            let from = self.anchor_size;
-            let proof = match self.state.ledger.consistency(from, size) {
-                Ok(proof) => proof,
-                Err(error) => return Err(End::Told(status(&error.into()))),
-            };
-            self.anchor_size = size;
-            let key_changes = std::mem::take(&mut self.key_changes);
-            self.send(Outgoing::Checkpoint(proto::Checkpoint {
-                note: published.note.clone(),
-                consistency: proof.iter().map(|hash: &Digest| hash.0.to_vec()).collect(),
-                from_size: from,
-                key_changes,
-            }))
-            .await?;
-        }
-        let note = Note::parse(published.note.as_bytes())
-            .map_err(|_| End::Told(Status::internal("the newest checkpoint cannot be read")))?;
-        for some in covered.chunks(PROOFS_AT_ONCE) {
-            let indexes: Vec<u64> = some.iter().map(|(index, _)| *index).collect();
-            let proofs = match self.state.ledger.inclusions(&indexes, size) {
-                Ok(proofs) => proofs,
-                Err(error) => return Err(End::Told(status(&error.into()))),
-            };
-            for ((index, sequence), hashes) in some.iter().zip(proofs) {
-                let proof = TlogProof { extra: None, index: *index, hashes, note: note.clone() };
-                self.unproved.remove(index);
-                self.send(Outgoing::Proved(Proved { sequence: *sequence, tlog_proof: proof.encode() }))
-                    .await?;
-            }
-        }
-        if let Some(configuration) = configuration {
-            let config = fleet::config(&self.state, &configuration, &note, size);
-            let config = config.map_err(|error| End::Told(status(&error.into())))?;
-            self.configured = configuration.number;
-            self.send(Outgoing::Config(config)).await?;
-        }
-        Ok(())
-    }
-
-    /// The configuration this device is to be told now, among the log's first `size` entries.
-    fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
-        let newest = fleet::newest_configuration(&self.state, size);
-        // Every stream asks at every checkpoint: what was looked at is not looked at again.
-        if newest == self.looked_at {
-            return None;
-        }
-        self.looked_at = newest;
-        fleet::configuration_for(&self.state, &self.device, size)
-            .filter(|configuration| configuration.number > self.configured)
     }
 
     async fn send(&self, item: Outgoing) -> Result<(), End> {

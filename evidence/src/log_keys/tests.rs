@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at what it cannot do")]
-
 use proptest::prelude::*;
 
 use super::*;
