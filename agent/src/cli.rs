@@ -13,7 +13,7 @@ use evidence::json::{self, Value};
 use evidence::time::Clock as _;
 use rpc::connect::Address;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::LevelFilter;
 use zeroize::Zeroizing;
 
 use crate::at_rest::AtRest;
@@ -27,6 +27,7 @@ use crate::enrol_file::EnrolFile;
 use crate::fleet::Switches;
 use crate::host::LiveHost;
 use crate::identity::Identity;
+use crate::log_lines::log_to_stderr;
 use crate::look::live_look;
 use crate::observe_cli::{ProbeArgs, QuestionsArgs, RecordArgs, ReplayArgs};
 use crate::run::{Agent, Look};
@@ -490,20 +491,4 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // One thread: nothing here is quick enough to be worth a second, and each costs memory on every laptop. What takes
     // long, the look, has a thread of its own while it lasts.
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
-}
-
-/// Targets with levels, not an `EnvFilter`: that brings a regular expression engine of half a megabyte.
-fn log_to_stderr(as_json: bool, level: LevelFilter) {
-    use tracing_subscriber::{fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
-    let wanted = std::env::var("TALLYSTICK_LOG").ok().and_then(|text| text.parse().ok());
-    let fixed = wanted.is_some();
-    let targets = wanted.unwrap_or_else(|| Targets::new().with_default(level));
-    let targets = crate::log_level::filter(targets, fixed);
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    // A second initialisation, as in tests, keeps the first.
-    let _first_stays = if as_json {
-        registry().with(targets).with(lines.json()).try_init()
-    } else {
-        registry().with(targets).with(lines).try_init()
-    };
 }

@@ -27,6 +27,7 @@ pub mod host;
 pub mod identity;
 pub mod judgement;
 mod log_level;
+mod log_lines;
 pub mod look;
 pub mod newcomer;
 pub mod notice;

@@ -141,7 +141,6 @@ impl Device {
 
     /// A device that holds the identity in an agent's state directory. Its chain starts at `next_sequence`.
     pub fn of_agent(state: &Path, next_sequence: u64, previous: Digest) -> Self {
-        let key_pem = std::fs::read_to_string(state.join(agent::custody::TLS_KEY_FILE)).expect("its TLS key");
         let state = agent::state::StateDirectory::new(state.to_owned());
         let identity = agent::identity::Identity::read(&state).expect("an enrolled agent");
         Self {
@@ -151,8 +150,8 @@ impl Device {
             next_sequence,
             previous,
             log_keys: identity.log.keys.clone(),
+            key_pem: std::fs::read_to_string(state.keys().join("tls.key")).expect("its TLS key"),
             identity: identity.tls(&state).expect("its certificate"),
-            key_pem,
             root: identity.root().expect("its root").clone(),
             agents: identity.stored.agents_address.parse().expect("an address"),
         }
