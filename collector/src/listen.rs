@@ -30,6 +30,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tracing::{debug, warn};
 
+use crate::denylist::Denylist;
+
 pub use connection::{Connection, PeerInfo};
 
 /// Longest handshake, from accept to the client's last message: a good one takes a few round trips.
@@ -152,8 +154,20 @@ pub fn listen<A: Accept>(
     limits: Limits,
     counters: Arc<Counters>,
 ) -> Incoming {
+    listen_denying(source, config, audience, limits, counters, Arc::default())
+}
+
+/// As [`listen`]: whoever is on the denylist does not get in, and is cut when they come onto it.
+pub fn listen_denying<A: Accept>(
+    source: A,
+    config: watch::Receiver<Arc<ServerConfig>>,
+    audience: Audience,
+    limits: Limits,
+    counters: Arc<Counters>,
+    denylist: Arc<Denylist>,
+) -> Incoming {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let shared = Arc::new(Shared { audience, limits, counters, peers: Arc::default(), sender });
+    let shared = Arc::new(Shared { audience, limits, counters, denylist, peers: Arc::default(), sender });
     tokio::spawn(accept_loop(source, config, shared));
     Incoming(receiver)
 }
@@ -163,6 +177,7 @@ struct Shared {
     audience: Audience,
     limits: Limits,
     counters: Arc<Counters>,
+    denylist: Arc<Denylist>,
     peers: Arc<Peers>,
     sender: mpsc::Sender<Connection>,
 }
@@ -291,6 +306,8 @@ enum Refusal {
     Peer(#[from] PeerError),
     #[error("{0} has too many connections")]
     TooMany(Peer),
+    #[error("the keys of {0} are revoked")]
+    Revoked(Peer),
     #[error("the TLS connection gives no exporter: {0}")]
     Exporter(rustls::Error),
 }
@@ -313,8 +330,16 @@ fn admit(
         }
         None => None,
     };
+    // The handshake may have begun under the list before: asked again here, and noted in the same step.
+    let live = match &certificate {
+        Some(certificate) => {
+            let entered = shared.denylist.enter(certificate.peer);
+            Some(entered.map_err(|_| Refusal::Revoked(certificate.peer))?)
+        }
+        None => None,
+    };
     let info = PeerInfo { certificate, address, exporter };
-    Ok(Connection::new(stream, info, shared.limits.preface, slot, peer_slot))
+    Ok(Connection::new(stream, info, shared.limits.preface, slot, peer_slot, live))
 }
 
 fn known_peer(session: &ServerConnection, audience: &Audience) -> Result<Option<PeerCertificate>, Refusal> {

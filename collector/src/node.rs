@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evidence::acts::Genesis;
 use evidence::keys::SecretKey;
+use evidence::leaf::Kind;
 use evidence::note::VerifierKey;
 use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
@@ -15,6 +16,7 @@ use evidence::trust_domain::TrustDomain;
 use crate::clock::{SimulatedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::datadir::{DataDir, DataDirError};
+use crate::denylist::Denylist;
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, Unstarted};
 use crate::recover;
@@ -73,6 +75,8 @@ pub struct Node {
     pub state: Arc<State>,
     /// Its authorities.
     pub identities: Arc<Identities>,
+    /// Whose keys are revoked.
+    pub denylist: Arc<Denylist>,
     /// What opening the ledger found.
     pub report: OpenReport,
     /// Its witnesses, and the desk where they are asked; none without a quorum. Whoever serves asks them.
@@ -121,7 +125,7 @@ impl Node {
             .map_err(|_| NodeError::Setting("trust_domain is no DNS name".into()))?;
         let log_key = secrets::signing_key(&dir.keys().join("log.key"))?;
         let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
-        let identities = Arc::new(Identities::open(&dir, &trust_domain)?);
+        let identities = Arc::new(Identities::open(&dir, &trust_domain, SystemClock.now())?);
         let options = LedgerOptions {
             segment_bytes: config.segment_bytes,
             journal_segments_kept: config.journal_segments_kept,
@@ -180,9 +184,27 @@ impl Node {
         let mut writer = writer_options(&dir, &config, log_key, clock.clone(), witnessed);
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
         gate(&dir, &config, memory, &unstarted, &writer)?;
-        let kept = Arc::clone(&book);
+        let denylist = Arc::new(Denylist::default());
+        {
+            let book = book.read().unwrap_or_else(PoisonError::into_inner);
+            // The receipt only dates the entry of a list; one that cannot be read now does not keep anybody in.
+            let received = |index| ledger.leaf(index).map_or_else(|_| clock.now(), |leaf| leaf.received);
+            denylist.follow(book.authority.roster(), received);
+        }
+        let ended = Arc::clone(&book);
+        writer.ended = Box::new(move |instance| {
+            let book = ended.read().unwrap_or_else(PoisonError::into_inner);
+            book.authority.roster().instance(instance).and_then(|record| record.ended)
+        });
+        let (kept, cut) = (Arc::clone(&book), Arc::clone(&denylist));
         writer.observer = Box::new(move |committed| {
-            let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);
+            let mut book = kept.write().unwrap_or_else(PoisonError::into_inner);
+            let taken = book.take(committed);
+            drop(book);
+            if committed.leaf.kind == Kind::REVOKE {
+                let book = kept.read().unwrap_or_else(PoisonError::into_inner);
+                cut.follow(book.authority.roster(), |_| committed.leaf.received);
+            }
             if let Err(error) = taken {
                 // Admission asked the same question just before; a different answer means broken memory.
                 tracing::error!(index = committed.index, error = %error, "A committed entry does not fit the book.");
@@ -192,7 +214,7 @@ impl Node {
         let (sequencer, thread) = unstarted.start(writer).map_err(NodeError::Thread)?;
         let state = State::new(ledger, sequencer, clock, book, trust_domain.as_str(), verifier, operations);
         let state = Arc::new(state.with_witness_policy(policy_text));
-        Ok(Self { dir, config, state, identities, report, witnesses, writer: thread })
+        Ok(Self { dir, config, state, identities, denylist, report, witnesses, writer: thread })
     }
 
     /// Stops the writer after everything submitted, with a last checkpoint.

@@ -4,6 +4,7 @@ use tonic::Status;
 
 use crate::state::StateError;
 
+pub mod access;
 pub mod admin;
 pub mod enrol;
 pub mod ingest;

@@ -14,9 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::PeerSlot;
+use crate::denylist::Live;
 
 /// Bytes until a client has begun to speak HTTP/2: its preface and the head of its first frame (RFC 9113 3.4, 4.1).
 const PREFACE_BYTES: usize = 24 + 9;
@@ -50,6 +52,9 @@ pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
     preface: Option<Preface>,
+    /// Ready once the peer is revoked.
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _live: Option<Live>,
     _slot: OwnedSemaphorePermit,
     _peer_slot: Option<PeerSlot>,
 }
@@ -68,9 +73,18 @@ impl Connection {
         preface_max: Duration,
         slot: OwnedSemaphorePermit,
         peer_slot: Option<PeerSlot>,
+        live: Option<Live>,
     ) -> Self {
         let preface = Preface { deadline: Box::pin(sleep(preface_max)), missing_bytes: PREFACE_BYTES };
-        Self { stream, info, preface: Some(preface), _slot: slot, _peer_slot: peer_slot }
+        let cut = live.as_ref().map(|live| Box::pin(live.token().clone().cancelled_owned()));
+        let preface = Some(preface);
+        Self { stream, info, preface, cut, _live: live, _slot: slot, _peer_slot: peer_slot }
+    }
+
+    /// Fails once the peer is revoked; until then the task is woken when it is.
+    fn check_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let cut = self.cut.as_mut().is_some_and(|cut| cut.as_mut().poll(cx).is_ready());
+        if cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     /// Who is at the other end.
@@ -94,6 +108,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.check_cut(cx)?;
         let Some(preface) = &mut this.preface else {
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         };
@@ -112,6 +127,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_cut(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -128,6 +144,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 
