@@ -9,12 +9,14 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use evidence::time::Clock;
 
+use crate::access::AccessArgs;
 use crate::audit::Audit;
 use crate::client::Options;
 use crate::clock::SystemClock;
 use crate::fleet::{self, DeviceArgs, PostureArgs, RetireArgs};
 use crate::key::KeyCommand;
 use crate::log::LogCommand;
+use crate::revoke::RevokeArgs;
 use crate::rulebook::PolicyCommand;
 use crate::trust::TrustCommand;
 use crate::witness::WitnessCommand;
@@ -52,6 +54,10 @@ enum Command {
     Device(DeviceArgs),
     /// Take a device out of service
     Retire(RetireArgs),
+    /// Make the keys of a device or a person good no more, from this moment on
+    Revoke(RevokeArgs),
+    /// Print who read what
+    Access(AccessArgs),
     /// Print how every device stands, with the facts that decided it; exit 1 unless all of it passed
     Posture(PostureArgs),
     /// Policies
@@ -142,6 +148,8 @@ impl Command {
             Self::Trust(command) => command.run(context).await?,
             Self::Devices => fleet::devices(context).await?,
             Self::Retire(args) => args.run(context).await?,
+            Self::Revoke(args) => args.run(context).await?,
+            Self::Access(args) => args.run(context).await?,
             Self::Policy(command) => command.run(context).await?,
             Self::Audit(command) => command.run(context).await?,
             Self::Witness(command) => command.run(context).await?,

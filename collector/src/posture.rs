@@ -87,7 +87,13 @@ pub fn devices(state: &State) -> Result<Vec<DeviceRow>, ReadError> {
                 device: id.to_string(),
                 class,
                 group,
-                state: if in_service { "in-service" } else { "retired" }.to_owned(),
+                state: match (in_service, record.revoked) {
+                    (false, _) => "retired",
+                    // It goes on being asked for, and cannot answer.
+                    (true, Some(_)) => "revoked",
+                    (true, None) => "in-service",
+                }
+                .to_owned(),
                 enrolled_ms: record.enrolled.0,
                 last_ms,
                 statements,
