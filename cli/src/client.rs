@@ -220,6 +220,16 @@ impl Refusal {
         if message.is_empty() {
             status.code().description().clone_into(&mut message);
         }
+        // What a handshake is refused with: TLS has words for certificates, not for people.
+        for (alert, words) in [
+            ("CertificateRevoked", "your keys are revoked"),
+            ("CertificateExpired", "your certificate has ended: have `tallystick-collector user renew` run"),
+        ] {
+            if message.contains(alert) {
+                let message = format!("{words} ({})", clean(&message));
+                return Self { code: Code::PermissionDenied, message };
+            }
+        }
         Self { code: status.code(), message: clean(&message) }
     }
 

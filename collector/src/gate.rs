@@ -99,3 +99,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
