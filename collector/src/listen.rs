@@ -32,6 +32,7 @@ use tracing::{debug, warn};
 
 use crate::denylist::Denylist;
 
+use connection::Stay;
 pub use connection::{Connection, PeerInfo};
 
 /// Longest handshake, from accept to the client's last message: a good one takes a few round trips.
@@ -306,8 +307,6 @@ enum Refusal {
     Peer(#[from] PeerError),
     #[error("{0} has too many connections")]
     TooMany(Peer),
-    #[error("the keys of {0} are revoked")]
-    Revoked(Peer),
     #[error("the TLS connection gives no exporter: {0}")]
     Exporter(rustls::Error),
 }
@@ -330,16 +329,20 @@ fn admit(
         }
         None => None,
     };
-    // The handshake may have begun under the list before: asked again here, and noted in the same step.
-    let live = match &certificate {
-        Some(certificate) => {
-            let entered = shared.denylist.enter(certificate.peer);
-            Some(entered.map_err(|_| Refusal::Revoked(certificate.peer))?)
-        }
-        None => None,
+    // The handshake may have begun under the revocation list before: asked again here, and noted in the same step.
+    let stay = match &certificate {
+        None => Stay::Open,
+        Some(certificate) => match shared.denylist.enter(certificate.peer) {
+            Ok(live) => Stay::Live(live),
+            Err(_) => {
+                count(&shared.counters.refused);
+                debug!(%address, peer = %certificate.peer, "A revoked peer: its calls are refused, then it is cut.");
+                Stay::Revoked
+            }
+        },
     };
     let info = PeerInfo { certificate, address, exporter };
-    Ok(Connection::new(stream, info, shared.limits.preface, slot, peer_slot, live))
+    Ok(Connection::new(stream, info, shared.limits.preface, slot, peer_slot, stay))
 }
 
 fn known_peer(session: &ServerConnection, audience: &Audience) -> Result<Option<PeerCertificate>, Refusal> {

@@ -64,12 +64,11 @@ async fn call(channel: &Channel, path: &str) -> Result<(), Status> {
     }
 }
 
+/// Whether the collector let a call in: no word of it that refuses, and no broken connection, which has a cause beside it.
 fn let_in(answer: &Result<(), Status>) -> bool {
     !answer.as_ref().is_err_and(|status| {
-        matches!(
-            status.code(),
-            Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented | Code::Unavailable | Code::Unknown
-        )
+        let refused = matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented);
+        refused || std::error::Error::source(status).is_some() || status.code() == Code::Unavailable
     })
 }
 

@@ -1,6 +1,6 @@
 //! One TLS connection as tonic reads and writes it, with what is known of its peer.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,7 +14,6 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::PeerSlot;
@@ -22,6 +21,9 @@ use crate::denylist::Live;
 
 /// Bytes until a client has begun to speak HTTP/2: its preface and the head of its first frame (RFC 9113 3.4, 4.1).
 const PREFACE_BYTES: usize = 24 + 9;
+
+/// How long a revoked peer may hold a connection that it got before the new revocation list was in use: one answer.
+const REVOKED_GRACE: Duration = Duration::from_secs(5);
 
 /// Who is at the other end. tonic puts it into the extensions of every request.
 #[derive(Debug, Clone)]
@@ -52,11 +54,30 @@ pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
     preface: Option<Preface>,
-    /// Ready once the peer is revoked.
-    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Ready once the connection is to end because its peer is revoked.
+    cut: Option<Cut>,
     _live: Option<Live>,
     _slot: OwnedSemaphorePermit,
     _peer_slot: Option<PeerSlot>,
+}
+
+/// How long a connection may stay.
+pub(super) enum Stay {
+    /// As long as it likes: nobody is known there.
+    Open,
+    /// Until its peer is revoked.
+    Live(Live),
+    /// Its peer is revoked, and the handshake did not know yet: long enough for the gate to say so.
+    Revoked,
+}
+
+/// When a connection ends.
+struct Cut(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl std::fmt::Debug for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cut")
+    }
 }
 
 /// The wait for the client's first frame.
@@ -73,17 +94,24 @@ impl Connection {
         preface_max: Duration,
         slot: OwnedSemaphorePermit,
         peer_slot: Option<PeerSlot>,
-        live: Option<Live>,
+        stay: Stay,
     ) -> Self {
         let preface = Preface { deadline: Box::pin(sleep(preface_max)), missing_bytes: PREFACE_BYTES };
-        let cut = live.as_ref().map(|live| Box::pin(live.token().clone().cancelled_owned()));
+        let (live, cut) = match stay {
+            Stay::Open => (None, None),
+            Stay::Live(live) => {
+                let cut = Cut(Box::pin(live.token().clone().cancelled_owned()));
+                (Some(live), Some(cut))
+            }
+            Stay::Revoked => (None, Some(Cut(Box::pin(sleep(REVOKED_GRACE))))),
+        };
         let preface = Some(preface);
         Self { stream, info, preface, cut, _live: live, _slot: slot, _peer_slot: peer_slot }
     }
 
     /// Fails once the peer is revoked; until then the task is woken when it is.
     fn check_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let cut = self.cut.as_mut().is_some_and(|cut| cut.as_mut().poll(cx).is_ready());
+        let cut = self.cut.as_mut().is_some_and(|cut| cut.0.as_mut().poll(cx).is_ready());
         if cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 

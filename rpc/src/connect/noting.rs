@@ -8,6 +8,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Room for what is read of a stream that broke: nobody uses it.
+const LAST_WORDS_BYTES: usize = 4 << 10;
+/// Reads of a stream that broke: an alert comes within the first.
+const LAST_READS_MAX: usize = 4;
+
 /// Why a stream broke, once it has.
 pub(super) type Why = Arc<OnceLock<String>>;
 
@@ -31,6 +36,25 @@ impl<S> Noting<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Noting<S> {
+    /// A write that fails finds the other side gone; what it said before it went may still lie unread, and is waited for:
+    /// a broken socket is always readable in the end.
+    fn last_words<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let Poll::Ready(Err(error)) = polled else { return polled };
+        let mut room = [0; LAST_WORDS_BYTES];
+        for _ in 0..LAST_READS_MAX {
+            let mut buffer = ReadBuf::new(&mut room);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(said)) => return self.note(Poll::Ready(Err(said))),
+            }
+        }
+        self.note(Poll::Ready(Err(error)))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Noting<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -42,14 +66,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noting<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noting<S> {
-    // Only what is read says what the other side thinks; a failed write would hide the alert that is still to be read.
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noting<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.last_words(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let polled = Pin::new(&mut self.inner).poll_flush(cx);
+        self.last_words(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -61,7 +86,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noting<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.last_words(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
