@@ -31,7 +31,8 @@ pub use peer::{Peer, PeerCertificate, PeerError, Role};
 pub use person_key::{PERSON_KEY_BYTES_MAX, PersonKey, PersonKeyError, PersonPublicKey};
 pub use profile::{PROFILE_BYTES_MAX, Profile};
 pub use revocation::{
-    Candidate, ListError, REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked, list_number, usable,
+    Candidate, ListError, REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked, list_number,
+    usable,
 };
 /// What [`mutual_client`] and its siblings give, for whoever hands it on.
 pub use rustls::ClientConfig;

@@ -42,7 +42,9 @@ pub enum PassphraseError {
     #[error("the two passphrases differ: nothing was made")]
     Differ,
     /// Nobody can be asked.
-    #[error("nobody can be asked for the passphrase ({0}): give --passphrase-file FILE, or - for standard input")]
+    #[error(
+        "nobody can be asked for the passphrase ({0}): give --passphrase-file FILE, or - for standard input"
+    )]
     NoTerminal(String),
     /// Costs that this release does not read.
     #[error("the file asks for scrypt with 2^{0}; this release reads 2^{LOG_N_MIN} to 2^{LOG_N_MAX}")]
@@ -82,7 +84,11 @@ impl Passphrase {
 
     /// This one, if it is long enough for a new key.
     pub fn checked(self) -> Result<Self, PassphraseError> {
-        if self.0.chars().count() >= PASSPHRASE_CHARACTERS_MIN { Ok(self) } else { Err(PassphraseError::Short) }
+        if self.0.chars().count() >= PASSPHRASE_CHARACTERS_MIN {
+            Ok(self)
+        } else {
+            Err(PassphraseError::Short)
+        }
     }
 
     fn key(&self, salt: &[u8; SALT_BYTES], log_n: u8) -> Result<LessSafeKey, PassphraseError> {

@@ -41,7 +41,9 @@ pub enum PersonKeyError {
         hint: &'static str,
     },
     /// It takes a passphrase.
-    #[error("the key file is protected by a passphrase: give --passphrase-file FILE, or - for standard input")]
+    #[error(
+        "the key file is protected by a passphrase: give --passphrase-file FILE, or - for standard input"
+    )]
     Protected,
     /// The passphrase.
     #[error(transparent)]

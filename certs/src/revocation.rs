@@ -90,7 +90,9 @@ pub enum ListError {
     #[error("the revocation list ended at {}", .0.rfc3339())]
     Ended(Timestamp),
     /// An older list than one that was in use.
-    #[error("the revocation list has number {found}, and one of number {known} was in use: an older copy was put back")]
+    #[error(
+        "the revocation list has number {found}, and one of number {known} was in use: an older copy was put back"
+    )]
     RolledBack {
         /// Its number.
         found: u64,
@@ -116,14 +118,12 @@ impl Candidate {
         let bytes = self.list.ok_or(ListError::Missing)?;
         let (_, authority) =
             X509Certificate::from_der(&self.certificate).map_err(|_| ListError::Unreadable)?;
-        let (rest, list) =
-            CertificateRevocationList::from_der(&bytes).map_err(|_| ListError::Unreadable)?;
+        let (rest, list) = CertificateRevocationList::from_der(&bytes).map_err(|_| ListError::Unreadable)?;
         if !rest.is_empty() {
             return Err(ListError::Unreadable);
         }
         let key = &authority.tbs_certificate.subject_pki.subject_public_key.data;
-        let signed =
-            crypto::ecdsa_holds(key, list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        let signed = crypto::ecdsa_holds(key, list.tbs_cert_list.as_ref(), &list.signature_value.data);
         if list.issuer().as_raw() != authority.subject().as_raw() || !signed {
             return Err(ListError::Foreign);
         }
@@ -143,7 +143,10 @@ impl Candidate {
 
 /// The authorities whose lists may be used, and why those of the others may not: one bad list keeps out its own
 /// authority's holders and nobody else.
-pub fn usable(candidates: Vec<Candidate>, now: Timestamp) -> (Vec<TrustedAuthority>, Vec<(Digest, ListError)>) {
+pub fn usable(
+    candidates: Vec<Candidate>,
+    now: Timestamp,
+) -> (Vec<TrustedAuthority>, Vec<(Digest, ListError)>) {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for candidate in candidates {
         let fingerprint = Digest::of(&candidate.certificate);

@@ -146,7 +146,9 @@ impl Options {
         let [certificate, issuing, root] = <[Vec<u8>; 3]>::try_from(chain)
             .map_err(|_| anyhow!("the collector's answer holds no chain of three certificates"))?;
         if caller.profile.root.as_ref() != root.as_slice() {
-            return Err(anyhow!("the collector's answer names another root than the profile: it was not kept"));
+            return Err(anyhow!(
+                "the collector's answer names another root than the profile: it was not kept"
+            ));
         }
         let fresh =
             Profile { certificate: certificate.into(), issuing: issuing.into(), ..caller.profile.clone() };

@@ -248,7 +248,9 @@ fn person_key(path: &Path) -> anyhow::Result<PersonKey> {
     let form = || format!("{} is not a key file of `tallystick key new`", path.display());
     if !PersonKey::is_protected(&bytes) {
         let key = PersonKey::parse(&bytes).with_context(form)?;
-        tracing::warn!("The key file has no passphrase: whoever copies it is that person. `tallystick key protect` adds one.");
+        tracing::warn!(
+            "The key file has no passphrase: whoever copies it is that person. `tallystick key protect` adds one."
+        );
         return Ok(key);
     }
     let passphrase = match std::env::var_os(PASSPHRASE_VARIABLE) {

@@ -73,7 +73,9 @@ impl Lists {
         let read = |population| PeerCertificate::read(certificate, &self.trust_domain, population).ok();
         let found = read(Population::Agents).or_else(|| read(Population::People));
         let Some(found) = found else {
-            tracing::warn!("A file in certs/issued is no certificate of this installation; it is left alone.");
+            tracing::warn!(
+                "A file in certs/issued is no certificate of this installation; it is left alone."
+            );
             return None;
         };
         if found.not_after <= now {

@@ -125,7 +125,11 @@ pub const TABLE: &[Row] = &[
     people("PutAct", ALL, "carries a signed act; the act's own signature decides whether it counts"),
     read("Posture", STAFF, "states of a day, with the facts that decided them"),
     read("Devices", STAFF, "the roster's devices"),
-    people("LatestCheckpoint", ALL, "newest checkpoint, with the consistency proof from a size the caller knows"),
+    people(
+        "LatestCheckpoint",
+        ALL,
+        "newest checkpoint, with the consistency proof from a size the caller knows",
+    ),
     people("Proof", ALL, "inclusion of one entry, with its leaf, never its payload"),
     people("Genesis", ALL, "the first entry, with its payload and proof: it names the log before"),
     read("Plans", ALL, "plans and how far each has come; an auditor's engagements only"),

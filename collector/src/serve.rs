@@ -16,11 +16,11 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gate::Gate;
 use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
 };
-use crate::gate::Gate;
 use crate::listen::{Audience, Counters, Limits, listen, listen_denying};
 use crate::node::Node;
 use crate::roles::Listener;
@@ -172,7 +172,8 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
-    let ingest_service = IngestService::new(Arc::clone(&state), Arc::clone(&denylist), unstored, cancel.clone());
+    let ingest_service =
+        IngestService::new(Arc::clone(&state), Arc::clone(&denylist), unstored, cancel.clone());
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Agents)
@@ -236,7 +237,9 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
                 put("public tree", &tiles_config, fresh.tiles);
             }
             // The old ones hold for a day; the next hour tries again.
-            Err(error) => tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed."),
+            Err(error) => {
+                tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed.")
+            }
         }
     }
     tasks.close();

@@ -149,7 +149,8 @@ async fn a_person_who_left_loses_every_call_at_once_and_can_sign_nothing() {
     // An act they signed is refused whoever carries it.
     let mut admin = world.admin.connect().await;
     let device = Device::enrol(&world, &world.token()).await;
-    let retire = evidence::acts::Retire { device: device.id, effective_at: tests::world::now(), detail: None };
+    let retire =
+        evidence::acts::Retire { device: device.id, effective_at: tests::world::now(), detail: None };
     let act = evidence::acts::Act::sign(
         evidence::acts::Body::Retire(retire),
         tests::world::ORIGIN,
@@ -216,10 +217,8 @@ async fn a_bad_list_keeps_out_its_own_authoritys_holders_only() {
         assert!(!connects(&good, &trusted, &bad).await, "{what}: this one's do not");
     }
     // What rustls itself does with an ended list, should one get so far.
-    let ended = TrustedAuthority {
-        certificate: certificate(&bad),
-        revocation_list: list(&bad, 9, early).into(),
-    };
+    let ended =
+        TrustedAuthority { certificate: certificate(&bad), revocation_list: list(&bad, 9, early).into() };
     assert!(!connects(&good, &[ended], &bad).await);
     figures::report("bad revocation lists of one authority, other authority's holders let in", count);
 }
@@ -258,7 +257,8 @@ async fn looks_at_a_device_are_entries_and_other_reads_one_summary_a_day() {
     let running = world.serve();
     let device = Device::enrol(&world, &world.token()).await;
     let other = Device::enrol(&world, &world.token()).await;
-    let posture = |device: &Device| PostureRequest { device: device.id.to_string(), ..PostureRequest::default() };
+    let posture =
+        |device: &Device| PostureRequest { device: device.id.to_string(), ..PostureRequest::default() };
     let size = async || world.admin.connect().await.checkpoint(0).await.0.size;
     let mut analyst = world.analyst.connect().await;
     let before = size().await;
@@ -271,7 +271,8 @@ async fn looks_at_a_device_are_entries_and_other_reads_one_summary_a_day() {
     analyst.people.posture(PostureRequest::default()).await.expect("everybody's, nobody by name");
     analyst.people.devices(DevicesRequest {}).await.expect("an answer");
     // Who is not there cannot be looked at.
-    let nobody = PostureRequest { device: DeviceId::from_bytes([9; 16]).to_string(), ..PostureRequest::default() };
+    let nobody =
+        PostureRequest { device: DeviceId::from_bytes([9; 16]).to_string(), ..PostureRequest::default() };
     analyst.people.posture(nobody).await.expect("an answer of no rows");
     let said = world.cli(&world.admin, &["access", "--json"]).json();
     let rows = said["access"].as_array().expect("rows").clone();
@@ -289,13 +290,18 @@ async fn looks_at_a_device_are_entries_and_other_reads_one_summary_a_day() {
     }
     running.stop();
     // The day's counts became entries at the stop.
-    assert_eq!(entries_of(&world, Kind::ACCESS_SUMMARY), 3 + 2, "three looks; the days of the analyst and the admin");
+    assert_eq!(
+        entries_of(&world, Kind::ACCESS_SUMMARY),
+        3 + 2,
+        "three looks; the days of the analyst and the admin"
+    );
     let running = world.serve();
     let said = world.cli(&world.admin, &["access", "--json"]).json();
     let analyst = world.analyst.profile().person.to_string();
-    let day = said["access"].as_array().expect("rows").iter().find(|row| {
-        row["person"] == analyst.as_str() && row["device"].is_null() && row["index"].is_u64()
-    });
+    let day =
+        said["access"].as_array().expect("rows").iter().find(|row| {
+            row["person"] == analyst.as_str() && row["device"].is_null() && row["index"].is_u64()
+        });
     let calls = &day.expect("the analyst's day")["calls"];
     assert_eq!(*calls, serde_json::json!([{"call": "Devices", "count": 1}, {"call": "Posture", "count": 6}]));
     running.stop();
@@ -332,7 +338,8 @@ fn reissue(world: &World, person: &Person, hours_ago: u64, life: u64) {
     let key = TlsKey::from_pem(&read("keys/ca-people.key")).expect("a key");
     let certificate = pem::certificate(&read("certs/people.pem")).expect("a certificate");
     let domain = tests::world::TRUST_DOMAIN.parse().expect("a domain");
-    let authority = IssuingAuthority::open(Population::People, domain, certificate, key).expect("an authority");
+    let authority =
+        IssuingAuthority::open(Population::People, domain, certificate, key).expect("an authority");
     let profile = person.profile();
     let keys = person.keys();
     let order = Order {

@@ -87,7 +87,8 @@ fn a_key_is_made_and_a_nonce_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("a.key");
     let nonce = folder.path().join("nonce");
-    let (_, text) = answer(&["key", "new", "--no-passphrase", "--out", key.to_str().unwrap(), "--json"]).unwrap();
+    let (_, text) =
+        answer(&["key", "new", "--no-passphrase", "--out", key.to_str().unwrap(), "--json"]).unwrap();
     assert!(text.contains("\"key_id\""), "{text}");
     let (_, text) = answer(&["audit", "nonce", "--out", nonce.to_str().unwrap()]).unwrap();
     assert!(text.contains("show it to nobody"), "{text}");

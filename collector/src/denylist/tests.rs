@@ -11,10 +11,12 @@ const DENIED: Denied = Denied { index: 9, since: Timestamp(1) };
 fn connections_of_the_revoked_are_cut_and_no_new_one_gets_in() {
     let list = Arc::new(Denylist::default());
     let mut changes = list.changes();
-    let (lost, other) = (Holder::Device(DeviceId::from_bytes([1; 16])), Holder::Person(PersonId::from_bytes([1; 16])));
+    let (lost, other) =
+        (Holder::Device(DeviceId::from_bytes([1; 16])), Holder::Person(PersonId::from_bytes([1; 16])));
     let gone = list.enter(lost).unwrap();
     drop(gone);
-    let (first, second, kept) = (list.enter(lost).unwrap(), list.enter(lost).unwrap(), list.enter(other).unwrap());
+    let (first, second, kept) =
+        (list.enter(lost).unwrap(), list.enter(lost).unwrap(), list.enter(other).unwrap());
     assert!(!changes.has_changed().unwrap());
     list.deny(lost, DENIED);
     assert!(first.token().is_cancelled() && second.token().is_cancelled());

@@ -70,7 +70,8 @@ impl AccessBook {
             })
         };
         let today = self.state.clock.now().day();
-        if known(&self.state.book(), today) || self.state.book().authority.roster().device(&device).is_none() {
+        if known(&self.state.book(), today) || self.state.book().authority.roster().device(&device).is_none()
+        {
             return Ok(());
         }
         let calls = vec![("Posture".to_owned(), 1)];
@@ -116,7 +117,12 @@ impl AccessBook {
     }
 
     async fn log(&self, due: impl Fn(DayLabel) -> bool) {
-        let days: Vec<_> = self.counts().iter().filter(|((day, _), _)| due(*day)).map(|(key, counts)| (*key, counts.clone())).collect();
+        let days: Vec<_> = self
+            .counts()
+            .iter()
+            .filter(|((day, _), _)| due(*day))
+            .map(|(key, counts)| (*key, counts.clone()))
+            .collect();
         let any = !days.is_empty();
         for ((day, person), counts) in days {
             let calls: Vec<(String, u64)> = counts.clone().into_iter().collect();
@@ -154,8 +160,10 @@ impl AccessBook {
     }
 
     fn keep(&self, counts: &Counts) {
-        let rows: Vec<(String, String, &BTreeMap<String, u64>)> =
-            counts.iter().map(|((day, person), calls)| (day.to_string(), person.to_string(), calls)).collect();
+        let rows: Vec<(String, String, &BTreeMap<String, u64>)> = counts
+            .iter()
+            .map(|((day, person), calls)| (day.to_string(), person.to_string(), calls))
+            .collect();
         let written = serde_json::to_vec(&rows)
             .map_err(std::io::Error::other)
             .and_then(|bytes| replace_file(&self.file, &bytes));

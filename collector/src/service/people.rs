@@ -10,10 +10,10 @@ use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use evidence::time::DayLabel;
 use proto::{
-    AccessReply, AccessRequest, DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
-    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
-    PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply, PutActRequest, RenewReply, RenewRequest, SetPart, WhoAmIReply,
-    WhoAmIRequest,
+    AccessReply, AccessRequest, DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry,
+    GenesisRequest, LatestCheckpointReply, LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef,
+    PlanRow, PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
+    PutActRequest, RenewReply, RenewRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
@@ -105,8 +105,8 @@ impl PeopleService {
 impl PeopleService {
     /// An auditor who is kept to engagements carries nothing but the steps of their own plans.
     fn may_carry(&self, caller: &Caller, kind: Kind, envelope: &[u8]) -> Result<(), Status> {
-        let (_, act) = Act::open_as(envelope, kind)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (_, act) =
+            Act::open_as(envelope, kind).map_err(|error| Status::invalid_argument(error.to_string()))?;
         match act.body {
             Body::Commitment(Commitment { plan_hash, .. }) | Body::Reveal(Reveal { plan_hash, .. }) => {
                 self.plan_of(caller, plan_hash.as_bytes()).map(drop)
@@ -371,7 +371,10 @@ impl People for PeopleService {
         let request = request.into_inner();
         let day = |text: &str| match text {
             "" => Ok(None),
-            text => text.parse::<DayLabel>().map(Some).map_err(|_| Status::invalid_argument("a day is YYYY-MM-DD")),
+            text => text
+                .parse::<DayLabel>()
+                .map(Some)
+                .map_err(|_| Status::invalid_argument("a day is YYYY-MM-DD")),
         };
         let rows = self.access.rows(day(&request.from_day)?, day(&request.to_day)?);
         Ok(Response::new(AccessReply { rows }))
