@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::act::random;
 use crate::command::Context;
 use crate::files;
-use crate::passphrase::protect;
+use crate::passphrase::{new_passphrase, protect};
 
 /// Keys of a person.
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,7 @@ impl KeyCommand {
             None
         } else {
             let file = context.options.passphrase_file.as_deref();
-            Some(context.options.new_passphrase(file, &args.out)?)
+            Some(new_passphrase(file, &args.out)?)
         };
         let key = PersonKey::new(&Zeroizing::new(random()?))?;
         let public_file = write_pair(&args.out, &key, passphrase.as_ref())?;
@@ -88,7 +88,7 @@ impl ProtectArgs {
     fn run(&self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let key = context.options.read_key()?;
         let file = self.new_passphrase_file.as_deref();
-        let passphrase = context.options.new_passphrase(file, &self.out)?;
+        let passphrase = new_passphrase(file, &self.out)?;
         files::create_secret(&self.out, "the key file", &protect(&key, &passphrase)?)?;
         if context.options.json {
             writeln!(context.out, "{}", json!({ "file": self.out }))?;

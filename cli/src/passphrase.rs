@@ -23,13 +23,13 @@ impl Options {
             None => Ok(Passphrase::ask(&format!("Passphrase of {}: ", path.display()))?),
         }
     }
+}
 
-    /// The passphrase of a key file to be made: long enough, and where it is typed, typed twice.
-    pub(crate) fn new_passphrase(&self, file: Option<&Path>, path: &Path) -> anyhow::Result<Passphrase> {
-        match file {
-            Some(file) => Ok(read(file)?.checked()?),
-            None => Ok(Passphrase::ask_new(&format!("New passphrase for {}: ", path.display()))?),
-        }
+/// The passphrase of a key file to be made: long enough, and where it is typed, typed twice.
+pub(crate) fn new_passphrase(file: Option<&Path>, path: &Path) -> anyhow::Result<Passphrase> {
+    match file {
+        Some(file) => Ok(read(file)?.checked()?),
+        None => Ok(Passphrase::ask_new(&format!("New passphrase for {}: ", path.display()))?),
     }
 }
 
