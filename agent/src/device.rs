@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::anchor::{Anchor, AnchorFile};
 use crate::attest::{Attester, Moment, Observed, file_digest};
 use crate::disk::Folder;
+use crate::fleet::{Fleet, ReplaceError};
 use crate::identity::{ANCHOR_FILE, Identity};
 use crate::schedule::RESERVE_MINUTES;
 use crate::spool::{Limits, Place, Room, Spool, SpoolError};
@@ -99,6 +100,7 @@ pub struct Device {
     state: StateDirectory,
     attester: Attester,
     anchor_file: AnchorFile,
+    fleet: Option<Fleet>,
     looked: Option<Looked>,
     /// When a statement was last made or counted as not made, by this device's clock.
     tried: Option<Timestamp>,
@@ -123,8 +125,24 @@ impl Device {
             tracing::warn!(error = %crate::Causes(&error), "What the last look saw is unknown.");
             None
         });
+        let fleet = Fleet::read(state, &identity.stored.origin).unwrap_or_else(|error| {
+            // The collector sends it again; until then the defaults hold.
+            tracing::warn!(error = %crate::Causes(&error), "The fleet configuration kept here cannot be read.");
+            None
+        });
         let state = state.clone();
-        Ok(Self { identity, spool, anchor, state, attester, anchor_file, looked, tried: None, _lock: lock })
+        let tried = None;
+        Ok(Self { identity, spool, anchor, state, attester, anchor_file, fleet, looked, tried, _lock: lock })
+    }
+
+    /// The fleet configuration in force.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// Obeys a configuration that is in the log from now on. Whether it is another one than before.
+    pub fn obey(&mut self, fleet: Fleet) -> Result<bool, ReplaceError> {
+        fleet.replace(&mut self.fleet, &self.state)
     }
 
     /// When the last attestation was made, by this device's clock.
@@ -184,7 +202,9 @@ impl Device {
         let facts = FactsDigest(observed.facts_digest());
         let place = self.spool.place()?;
         let anchor = self.anchor.for_statement();
-        let sequence = self.spool.put(&self.attester.attestation(place, anchor, moment, observed))?;
+        let configuration = self.fleet.as_ref().map_or(Digest::ZERO, |fleet| fleet.digest);
+        let attestation = self.attester.attestation(place, anchor, moment, observed, &configuration);
+        let sequence = self.spool.put(&attestation)?;
         let looked = Looked { attested_ms: moment.now.ms(), facts };
         self.looked = Some(looked);
         if let Err(error) = self.state.write_json(LOOKED_FILE, &looked) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
+use evidence::newcomer::Newcomer;
 use evidence::time::{Clock as _, DAY_MS, Timestamp};
 use rpc::proxy::Proxies;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,7 @@ impl World {
             token: self.collector.token.clone(),
             proxies: Proxies::none(),
         };
-        enrol(&self.state(), &wanted, "host", Arc::new(SystemClock)).await
+        enrol(&self.state(), &wanted, &Newcomer::of("host", None), Arc::new(SystemClock)).await
     }
 
     pub(crate) async fn enrolled() -> Self {
@@ -136,15 +137,21 @@ async fn another_collector_is_not_mixed_in() {
     };
     // A token of another installation pins another root: the server is not even spoken to.
     let error =
-        enrol(&world.state(), &wanted(&world, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&world, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::WrongServer { .. }), "{error:?}");
     assert!(world.collector.enrolled.lock().unwrap().is_empty());
     let error =
-        enrol(&world.state(), &wanted(&other, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::Begun { .. }), "{error:?}");
     world.enrol().await.unwrap();
     let error =
-        enrol(&world.state(), &wanted(&other, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::Elsewhere { .. }), "{error:?}");
 }
 
@@ -211,6 +218,28 @@ async fn what_could_not_be_sent_is_sent_later() {
     let once = world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
     assert_eq!((once.sequence, once.ended), (Some(1), Some(Ended::Reached)));
     assert_eq!(world.collector.log.lock().unwrap().next, 2, "each is in the log once");
+}
+
+#[tokio::test]
+async fn who_is_told_to_slow_down_sends_nothing_until_the_longest_wait_is_over() {
+    let world = World::enrolled().await;
+    // Three statements that could not be sent yet.
+    *world.collector.refuse.lock().unwrap() = Some(proto::RefusedReason::Retired);
+    for sequence in 0..3 {
+        let once = world.agent(&CancellationToken::new()).once(false, LONG).await.unwrap();
+        assert_eq!((once.sequence, once.ended), (Some(sequence), Some(Ended::Refused)));
+    }
+    *world.collector.refuse.lock().unwrap() = None;
+    world.collector.came.lock().unwrap().clear();
+    world.collector.slow.lock().unwrap().extend([900, 1, 1, 1]);
+    let once = world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    assert_eq!((once.sequence, once.ended), (Some(3), Some(Ended::Reached)));
+    let came = world.collector.came.lock().unwrap().clone();
+    assert_eq!(came.len(), 8, "four that were not taken, and the same four again");
+    let waited = came[4].duration_since(came[0]);
+    assert!(waited >= Duration::from_millis(900), "it sent again after {waited:?}");
+    assert_eq!(world.stages(), [(0, "proved"), (1, "proved"), (2, "proved"), (3, "proved")]);
+    assert_eq!(world.collector.log.lock().unwrap().next, 4, "each is in the log once");
 }
 
 #[tokio::test]

@@ -15,12 +15,15 @@ pub mod device;
 pub mod disk;
 pub mod doctor;
 pub mod enrol;
+pub mod fleet;
 pub mod health;
 #[cfg(unix)]
 pub mod host;
 pub mod identity;
 pub mod judgement;
+mod log_level;
 pub mod look;
+pub mod newcomer;
 pub mod notice;
 pub mod observe;
 pub mod observe_cli;

@@ -1,6 +1,7 @@
 //! The driver of a [`Session`]: one connection, its stream, and when to try again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evidence::time::Clock;
@@ -16,6 +17,7 @@ use tonic::Streaming;
 
 use crate::backoff::Backoff;
 use crate::device::{Device, DeviceError};
+use crate::fleet::Fleet;
 use crate::health::{Health, Refusal};
 use crate::judgement::Judgement;
 use crate::session::{Event, Next, Session, SessionError};
@@ -154,8 +156,15 @@ pub struct Uploader {
     pub moved: Arc<Notify>,
     /// The way to the collector.
     pub proxies: Arc<Proxies>,
+    /// The fleet configuration's proxy failed last: the machine's own way is tried next, and after that the proxy again. So a
+    /// wrong proxy delays a fleet and does not cut it off.
+    pub detour: Arc<AtomicBool>,
+    /// The fleet configuration's proxy is never taken.
+    pub own_way: bool,
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
+    /// Told whenever another fleet configuration is obeyed.
+    pub configured: Arc<Notify>,
     /// Stops everything.
     pub cancel: CancellationToken,
 }
@@ -228,19 +237,26 @@ impl Uploader {
     }
 
     async fn stream(&self, goal: Goal, health: &mut Health) -> Result<Ended, UploadError> {
-        let (address, tls) = {
+        let (address, tls, fleet) = {
             let device = self.device.lock().await;
             let identity = device.identity.tls(device.state()).map_err(DeviceError::from)?;
             let root = device.identity.root().cloned();
             let root = root.ok_or_else(|| certs::TlsError::NoAuthority)?;
             let clock = Arc::new(certs::SystemClock(Arc::clone(&self.clock)));
             let address: Address = device.identity.stored.agents_address.parse()?;
-            (address, certs::mutual_client(&identity, &root, clock)?)
+            let fleet = device.fleet().and_then(Fleet::proxies);
+            (address, certs::mutual_client(&identity, &root, clock)?, fleet)
         };
+        let by_fleet = fleet.filter(|_| !self.own_way && !self.detour.load(Ordering::Relaxed));
+        let proxies = by_fleet.as_ref().unwrap_or(&self.proxies);
         let connection = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
-            connection = connect_probing(self.proxies.for_server(&address), &address, tls, PROBE_INTERVAL) => connection?,
+            connection = connect_probing(proxies.for_server(&address), &address, tls, PROBE_INTERVAL) => connection,
         };
+        if connection.is_err() {
+            self.detour.store(by_fleet.is_some(), Ordering::Relaxed);
+        }
+        let connection = connection?;
         let mut client = IngestClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (sender, queue) = mpsc::channel(SEND_QUEUE);
         let mut session = Session::default();
@@ -304,8 +320,11 @@ impl Uploader {
                     match self.note(event, health).await {
                         Noted::Refused => return Ok(Ended::Refused),
                         Noted::Pause(pause) => {
-                            paused_until = Some(Instant::now() + pause);
-                            deadline = Instant::now() + pause + ANSWER_WAIT_MAX;
+                            // Several statements were on their way, each with a wait of its own: the longest holds.
+                            let until = Instant::now() + pause;
+                            let until = paused_until.map_or(until, |before| before.max(until));
+                            paused_until = Some(until);
+                            deadline = until + ANSWER_WAIT_MAX;
                         }
                         Noted::Nothing => {}
                     }
@@ -375,6 +394,24 @@ impl Uploader {
                 let judgement = Judgement::of(posture, self.clock.now());
                 if let Err(error) = judgement.write(self.device.lock().await.state()) {
                     tracing::warn!(error = %crate::Causes(&error), "The collector's judgement was not kept.");
+                }
+                Noted::Nothing
+            }
+            Some(Event::ConfigurationRefused(why)) => {
+                tracing::warn!(why, "A fleet configuration is not obeyed.");
+                Noted::Nothing
+            }
+            Some(Event::Configuration(fleet)) => {
+                let number = fleet.configuration.number;
+                match self.device.lock().await.obey(*fleet) {
+                    Ok(true) => {
+                        tracing::info!(number, "A fleet configuration is obeyed from now on.");
+                        self.configured.notify_one();
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(error = %crate::Causes(&error), "A fleet configuration is not obeyed.");
+                    }
                 }
                 Noted::Nothing
             }

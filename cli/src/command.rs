@@ -13,7 +13,9 @@ use crate::access::AccessArgs;
 use crate::audit::Audit;
 use crate::client::Options;
 use crate::clock::SystemClock;
-use crate::fleet::{self, DeviceArgs, PostureArgs, RetireArgs};
+use crate::configuration::ConfigCommand;
+use crate::devices::DevicesArgs;
+use crate::fleet::{DeviceArgs, PostureArgs, RetireArgs};
 use crate::key::KeyCommand;
 use crate::log::LogCommand;
 use crate::revoke::RevokeArgs;
@@ -48,10 +50,13 @@ enum Command {
     /// What an auditor believes before a set exists
     #[command(subcommand)]
     Trust(TrustCommand),
-    /// List the devices
-    Devices,
+    /// List the devices, newcomers that wait, and what contradicts
+    Devices(DevicesArgs),
     /// Show one device, or change what it counts as
     Device(DeviceArgs),
+    /// What the agents of the fleet do: how often they look, what is switched off
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Take a device out of service
     Retire(RetireArgs),
     /// Make the keys of a device or a person good no more, from this moment on
@@ -146,7 +151,8 @@ impl Command {
             Self::Log(command) => return command.run(context).await,
             Self::Key(command) => command.run(context)?,
             Self::Trust(command) => command.run(context).await?,
-            Self::Devices => fleet::devices(context).await?,
+            Self::Devices(args) => return args.run(context).await,
+            Self::Config(command) => command.run(context).await?,
             Self::Retire(args) => args.run(context).await?,
             Self::Revoke(args) => args.run(context).await?,
             Self::Access(args) => args.run(context).await?,

@@ -13,6 +13,8 @@ mod act;
 mod audit;
 mod client;
 mod clock;
+mod configuration;
+mod devices;
 mod files;
 mod fleet;
 mod key;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::erase::{RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MIN};
+use crate::quota::Quota;
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,10 @@ pub struct Config {
     /// every set prints it.
     #[serde(default)]
     pub accept_rollback_blindness: bool,
+    /// Let a newcomer in by its token although a device in service told the same hardware when it enrolled. Without it a
+    /// person must approve it; with it `tallystick devices conflicts` only shows the two.
+    #[serde(default)]
+    pub admit_known_hardware: bool,
     /// File of the witness policy (C2SP tlog-policy): whom checkpoints are shown to before they are published. A relative
     /// path begins at the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +88,9 @@ pub struct Config {
     /// How long what devices said is kept.
     #[serde(default)]
     pub retention: Retention,
+    /// What one device may send.
+    #[serde(default, skip_serializing_if = "Quota::is_default")]
+    pub quota: Quota,
 }
 
 /// How long what devices said is kept: what `erase` goes by. Nothing is erased by itself.
@@ -155,6 +163,11 @@ impl Config {
             return Err(wrong(format!(
                 "retention.device_statements_days is at least {RETENTION_DAYS_MIN}; what must go earlier is erased by a \
                  rule of its own (`erase --rule`)"
+            )));
+        }
+        if let Some(key) = config.quota.zero() {
+            return Err(wrong(format!(
+                "quota.{key} is at least 1: with 0 no device could ever send anything"
             )));
         }
         Ok(config)

@@ -33,6 +33,9 @@
 //! | `recover-begun` | a data directory that says which checkpoint a recovery must reach, and nothing of it |
 //! | `recover-group-synced` | a beginning of what is recovered, which no checkpoint covers: continued by the next `recover` |
 //! | `recover-checkpoint-synced` | everything, and the note of what had to be reached: the next start or `recover` removes it |
+//! | `enrol-waiting-kept` | a newcomer on the list of those who wait; it was not told and asks again |
+//! | `enrol-issued` | a certificate that no entry names and nobody has: the token is unused, the device asks again |
+//! | `enrol-logged` | an enrolment the device was not told of: it asks again and gets the same certificate |
 
 /// Every point of the log, in the order of commitments.
 pub const POINTS: [&str; 13] = [
@@ -72,6 +75,9 @@ pub const KEY_POINTS: [&str; 5] = [
 /// The points of `recover`, beside those of the journal.
 pub const RECOVER_POINTS: [&str; 3] = ["recover-begun", "recover-group-synced", "recover-checkpoint-synced"];
 
+/// The points of an enrolment, beside those of the journal.
+pub const ENROL_POINTS: [&str; 3] = ["enrol-waiting-kept", "enrol-issued", "enrol-logged"];
+
 /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
@@ -92,7 +98,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, TREE_POINTS, WITNESS_POINTS};
+    use super::{ENROL_POINTS, KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, TREE_POINTS, WITNESS_POINTS};
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -108,7 +114,8 @@ mod armed {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
         let of_log = POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS);
-        let mut all = of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
+        let mut all =
+            of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS).chain(&ENROL_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),

@@ -125,6 +125,9 @@ pub const TABLE: &[Row] = &[
     people("PutAct", ALL, "carries a signed act; the act's own signature decides whether it counts"),
     read("Posture", STAFF, "states of a day, with the facts that decided them"),
     read("Devices", STAFF, "the roster's devices"),
+    read("Pending", STAFF, "enrolments that wait for a person"),
+    read("Conflicts", STAFF, "devices that contradict themselves or each other"),
+    read("Configurations", STAFF, "every fleet configuration"),
     people(
         "LatestCheckpoint",
         ALL,

@@ -16,13 +16,15 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::enrolling::Enrolling;
 use crate::gate::Gate;
 use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
 };
-use crate::listen::{Audience, Counters, Limits, listen, listen_denying};
+use crate::listen::{Audience, Limits, listen, listen_denying};
 use crate::node::Node;
+use crate::quota::Quotas;
 use crate::roles::Listener;
 use crate::service::access::AccessBook;
 use crate::service::admin::AdminService;
@@ -30,8 +32,10 @@ use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
 use crate::service::unstored::Unstored;
+use crate::silence;
 use crate::state::random;
 use crate::tree;
+use crate::turned_away::TurnedAway;
 use crate::witnesses::{self, Surroundings};
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
@@ -91,16 +95,22 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     let bind = async |name: &str, address| {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {name}"))
     };
-    let counters = || Arc::new(Counters::default());
+    let quotas = Quotas::new(&node.config.quota);
+    let mut turned_away = TurnedAway::new(Arc::clone(&quotas));
     let listen_at = node.config.listen.clone();
-    let enrol_incoming =
-        listen(bind("enrol", listen_at.enrol).await?, enrol, Audience::Anybody, limits, counters());
+    let enrol_incoming = listen(
+        bind("enrol", listen_at.enrol).await?,
+        enrol,
+        Audience::Anybody,
+        limits.of_strangers(),
+        turned_away.counters("enrol"),
+    );
     let agents_incoming = listen_denying(
         bind("agents", listen_at.agents).await?,
         agents,
         holders(Population::Agents),
         limits,
-        counters(),
+        turned_away.counters("agents"),
         Arc::clone(&denylist),
     );
     let people_incoming = listen_denying(
@@ -108,7 +118,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         people,
         holders(Population::People),
         limits,
-        counters(),
+        turned_away.counters("people"),
         Arc::clone(&denylist),
     );
 
@@ -127,7 +137,8 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     }
     if let Some(address) = listen_at.tiles {
         let socket = bind("the public tree", address).await?;
-        let incoming = listen(socket, tiles, Audience::Anybody, limits, counters());
+        let counters = turned_away.counters("tiles");
+        let incoming = listen(socket, tiles, Audience::Anybody, limits.of_readers(), counters);
         let (root, cancel) = (node.dir.tree(), cancel.clone());
         tasks.spawn(async move { tree::web::serve(&root, incoming, cancel).await });
     }
@@ -149,9 +160,11 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         service
     };
+    let enrolling = Arc::new(Enrolling::open(node.dir.pending(), node.config.admit_known_hardware));
     let enrol_service = EnrolmentServer::new(EnrolService::new(
         Arc::clone(&state),
         Arc::clone(&identities),
+        Arc::clone(&enrolling),
         node.config.predecessor_tree.as_ref().map(|tree| node.dir.path().join(tree)),
     ))
     .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
@@ -172,8 +185,15 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
-    let ingest_service =
-        IngestService::new(Arc::clone(&state), Arc::clone(&denylist), unstored, cancel.clone());
+    tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
+    tasks.spawn(turned_away.run(cancel.clone()));
+    let ingest_service = IngestService::new(
+        Arc::clone(&state),
+        Arc::clone(&denylist),
+        unstored,
+        Arc::clone(&quotas),
+        cancel.clone(),
+    );
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Agents)
@@ -193,6 +213,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         Arc::clone(&state),
         Arc::clone(&identities),
         Arc::clone(&access),
+        Arc::clone(&enrolling),
         &node.dir.payloads(),
     );
     let people_service =

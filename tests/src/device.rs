@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use certs::{Identity, TlsKey, Token};
+use certs::{Identity, TlsKey, Token, pem};
 use evidence::enrolment::Transcript;
 use evidence::envelope::Envelope;
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -17,6 +18,7 @@ use proto::{EnrolBegin, EnrolFinish, EnrolRequest, Enrolled, FromAgent, Hello, T
 use rpc::connect::{ConnectError, Connection, connect};
 use rpc::v1::enrolment_client::EnrolmentClient;
 use rpc::v1::ingest_client::IngestClient;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,6 +40,8 @@ pub struct Keys {
     pub tls: TlsKey,
     /// The same at every try of one enrolment.
     pub enrolment_id: [u8; 16],
+    /// What it tells of itself.
+    pub detail: Vec<u8>,
 }
 
 impl Keys {
@@ -47,7 +51,19 @@ impl Keys {
             attestation: SecretKey::from_seed(&random()).expect("a key"),
             tls: TlsKey::generate().expect("a key"),
             enrolment_id: random(),
+            detail: b"{}".to_vec(),
         }
+    }
+}
+
+impl Keys {
+    /// New keys of a machine that tells this serial number.
+    pub fn with_serial(serial: &str) -> Self {
+        let newcomer = evidence::newcomer::Newcomer {
+            host_name: format!("host-{serial}"),
+            identifiers: vec![(evidence::newcomer::SERIAL.to_owned(), serial.to_owned())],
+        };
+        Self { detail: newcomer.encode(), ..Self::new() }
     }
 }
 
@@ -83,6 +99,8 @@ pub enum NotEnrolled {
     Connect(ConnectError),
     /// The collector refused.
     Refused(Status),
+    /// A person must approve this request first.
+    Waits(Digest),
 }
 
 impl Device {
@@ -170,6 +188,18 @@ impl Device {
         envelope
     }
 
+    /// How it connects: with its certificate, to holders of this installation's.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS")
+    }
+
+    /// Its certificate with its authority's, its key, and the root, as PEM.
+    pub fn pems(&self) -> [String; 3] {
+        let chain = self.identity.chain.iter().map(|der| pem::encode(pem::CERTIFICATE, der)).collect();
+        let root = pem::encode(pem::CERTIFICATE, &self.root);
+        [chain, self.identity.key.to_pem().to_string(), root]
+    }
+
     /// Connects to the listener for devices.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let tls = certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS");
@@ -200,8 +230,14 @@ impl Device {
     /// Opens a stream and says nothing yet.
     pub async fn open(&self) -> Result<Submit, Status> {
         let connection = self.connect().await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
+        self.open_over(&connection).await
+    }
+
+    /// The same over an open connection.
+    pub async fn open_over(&self, connection: &Connection) -> Result<Submit, Status> {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let mut client = IngestClient::new(connection.channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client =
+            IngestClient::new(connection.channel.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let answers = timely(client.submit(ReceiverStream::new(queue))).await?.into_inner();
         Ok(Submit { sender, answers })
     }
@@ -224,6 +260,11 @@ pub struct Submit {
 }
 
 impl Submit {
+    /// Its two directions, for who sends and hears at one time.
+    pub fn split(self) -> (mpsc::Sender<FromAgent>, Streaming<ToAgent>) {
+        (self.sender, self.answers)
+    }
+
     /// Sends a message. A stream that is over says why when its answer is read.
     pub async fn send(&self, item: Out) {
         drop(self.sender.send(FromAgent { item: Some(item) }).await);
@@ -287,7 +328,14 @@ pub async fn enrol(address: SocketAddr, token: &Token, keys: &Keys) -> Result<En
     let address = address.to_string().parse().expect("an address");
     let connection = connect(&address, tls).await.map_err(NotEnrolled::Connect)?;
     let exporter = connection.exporter;
-    dialogue(connection, token, keys, exporter).await.map_err(NotEnrolled::Refused)
+    match replied(connection, token, keys, exporter).await {
+        Ok(Reply::Enrolled(enrolled)) => Ok(enrolled),
+        Ok(Reply::Pending(pending)) => {
+            Err(NotEnrolled::Waits(Digest::from_slice(&pending.request).expect("a request")))
+        }
+        Ok(other @ Reply::Nonce(_)) => panic!("the dialogue ends with {other:?}"),
+        Err(status) => Err(NotEnrolled::Refused(status)),
+    }
 }
 
 /// A dialogue over an open connection, with the exporter the device signs.
@@ -297,6 +345,19 @@ pub async fn dialogue(
     keys: &Keys,
     exporter: [u8; 32],
 ) -> Result<Enrolled, Status> {
+    match replied(connection, token, keys, exporter).await? {
+        Reply::Enrolled(enrolled) => Ok(enrolled),
+        other => panic!("the dialogue ends with {other:?}"),
+    }
+}
+
+/// The last answer of a dialogue.
+async fn replied(
+    connection: Connection,
+    token: &Token,
+    keys: &Keys,
+    exporter: [u8; 32],
+) -> Result<Reply, Status> {
     let mut client = EnrolmentClient::new(connection.channel);
     let (sender, queue) = mpsc::channel(2);
     let send = async |step| drop(sender.send(EnrolRequest { step: Some(step) }).await);
@@ -305,7 +366,7 @@ pub async fn dialogue(
     let Some(Reply::Nonce(nonce)) = timely(replies.message()).await?.and_then(|reply| reply.step) else {
         panic!("the dialogue begins with a nonce");
     };
-    let (detail, detail_salt) = (b"{}".to_vec(), random::<32>());
+    let (detail, detail_salt) = (keys.detail.clone(), random::<32>());
     let transcript = Transcript {
         trust_domain: TRUST_DOMAIN.parse().expect("a trust domain"),
         enrolment_id: keys.enrolment_id,
@@ -327,8 +388,5 @@ pub async fn dialogue(
         sig_p256: keys.tls.sign(&bytes).expect("a signature").to_vec(),
     }))
     .await;
-    match timely(replies.message()).await?.and_then(|reply| reply.step) {
-        Some(Reply::Enrolled(enrolled)) => Ok(enrolled),
-        other => panic!("the dialogue ends with {other:?}"),
-    }
+    Ok(timely(replies.message()).await?.and_then(|reply| reply.step).expect("an answer"))
 }

@@ -141,7 +141,7 @@ async fn a_person_who_left_loses_every_call_at_once_and_can_sign_nothing() {
     }
     world.cli(&world.admin, &["revoke", "--person", &id, "--reason", "left"]).ok();
     // The open connection is cut; whatever is called on it fails, renewal included.
-    analyst.people.devices(DevicesRequest {}).await.expect_err("cut");
+    analyst.people.devices(DevicesRequest::default()).await.expect_err("cut");
     analyst.people.renew(RenewRequest {}).await.expect_err("cut");
     let ran = world.cli(&world.analyst, &["devices"]);
     assert_eq!(ran.code, Some(2));
@@ -269,7 +269,7 @@ async fn looks_at_a_device_are_entries_and_other_reads_one_summary_a_day() {
     analyst.people.posture(posture(&other)).await.expect("an answer");
     world.admin.connect().await.people.posture(posture(&device)).await.expect("an answer");
     analyst.people.posture(PostureRequest::default()).await.expect("everybody's, nobody by name");
-    analyst.people.devices(DevicesRequest {}).await.expect("an answer");
+    analyst.people.devices(DevicesRequest::default()).await.expect("an answer");
     // Who is not there cannot be looked at.
     let nobody =
         PostureRequest { device: DeviceId::from_bytes([9; 16]).to_string(), ..PostureRequest::default() };

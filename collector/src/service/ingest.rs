@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use certs::Peer;
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::note::{Note, TlogProof};
-use evidence::statement::SCHEMA_MAX;
+use evidence::statement::{SCHEMA_MAX, Statement};
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
 use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
@@ -21,11 +21,13 @@ use tonic::{Code, Status, Streaming};
 use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
-use crate::admit::{Admitted, Refusal, Standing, admit};
+use crate::admit::{Admitted, Refusal, Standing, admit, claim};
 use crate::denylist::Denylist;
+use crate::fleet;
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
+use crate::quota::{Over, Place, Quotas, StreamPlace};
 use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
 use crate::state::State;
 
@@ -41,27 +43,42 @@ const UNPROVED_MAX: usize = 4_096;
 const PROOFS_AT_ONCE: usize = 256;
 /// What an agent is asked to wait when the writer's queue is full.
 const BUSY_WAIT_MS: u32 = 500;
+/// What a device is told whose key contradicted itself.
+const FORKED: &str = "this key signed two statements for one place in its chain: the device was cloned or restored. Nothing \
+                      of it is admitted until a person decides (`tallystick devices conflicts`) or it is enrolled anew";
 /// What an agent is asked to wait when the disk is full.
 const FULL_WAIT_MS: u32 = 60_000;
+/// How long a stream may take to its greeting, which needs no answer to be sent.
+const HELLO_MAX: Duration = Duration::from_secs(30);
+/// How long a stream may bring no whole message: three heartbeats of an agent.
+const QUIET_MAX: Duration = Duration::from_mins(15);
+/// Statements refused in a row for a quota before a stream is read more slowly: two windows of an agent, which sends no
+/// further one once it was told to wait.
+const UNHEEDED_MAX: u32 = 64;
+/// How long it is not read then, at most: HTTP/2's window holds the sender back, and the answers before are still sent.
+const HOLD_MAX: Duration = Duration::from_secs(10);
 
 /// The ingest service.
 pub struct IngestService {
     state: Arc<State>,
     denylist: Arc<Denylist>,
     unstored: Arc<Unstored>,
+    quotas: Arc<Quotas>,
     turns: Arc<Semaphore>,
     cancel: CancellationToken,
 }
 
 impl IngestService {
-    /// The service; it counts in `unstored` what it could not store, and `cancel` ends its streams at shutdown.
+    /// The service; it counts in `unstored` what it could not store, takes no more than `quotas` allow, and `cancel` ends
+    /// its streams at shutdown.
     pub fn new(
         state: Arc<State>,
         denylist: Arc<Denylist>,
         unstored: Arc<Unstored>,
+        quotas: Arc<Quotas>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { state, denylist, unstored, turns: telling::turns(), cancel }
+        Self { state, denylist, unstored, quotas, turns: telling::turns(), cancel }
     }
 }
 
@@ -77,6 +94,11 @@ impl Ingest for IngestService {
         let Some(Peer::Agent(device)) = peer else {
             return Err(Status::permission_denied("only an enrolled device may submit"));
         };
+        let Some(place) = self.quotas.stream(device) else {
+            return Err(Status::resource_exhausted(
+                "this device has as many streams as it may: another one of its own is still open",
+            ));
+        };
         let incoming = request.into_inner();
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
         let session = Session {
@@ -85,12 +107,19 @@ impl Ingest for IngestService {
             unstored: Arc::clone(&self.unstored),
             telling: Telling::new(Arc::clone(&self.state), Arc::clone(&self.turns), device),
             device,
+            place,
+            unheeded: 0,
+            held_until: None,
             answers,
             pending: VecDeque::new(),
             unproved: BTreeMap::new(),
             checkpoints: self.state.ledger.checkpoints(),
             anchor_size: 0,
             greeted: false,
+            instance: None,
+            stream: self.state.conflicts.live().stream(),
+            configured: 0,
+            looked_at: 0,
         };
         let cancel = self.cancel.clone();
         tokio::spawn(async move { session.run(incoming, cancel).await });
@@ -104,6 +133,12 @@ struct Session {
     unstored: Arc<Unstored>,
     telling: Telling,
     device: DeviceId,
+    /// Its place among the device's streams, through which its quota is asked.
+    place: StreamPlace,
+    /// Statements in a row that were over the quota.
+    unheeded: u32,
+    /// Nothing is read until then.
+    held_until: Option<Instant>,
     answers: mpsc::Sender<Result<ToAgent, Status>>,
     /// In the order of arrival: answers keep it.
     pending: VecDeque<Waiting>,
@@ -114,10 +149,18 @@ struct Session {
     anchor_size: u64,
     /// The newest checkpoint at the stream's beginning was sent.
     greeted: bool,
+    /// Who speaks, once it said so.
+    instance: Option<InstanceId>,
+    /// This stream's number: later ones have higher.
+    stream: u64,
+    /// Number of the fleet configuration that was sent on this stream.
+    configured: u64,
+    /// Number of the newest fleet configuration that was looked at, for this device or not.
+    looked_at: u64,
 }
 
 enum Waiting {
-    Answer(u64, oneshot::Receiver<DeviceAnswer>),
+    Answer { sequence: u64, answer: oneshot::Receiver<DeviceAnswer>, _place: Place },
     Now(Vec<Outgoing>),
 }
 
@@ -143,6 +186,15 @@ impl Session {
             // The agent may be gone already.
             drop(self.answers.try_send(Err(status)));
         }
+        // What the writer has is held in memory until it is written, whoever still waits for the answer: so are the places.
+        if self.pending.iter().any(|waiting| matches!(waiting, Waiting::Answer { .. })) {
+            let mut pending = std::mem::take(&mut self.pending);
+            tokio::spawn(async move {
+                while !pending.is_empty() {
+                    next_answer(&mut pending).await;
+                }
+            });
+        }
     }
 
     async fn serve(
@@ -150,7 +202,10 @@ impl Session {
         incoming: &mut Streaming<FromAgent>,
         cancel: &CancellationToken,
     ) -> Result<(), End> {
-        let first = incoming.message().await.map_err(unreadable)?.and_then(|message| message.item);
+        let first = tokio::time::timeout(HELLO_MAX, incoming.message())
+            .await
+            .map_err(|_| End::Told(Status::deadline_exceeded("no hello came in time: connect again")))?;
+        let first = first.map_err(unreadable)?.and_then(|message| message.item);
         let Some(Incoming::Hello(hello)) = first else {
             return Err(End::Told(Status::invalid_argument("the first message must be hello")));
         };
@@ -158,6 +213,8 @@ impl Session {
         let mut open = true;
         let age = tokio::time::sleep(CONNECTION_AGE_MAX);
         tokio::pin!(age);
+        let quiet = tokio::time::sleep(QUIET_MAX);
+        tokio::pin!(quiet);
         loop {
             if !open && self.pending.is_empty() && self.unproved.is_empty() {
                 return Ok(());
@@ -170,13 +227,20 @@ impl Session {
                 () = &mut age => {
                     return Err(End::Told(Status::unavailable("this stream is old; connect again")));
                 }
+                () = &mut quiet => {
+                    return Err(End::Told(Status::unavailable("nothing came for a long time; connect again")));
+                }
                 answers = next_answer(&mut self.pending), if !self.pending.is_empty() => {
-                    let settled = self.settle(answers)?;
+                    let settled = self.settle(answers).await?;
                     for item in settled {
                         self.send(item).await?;
                     }
                 }
-                message = incoming.message(), if open && self.pending.len() < PENDING_MAX => {
+                () = hold(self.held_until), if self.held_until.is_some() => self.held_until = None,
+                message = incoming.message(),
+                    if open && self.held_until.is_none() && self.pending.len() < PENDING_MAX =>
+                {
+                    quiet.as_mut().reset(tokio::time::Instant::now() + QUIET_MAX);
                     match message.map_err(unreadable)?.and_then(|message| message.item) {
                         Some(Incoming::Envelope(bytes)) => self.envelope(&bytes),
                         Some(Incoming::Heartbeat(_)) => {}
@@ -219,6 +283,8 @@ impl Session {
         let next_sequence = next.map_or(0, |state| state.next_sequence);
         self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
         self.anchor_size = hello.anchor_size;
+        self.instance = Some(instance);
+        self.state.conflicts.live().begin(&instance, self.stream, Instant::now());
         self.telling.begin(instance);
         for sequence in hello.unproved {
             if let Some(index) = self.state.ledger.statement(&instance, sequence).map_err(read)? {
@@ -229,11 +295,35 @@ impl Session {
     }
 
     fn envelope(&mut self, bytes: &[u8]) {
-        let waiting = match self.admit(bytes) {
-            Ok((sequence, answer)) => Waiting::Answer(sequence, answer),
-            Err(refused) => Waiting::Now(refused),
+        let now = Instant::now();
+        // Before anything that costs more than a glance.
+        let waiting = match self.place.take(bytes.len(), now) {
+            Ok(place) => {
+                self.unheeded = 0;
+                match self.admit(bytes) {
+                    Ok((sequence, answer)) => Waiting::Answer { sequence, answer, _place: place },
+                    Err(refused) => Waiting::Now(refused),
+                }
+            }
+            Err(over) => Waiting::Now(self.over(bytes, over, now)),
         };
         self.pending.push_back(waiting);
+    }
+
+    /// More than this device may send: it waits and sends again from there. One that does not wait is read more slowly.
+    fn over(&mut self, bytes: &[u8], over: Over, now: Instant) -> Vec<Outgoing> {
+        self.unheeded = self.unheeded.saturating_add(1);
+        if self.unheeded > UNHEEDED_MAX {
+            self.held_until = Some(now + over.wait.min(HOLD_MAX));
+        }
+        match claim(bytes) {
+            Ok((_, statement)) => {
+                let ms = u32::try_from(over.wait.as_millis()).unwrap_or(u32::MAX);
+                let sequence = statement.sequence;
+                vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
+            }
+            Err(refusal) => vec![refused(refusal)],
+        }
     }
 
     fn admit(&self, bytes: &[u8]) -> Result<(u64, oneshot::Receiver<DeviceAnswer>), Vec<Outgoing>> {
@@ -260,6 +350,15 @@ impl Session {
             vec![refused(refusal)]
         })?;
         let sequence = statement.sequence;
+        if self.state.is_forked(&self.device, &statement.instance) {
+            // The statement that began it is in a conflict record; what follows is neither machine's until a person decides.
+            return Err(vec![refused(Refusal {
+                sequence,
+                reason: RefusedReason::Forked,
+                detail: FORKED.into(),
+            })]);
+        }
+        self.hear(&statement);
         let device = Device::of(&statement, &envelope);
         let answer = self.state.sequencer.submit(device).map_err(|error| self.busy(sequence, &error))?;
         Ok((sequence, answer))
@@ -274,7 +373,7 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
+    async fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
         let (sequence, answer) = match waiting {
             Settled::Now(items) => return Ok(items),
             Settled::Answer(sequence, answer) => (sequence, answer),
@@ -293,11 +392,9 @@ impl Session {
                 })])
             }
             Ok(Outcome::Expect(sequence)) => Ok(vec![Outgoing::Expect(Expect { sequence })]),
-            Ok(Outcome::Forked { sequence, known_index }) => {
-                tracing::error!(device = %self.device, sequence, ?known_index, "Forked chain: two statements of one key.");
-                let detail = "this key signed another statement for this sequence before: the device was cloned \
-                              or restored; retire it and enrol it anew";
-                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: detail.into() })])
+            Ok(Outcome::Forked { sequence, known_index, envelope }) => {
+                self.fork(sequence, known_index, envelope).await;
+                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: FORKED.into() })])
             }
             Ok(Outcome::AnchorShrinks { sequence, before }) => {
                 tracing::warn!(device = %self.device, sequence, before, "Statement refused.");
@@ -327,6 +424,44 @@ impl Session {
         }
     }
 
+    /// Two statements of one key: kept as proof, and somebody is told, once.
+    async fn fork(&self, sequence: u64, known_index: Option<u64>, envelope: Vec<u8>) {
+        let (Some(instance), Some(first)) = (self.instance, known_index) else {
+            tracing::error!(device = %self.device, sequence, "ALERT: a chain begins with something before it.");
+            return;
+        };
+        match self.state.record_conflict(instance, sequence, first, envelope).await {
+            Ok(Some(index)) => {
+                let conflicts = self.state.conflicts.count();
+                tracing::error!(
+                    device = %self.device, %instance, sequence, first, index, conflicts,
+                    "ALERT: one key signed two statements for one place: the device was cloned, or its disk restored. \
+                     `tallystick devices conflicts`"
+                );
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(device = %self.device, %error, "A conflict could not be logged."),
+        }
+    }
+
+    /// Looks whether the same certificate speaks from two places.
+    fn hear(&self, statement: &Statement) {
+        let boot = statement.attestation().map(|attestation| attestation.fields.boot.as_slice());
+        let twice = self.state.conflicts.live().hear(
+            &statement.instance,
+            self.stream,
+            statement.sequence,
+            boot,
+            Instant::now(),
+        );
+        if let Some(what) = twice {
+            tracing::error!(
+                device = %self.device, instance = %statement.instance, what = what.as_str(),
+                "ALERT: one certificate is in use at two places at once. `tallystick devices conflicts`"
+            );
+        }
+    }
+
     /// The writer cannot take it now: the agent waits and sends again from there.
     fn busy(&self, sequence: u64, error: &SubmitError) -> Vec<Outgoing> {
         let ms = match error {
@@ -343,7 +478,9 @@ impl Session {
         let size = published.checkpoint.size;
         let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
         // Beside proofs, a checkpoint is worth sending when a stream begins: it is the next statement's anchor.
-        if covered.is_empty() && self.greeted {
+        // So is one that a fleet configuration is shown to be logged under.
+        let configuration = self.due_configuration(size);
+        if covered.is_empty() && self.greeted && configuration.is_none() {
             return Ok(());
         }
         self.greeted = true;
@@ -376,7 +513,25 @@ impl Session {
                     .await?;
             }
         }
+        if let Some(configuration) = configuration {
+            let config = fleet::config(&self.state, &configuration, &note, size);
+            let config = config.map_err(|error| End::Told(status(&error.into())))?;
+            self.configured = configuration.number;
+            self.send(Outgoing::Config(config)).await?;
+        }
         Ok(())
+    }
+
+    /// The configuration this device is to be told now, among the log's first `size` entries.
+    fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
+        let newest = fleet::newest_configuration(&self.state, size);
+        // Every stream asks at every checkpoint: what was looked at is not looked at again.
+        if newest == self.looked_at {
+            return None;
+        }
+        self.looked_at = newest;
+        fleet::configuration_for(&self.state, &self.device, size)
+            .filter(|configuration| configuration.number > self.configured)
     }
 
     async fn send(&self, item: Outgoing) -> Result<(), End> {
@@ -396,7 +551,7 @@ enum Settled {
 /// Waits for the oldest answer; taking it off the queue only once it is there keeps the wait cancel-safe.
 async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
     let settled = match pending.front_mut() {
-        Some(Waiting::Answer(sequence, answer)) => {
+        Some(Waiting::Answer { sequence, answer, .. }) => {
             let sequence = *sequence;
             Settled::Answer(sequence, answer.await.unwrap_or(Err(SubmitError::Stopped)))
         }
@@ -405,6 +560,13 @@ async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
     };
     pending.pop_front();
     settled
+}
+
+/// Waits until `moment`.
+async fn hold(moment: Option<Instant>) {
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(moment.into()).await;
+    }
 }
 
 fn refused(refusal: Refusal) -> Outgoing {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certs::{Peer, Role};
 use evidence::acts::{Act, Body, Commitment, Reveal};
@@ -10,9 +11,10 @@ use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use evidence::time::DayLabel;
 use proto::{
-    AccessReply, AccessRequest, DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry,
-    GenesisRequest, LatestCheckpointReply, LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef,
-    PlanRow, PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
+    AccessReply, AccessRequest, ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest,
+    DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow,
+    PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
     PutActRequest, RenewReply, RenewRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
@@ -23,23 +25,30 @@ use super::access::AccessBook;
 use super::admin::{person_chain, reply};
 use super::payloads::PayloadCopies;
 use super::status;
+use super::turns::Turns;
+use crate::enrolling::Enrolling;
 use crate::identity::Identities;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
 use crate::succession::first_entry;
-use crate::{audit, posture};
+use crate::{audit, fleet, posture};
 
 /// Bytes of a file sent in one part of a set: well below the message limit of every gRPC library.
 pub(super) const PART_BYTES: usize = 256 * 1024;
 /// Parts that may wait for the network.
 pub(super) const PARTS_WAITING_MAX: usize = 4;
+/// How long a part may wait for a reader that does not read: what is sent lies in memory, and others wait for the turn.
+pub(super) const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 
 /// The service.
 pub struct PeopleService {
     state: Arc<State>,
     identities: Arc<Identities>,
     access: Arc<AccessBook>,
+    enrolling: Arc<Enrolling>,
     payloads: Arc<PayloadCopies>,
+    exports: Arc<Turns>,
+    queries: Arc<Turns>,
 }
 
 /// A person the collector knows.
@@ -57,9 +66,12 @@ impl PeopleService {
         state: Arc<State>,
         identities: Arc<Identities>,
         access: Arc<AccessBook>,
+        enrolling: Arc<Enrolling>,
         payloads: &Path,
     ) -> Self {
-        Self { state, identities, access, payloads: Arc::new(PayloadCopies::new(payloads)) }
+        let (exports, queries) = (Turns::of_exports(), Turns::of_queries());
+        let payloads = Arc::new(PayloadCopies::new(payloads));
+        Self { state, identities, access, enrolling, payloads, exports, queries }
     }
 
     /// The caller, if the roster still has them with this role and TLS key. What the role may do the gate has asked.
@@ -173,6 +185,7 @@ impl People for PeopleService {
 
     async fn posture(&self, request: Request<PostureRequest>) -> Result<Response<PostureReply>, Status> {
         let caller = self.caller(&request, "Posture")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
         let request = request.into_inner();
         let device = match request.device.as_str() {
             "" => None,
@@ -197,10 +210,38 @@ impl People for PeopleService {
     }
 
     async fn devices(&self, request: Request<DevicesRequest>) -> Result<Response<DevicesReply>, Status> {
-        self.caller(&request, "Devices")?;
-        let rows = tokio::task::block_in_place(|| posture::devices(&self.state))
+        let caller = self.caller(&request, "Devices")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
+        let versions = request.get_ref().versions;
+        let rows = tokio::task::block_in_place(|| fleet::devices(&self.state, versions))
             .map_err(|error| status(&error.into()))?;
         Ok(Response::new(DevicesReply { rows }))
+    }
+
+    async fn pending(&self, request: Request<PendingRequest>) -> Result<Response<PendingReply>, Status> {
+        self.caller(&request, "Pending")?;
+        let rows = fleet::pending(&self.enrolling, self.state.clock.now());
+        Ok(Response::new(PendingReply { rows }))
+    }
+
+    async fn conflicts(
+        &self,
+        request: Request<ConflictsRequest>,
+    ) -> Result<Response<ConflictsReply>, Status> {
+        self.caller(&request, "Conflicts")?;
+        let rows = tokio::task::block_in_place(|| fleet::conflicts(&self.state, &self.enrolling))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(ConflictsReply { rows }))
+    }
+
+    async fn configurations(
+        &self,
+        request: Request<ConfigurationsRequest>,
+    ) -> Result<Response<ConfigurationsReply>, Status> {
+        self.caller(&request, "Configurations")?;
+        let rows = tokio::task::block_in_place(|| fleet::configurations(&self.state))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(ConfigurationsReply { rows }))
     }
 
     async fn latest_checkpoint(
@@ -288,6 +329,7 @@ impl People for PeopleService {
 
     async fn freeze(&self, request: Request<PlanRef>) -> Result<Response<PutActReply>, Status> {
         let caller = self.caller(&request, "Freeze")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
         let hash = self.plan_of(&caller, &request.into_inner().plan_hash)?;
         let stored = audit::freeze(&self.state, hash).await.map_err(|error| status(&error))?;
         Ok(Response::new(reply(&stored)))
@@ -295,6 +337,7 @@ impl People for PeopleService {
 
     async fn draw(&self, request: Request<PlanRef>) -> Result<Response<DrawReply>, Status> {
         let caller = self.caller(&request, "Draw")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
         let hash = self.plan_of(&caller, &request.into_inner().plan_hash)?;
         let (stored, draws) = audit::draw(&self.state, hash).await.map_err(|error| status(&error))?;
         let controls = draws
@@ -313,9 +356,12 @@ impl People for PeopleService {
     async fn export(&self, request: Request<PlanRef>) -> Result<Response<Self::ExportStream>, Status> {
         let caller = self.caller(&request, "Export")?;
         let hash = self.plan_of(&caller, &request.into_inner().plan_hash)?;
+        let turn = self.exports.take(&caller.person.to_string()).await?;
         let (parts, outgoing) = tokio::sync::mpsc::channel(PARTS_WAITING_MAX);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {
+            // Until the last part is sent: so long the set lies in memory.
+            let _turn = turn;
             match audit::export(&state, hash).await {
                 Ok(files) => {
                     tracing::info!(person = %caller.person, plan = %hash, files = files.len(), "Sampling set exported.");
@@ -389,7 +435,7 @@ async fn send_file(parts: &Parts, path: &str, bytes: &[u8], files: u64) -> Resul
         let data = chunks.next().unwrap_or_default().to_vec();
         let end = chunks.peek().is_none();
         let part = SetPart { path: path.to_owned(), data, end, files };
-        parts.send(Ok(part)).await.map_err(|_| ())?;
+        parts.send_timeout(Ok(part), SLOW_READER_MAX).await.map_err(|_| ())?;
         if end {
             return Ok(());
         }
