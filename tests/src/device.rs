@@ -206,11 +206,6 @@ impl Device {
         connect(&self.agents.to_string().parse().expect("an address"), tls).await
     }
 
-    /// The TLS configuration with its certificate.
-    pub fn tls(&self) -> std::sync::Arc<certs::ClientConfig> {
-        certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS")
-    }
-
     /// Connects to another listener with this device's certificate.
     pub async fn connect_to(&self, address: SocketAddr) -> Result<Connection, ConnectError> {
         let tls = certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS");
