@@ -30,6 +30,10 @@
 //! | `tombstone-covered` | a tombstone under a checkpoint, and every key it names: erased at the next start |
 //! | `data-keys-rewritten` | a tombstone, and a file without the keys beside the one with them: erased at the next start |
 //! | `data-keys-renamed` | the same, or the file without the keys |
+//! | `log-key-made` | a log key that nothing names: the next `rotate-key` takes it |
+//! | `log-key-logged` | the entry that changes the log's key, and the files of before: the next start puts them in their places |
+//! | `log-key-kept` | the same, and the old key's file for the time both sign |
+//! | `log-key-renamed` | the new key in its place, and its first file beside it: removed at the next start |
 //! | `recover-begun` | a data directory that says which checkpoint a recovery must reach, and nothing of it |
 //! | `recover-group-synced` | a beginning of what is recovered, which no checkpoint covers: continued by the next `recover` |
 //! | `recover-checkpoint-synced` | everything, and the note of what had to be reached: the next start or `recover` removes it |
@@ -75,6 +79,8 @@ pub const KEY_POINTS: [&str; 5] = [
 /// The points of `recover`, beside those of the journal.
 pub const RECOVER_POINTS: [&str; 3] = ["recover-begun", "recover-group-synced", "recover-checkpoint-synced"];
 
+/// The points of a change of the log's key, beside those of the journal.
+pub const LOG_KEY_POINTS: [&str; 4] = ["log-key-made", "log-key-logged", "log-key-kept", "log-key-renamed"];
 /// The points of an enrolment, beside those of the journal.
 pub const ENROL_POINTS: [&str; 3] = ["enrol-waiting-kept", "enrol-issued", "enrol-logged"];
 
@@ -98,7 +104,10 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{ENROL_POINTS, KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, TREE_POINTS, WITNESS_POINTS};
+    use super::{
+        ENROL_POINTS, KEY_POINTS, LOG_KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, TREE_POINTS,
+        WITNESS_POINTS,
+    };
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -114,8 +123,8 @@ mod armed {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
         let of_log = POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS);
-        let mut all =
-            of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS).chain(&ENROL_POINTS);
+        let all = of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
+        let mut all = all.chain(&LOG_KEY_POINTS).chain(&ENROL_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),

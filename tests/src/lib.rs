@@ -15,6 +15,7 @@
 pub use fleet::seeded;
 
 pub mod audit;
+pub mod copied_root;
 pub mod device;
 pub mod doctor;
 pub mod elsewhere;
@@ -30,6 +31,7 @@ pub mod process;
 pub mod raw_h2;
 pub mod sealed;
 pub mod told;
+pub mod unit;
 pub mod watched;
 pub mod wine;
 pub mod witness;

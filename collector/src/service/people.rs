@@ -8,7 +8,7 @@ use certs::{Peer, Role};
 use evidence::acts::{Act, Body, Commitment, Reveal};
 use evidence::ids::{Digest, EngagementId, PersonId};
 use evidence::leaf::Kind;
-use evidence::note::{Note, TlogProof};
+use evidence::note::{Note, TlogProof, VerifierKey};
 use evidence::time::DayLabel;
 use proto::{
     AccessReply, AccessRequest, ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest,
@@ -24,8 +24,8 @@ use tonic::{Request, Response, Status};
 use super::access::AccessBook;
 use super::admin::{person_chain, reply};
 use super::payloads::PayloadCopies;
-use super::status;
 use super::turns::Turns;
+use super::{key_changes, status};
 use crate::enrolling::Enrolling;
 use crate::identity::Identities;
 use crate::listen::PeerInfo;
@@ -149,7 +149,7 @@ impl People for PeopleService {
             role: caller.role.as_str().to_owned(),
             trust_domain: self.state.trust_domain().to_owned(),
             origin: self.state.origin().to_owned(),
-            log_vkeys: vec![self.state.log_key().vkey()],
+            log_vkeys: self.state.log_keys().iter().map(VerifierKey::vkey).collect(),
         }))
     }
 
@@ -262,6 +262,7 @@ impl People for PeopleService {
         Ok(Response::new(LatestCheckpointReply {
             note: published.note.clone(),
             consistency: consistency.iter().map(|hash| hash.0.to_vec()).collect(),
+            key_changes: key_changes(&self.state),
         }))
     }
 
