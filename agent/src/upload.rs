@@ -37,6 +37,12 @@ const PROBE_INTERVAL: Duration = Duration::from_mins(10);
 const HEALTH_INTERVAL_MS: u64 = 60_000;
 /// After a refusal nothing is sent for so long: it takes a person to change the answer.
 const REFUSED_WAIT: Duration = Duration::from_hours(1);
+/// Once this device's keys are revoked nothing changes that but a new enrolment: it asks a few times a day, in case the
+/// revocation was of another collector, restored from an old copy.
+const REVOKED_WAIT: Duration = Duration::from_hours(6);
+/// The header and value with which a collector says so, and the TLS alert's name (RFC 8446 section 6.2).
+const REVOKED_HEADER: (&str, &str) = ("tallystick-reason", "revoked");
+const REVOKED_ALERT: &str = "CertificateRevoked";
 /// A stream that lasted so long was a good one: the next try comes soon.
 const GOOD_STREAM: Duration = Duration::from_mins(1);
 
@@ -55,6 +61,12 @@ pub enum UploadError {
     /// gRPC. A certificate that is refused shows here first.
     #[error("the collector ended the stream: {0}")]
     Status(String),
+    /// This device's keys are revoked.
+    #[error(
+        "this device's keys are revoked; what it made is kept here: ask an administrator, and enrol it anew if it is in \
+         good hands ({0})"
+    )]
+    Revoked(String),
     /// Nothing was heard in time.
     #[error("the collector did not answer within {} seconds", ANSWER_WAIT_MAX.as_secs())]
     Silent,
@@ -68,8 +80,28 @@ pub enum UploadError {
 
 impl From<tonic::Status> for UploadError {
     fn from(status: tonic::Status) -> Self {
+        if is_revoked(&status) {
+            return Self::Revoked(words_of(&status));
+        }
         Self::Status(words_of(&status))
     }
+}
+
+/// Whether a collector refuses this device for good: by its word, or already in the handshake. HTTP/2 keeps of a TLS alert
+/// nothing but its text.
+pub(crate) fn is_revoked(status: &tonic::Status) -> bool {
+    let (header, value) = REVOKED_HEADER;
+    if status.metadata().get(header).is_some_and(|found| found == value) {
+        return true;
+    }
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.to_string().contains(REVOKED_ALERT) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// What a collector said; its code in words where it said nothing.
@@ -150,6 +182,10 @@ impl Uploader {
                 Ok(Ended::Refused) => {
                     refused = true;
                     REFUSED_WAIT
+                }
+                Err(UploadError::Revoked(_)) => {
+                    refused = true;
+                    REVOKED_WAIT
                 }
                 Ok(Ended::Closed) | Err(_) => {
                     if begun.elapsed() >= GOOD_STREAM {

@@ -3,12 +3,14 @@
 //! In scope: the root and three issuing authorities, P-256 TLS keys, enrolment tokens, who a peer is, and rustls
 //! configurations. The TLS provider (ring) is chosen here only.
 //! Not in scope: files, sockets, clocks. Time and serials are arguments; texts are PEM in and out. Randomness is used
-//! in two places that cannot take it as an argument: making a P-256 key, and ring's ECDSA signatures.
+//! in two places that cannot take it as an argument: making a P-256 key, and ring's ECDSA signatures. A passphrase may be
+//! asked for at the terminal, here and nowhere else, so that every program asks alike.
 
 mod authority;
 mod crypto;
 mod held_key;
 mod issue;
+mod passphrase;
 mod peer;
 pub mod pem;
 mod person_key;
@@ -27,10 +29,14 @@ pub use issue::{
     AGENT_LIFETIME, IssueError, Issued, Issuer, MAX_LIFETIME, Order, PERSON_LIFETIME, SERVER_LIFETIME,
     Serial, Subject,
 };
+pub use passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARACTERS_MIN, Passphrase, PassphraseError};
 pub use peer::{Peer, PeerCertificate, PeerError, Role};
 pub use person_key::{PERSON_KEY_BYTES_MAX, PersonKey, PersonKeyError, PersonPublicKey};
 pub use profile::{PROFILE_BYTES_MAX, Profile};
-pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked};
+pub use revocation::{
+    Candidate, ListError, REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, Revoked, list_number,
+    usable,
+};
 /// What [`mutual_client`] and its siblings give, for whoever hands it on.
 pub use rustls::ClientConfig;
 pub use tls::{

@@ -132,6 +132,8 @@ pub struct PeerCertificate {
     pub fingerprint: Digest,
     /// SHA-256 of its key's SubjectPublicKeyInfo: the `tls_key` of a person's act.
     pub tls_key: Digest,
+    /// The key itself, for whoever renews.
+    pub public_key: TlsPublicKey,
     /// When it ends.
     pub not_after: Timestamp,
 }
@@ -160,6 +162,7 @@ impl PeerCertificate {
             serial: Serial::from_slice(parsed.tbs_certificate.raw_serial()).ok_or(PeerError::Serial)?,
             fingerprint: Digest::of(certificate),
             tls_key: key.id(),
+            public_key: key,
             not_after: Timestamp(not_after.saturating_mul(1000)),
         })
     }

@@ -2,7 +2,7 @@
 //! docs/FORMAT.md section 14.
 //!
 //! One file holds both secrets of a person: the Ed25519 key that signs acts, and the P-256 key of the connection.
-//! Whoever reads the file is that person, so writers protect it (0600) and never overwrite one.
+//! Whoever reads the file is that person, so writers protect it (0600, and a passphrase) and never overwrite one.
 
 use std::fmt;
 
@@ -11,12 +11,14 @@ use evidence::json::{self, JsonError, Members, Value};
 use evidence::keys::{KeyError, PublicKey, SecretKey};
 use zeroize::Zeroizing;
 
+use crate::passphrase::{LOG_N, NONCE_BYTES, Passphrase, PassphraseError, SALT_BYTES};
 use crate::tls_key::{TlsKey, TlsKeyError};
 
 /// Largest key file or public key file worth reading, in bytes: a real one has less than 600.
 pub const PERSON_KEY_BYTES_MAX: usize = 8_192;
 
 const SECRET_FORMAT: &str = "tallystick/key/v1";
+const SEALED_FORMAT: &str = "tallystick/key/v2";
 const PUBLIC_FORMAT: &str = "tallystick/public-key/v1";
 
 /// Why a key file was refused. No variant repeats secret bytes.
@@ -38,6 +40,17 @@ pub enum PersonKeyError {
         /// What to do.
         hint: &'static str,
     },
+    /// It takes a passphrase.
+    #[error(
+        "the key file is protected by a passphrase: give --passphrase-file FILE, or - for standard input"
+    )]
+    Protected,
+    /// The passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// Lengths of salt and nonce.
+    #[error("not a key file: salt or nonce has the wrong length")]
+    Lengths,
     /// The Ed25519 half.
     #[error("the signing key: {0}")]
     Signing(#[from] KeyError),
@@ -69,8 +82,53 @@ impl PersonKey {
         Ok(Self { signing: SecretKey::from_seed(seed)?, tls: TlsKey::generate()? })
     }
 
-    /// Reads a key file, with or without one final newline.
+    /// Whether a key file takes a passphrase. A file of any other kind does not.
+    pub fn is_protected(bytes: &[u8]) -> bool {
+        open(bytes, SEALED_FORMAT, "").is_ok()
+    }
+
+    /// Reads a key file that a passphrase protects.
+    pub fn unlock(bytes: &[u8], passphrase: &Passphrase) -> Result<Self, PersonKeyError> {
+        let mut members = open(bytes, SEALED_FORMAT, "it is not protected by a passphrase")?;
+        let log_n = members.count("log_n")?;
+        let (salt, nonce) = (members.base64("salt")?, members.base64("nonce")?);
+        let sealed = members.base64("sealed")?;
+        members.finish()?;
+        let salt = salt.try_into().map_err(|_| PersonKeyError::Lengths)?;
+        let nonce = nonce.try_into().map_err(|_| PersonKeyError::Lengths)?;
+        let log_n = u8::try_from(log_n).unwrap_or(u8::MAX);
+        Self::parse(&passphrase.open(SEALED_FORMAT, sealed, &salt, nonce, log_n)?)
+    }
+
+    /// The file's bytes under a passphrase. `random` is for this file alone.
+    pub fn protect(&self, passphrase: &Passphrase, random: &[u8; 28]) -> Result<Vec<u8>, PersonKeyError> {
+        self.protect_at(passphrase, random, LOG_N)
+    }
+
+    fn protect_at(
+        &self,
+        passphrase: &Passphrase,
+        random: &[u8; 28],
+        log_n: u8,
+    ) -> Result<Vec<u8>, PersonKeyError> {
+        let (salt, nonce) = random.split_first_chunk::<SALT_BYTES>().ok_or(PersonKeyError::Lengths)?;
+        let nonce = <[u8; NONCE_BYTES]>::try_from(nonce).map_err(|_| PersonKeyError::Lengths)?;
+        let sealed = passphrase.seal(SEALED_FORMAT, &self.encode(), salt, nonce, log_n)?;
+        let members = [
+            ("format", json::text(SEALED_FORMAT)),
+            ("log_n", json::count(log_n.into())),
+            ("salt", json::base64(salt)),
+            ("nonce", json::base64(&nonce)),
+            ("sealed", json::base64(&sealed)),
+        ];
+        Ok(json::object(members).to_bytes())
+    }
+
+    /// Reads a key file without a passphrase, with or without one final newline.
     pub fn parse(bytes: &[u8]) -> Result<Self, PersonKeyError> {
+        if Self::is_protected(bytes) {
+            return Err(PersonKeyError::Protected);
+        }
         let mut members =
             open(bytes, SECRET_FORMAT, "give the file of `tallystick key new`, not its .pub file")?;
         let seed = Zeroizing::new(members.base64("ed25519")?);

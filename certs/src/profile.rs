@@ -8,8 +8,10 @@ use evidence::acts::Role;
 use evidence::ids::PersonId;
 use evidence::json::{self, JsonError, Members, Value};
 use evidence::note::VerifierKey;
+use evidence::time::Timestamp;
 use evidence::trust_domain::TrustDomain;
 use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
 use crate::tls::Identity;
 use crate::tls_key::TlsKey;
@@ -108,6 +110,17 @@ impl Profile {
             ("log_vkeys", Value::Array(vkeys)),
         ])
         .to_bytes()
+    }
+
+    /// From when to when the person's certificate holds; none if it cannot be read.
+    pub fn holds(&self) -> Option<(Timestamp, Timestamp)> {
+        let (_, certificate) = X509Certificate::from_der(&self.certificate).ok()?;
+        let time = |time: ASN1Time| {
+            let seconds = u64::try_from(time.timestamp()).ok()?;
+            Some(Timestamp(seconds.saturating_mul(1000)))
+        };
+        let validity = certificate.validity();
+        Some((time(validity.not_before)?, time(validity.not_after)?))
     }
 
     /// How this person proves who they are, with the TLS key of their key file.

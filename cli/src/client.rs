@@ -1,18 +1,19 @@
 //! The connection to a collector's people listener, and what its refusals mean for the person.
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use certs::{PERSON_KEY_BYTES_MAX, PROFILE_BYTES_MAX, PersonKey, Profile};
 use clap::Args;
 use evidence::keys::SecretKey;
 use evidence::log_keys::LogKeys;
 use evidence::note::{Checkpoint, Note, VerifierKey};
-use evidence::time::Clock;
-use proto::{LatestCheckpointReply, LatestCheckpointRequest, LogKeyChange};
+use evidence::time::{Clock, Timestamp};
+use proto::{LatestCheckpointReply, LatestCheckpointRequest, LogKeyChange, RenewRequest};
 use rpc::connect::{Address, connect};
 use rpc::v1::people_client::PeopleClient;
 use tonic::transport::Channel;
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Key file of this person, made by `tallystick key new`
     #[arg(long, global = true, value_name = "FILE", env = "TALLYSTICK_KEY")]
     pub(crate) key: Option<PathBuf>,
+    /// File with the key file's passphrase, one line, `-` for standard input; without it you are asked
+    #[arg(long, global = true, value_name = "FILE", env = "TALLYSTICK_PASSPHRASE_FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Print JSON instead of sentences
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -51,7 +55,16 @@ impl Options {
             "this needs your key: give --key FILE or set TALLYSTICK_KEY (`tallystick key new` makes one)",
         )?;
         let bytes = files::read_secret(path, "the key file", PERSON_KEY_BYTES_MAX)?;
-        PersonKey::parse(&bytes).with_context(|| path.display().to_string())
+        let named = || path.display().to_string();
+        if PersonKey::is_protected(&bytes) {
+            return PersonKey::unlock(&bytes, &self.passphrase(path)?).with_context(named);
+        }
+        let key = PersonKey::parse(&bytes).with_context(named)?;
+        note(&format!(
+            "{} has no passphrase: whoever copies it is you. `tallystick key protect` adds one.",
+            path.display()
+        ));
+        Ok(key)
     }
 
     /// The connection profile.
@@ -66,7 +79,18 @@ impl Options {
 
     /// Connects as the person of profile and key.
     pub(crate) async fn connect(&self, clock: Arc<dyn Clock>) -> anyhow::Result<Caller> {
-        let (profile, key) = (self.read_profile()?, self.read_key()?);
+        let profile = self.read_profile()?;
+        let now = clock.now();
+        let life = Life::of(&profile, now);
+        if let Life::Ended(at) = life {
+            // The collector would refuse the handshake in words about certificates.
+            bail!(
+                "your certificate ended at {}: have `tallystick-collector user renew --public-key FILE.pub --profile-out \
+                 PROFILE` run on the collector's machine, and use the new profile",
+                at.rfc3339()
+            );
+        }
+        let key = self.read_key()?;
         let address: Address = profile.server.parse().context("the profile's server")?;
         let tls = certs::mutual_client(
             &profile.identity(key.tls),
@@ -78,7 +102,63 @@ impl Options {
             .await
             .context("the collector cannot be reached: check that it runs and that the profile is its own")?;
         let people = PeopleClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Caller { people, profile, signing: key.signing })
+        let mut caller = Caller { people, profile, signing: key.signing };
+        if life == Life::Late
+            && let Err(error) = self.renew(&mut caller).await
+        {
+            // What was asked for still works with the old one.
+            note(&format!("your certificate could not be renewed: {error:#}"));
+        }
+        Ok(caller)
+    }
+}
+
+/// How far a certificate's life has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// More than a third is left, or nobody knows.
+    Good,
+    /// Less than a third is left: it is renewed by the way.
+    Late,
+    /// It ended then.
+    Ended(Timestamp),
+}
+
+impl Life {
+    fn of(profile: &Profile, now: Timestamp) -> Self {
+        match profile.holds() {
+            Some((_, until)) if now >= until => Self::Ended(until),
+            Some((from, until)) => {
+                let third = until.ms().saturating_sub(from.ms()) / 3;
+                if until.ms().saturating_sub(now.ms()) < third { Self::Late } else { Self::Good }
+            }
+            None => Self::Good,
+        }
+    }
+}
+
+/// Says something beside the answer, which may be read by a program. Nobody may be there to hear it.
+fn note(text: &str) {
+    drop(writeln!(std::io::stderr(), "note: {text}"));
+}
+
+impl Options {
+    /// Gets a fresh certificate for this person's key and keeps it in the profile's file.
+    async fn renew(&self, caller: &mut Caller) -> anyhow::Result<()> {
+        let chain = answer(caller.people.renew(RenewRequest {})).await?.chain;
+        let [certificate, issuing, root] = <[Vec<u8>; 3]>::try_from(chain)
+            .map_err(|_| anyhow!("the collector's answer holds no chain of three certificates"))?;
+        if caller.profile.root.as_ref() != root.as_slice() {
+            return Err(anyhow!(
+                "the collector's answer names another root than the profile: it was not kept"
+            ));
+        }
+        let fresh =
+            Profile { certificate: certificate.into(), issuing: issuing.into(), ..caller.profile.clone() };
+        let path = self.profile.as_deref().context("the profile's file")?;
+        files::replace(path, "the profile", &fresh.encode())?;
+        caller.profile = fresh;
+        Ok(())
     }
 }
 
@@ -156,6 +236,16 @@ impl Refusal {
         }
         if message.is_empty() {
             status.code().description().clone_into(&mut message);
+        }
+        // What a handshake is refused with: TLS has words for certificates, not for people.
+        for (alert, words) in [
+            ("CertificateRevoked", "your keys are revoked"),
+            ("CertificateExpired", "your certificate has ended: have `tallystick-collector user renew` run"),
+        ] {
+            if message.contains(alert) {
+                let message = format!("{words} ({})", clean(&message));
+                return Self { code: Code::PermissionDenied, message };
+            }
         }
         Self { code: status.code(), message: clean(&message) }
     }

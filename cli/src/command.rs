@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use evidence::time::Clock;
 
+use crate::access::AccessArgs;
 use crate::audit::Audit;
 use crate::client::Options;
 use crate::clock::SystemClock;
@@ -17,6 +18,7 @@ use crate::devices::DevicesArgs;
 use crate::fleet::{DeviceArgs, PostureArgs, RetireArgs};
 use crate::key::KeyCommand;
 use crate::log::LogCommand;
+use crate::revoke::RevokeArgs;
 use crate::rulebook::PolicyCommand;
 use crate::trust::TrustCommand;
 use crate::witness::WitnessCommand;
@@ -57,6 +59,10 @@ enum Command {
     Config(ConfigCommand),
     /// Take a device out of service
     Retire(RetireArgs),
+    /// Make the keys of a device or a person good no more, from this moment on
+    Revoke(RevokeArgs),
+    /// Print who read what
+    Access(AccessArgs),
     /// Print how every device stands, with the facts that decided it; exit 1 unless all of it passed
     Posture(PostureArgs),
     /// Policies
@@ -148,6 +154,8 @@ impl Command {
             Self::Devices(args) => return args.run(context).await,
             Self::Config(command) => command.run(context).await?,
             Self::Retire(args) => args.run(context).await?,
+            Self::Revoke(args) => args.run(context).await?,
+            Self::Access(args) => args.run(context).await?,
             Self::Policy(command) => command.run(context).await?,
             Self::Audit(command) => command.run(context).await?,
             Self::Witness(command) => command.run(context).await?,

@@ -8,6 +8,7 @@ pub mod command;
 pub mod policy_file;
 pub mod pure;
 
+mod access;
 mod act;
 mod audit;
 mod client;
@@ -19,6 +20,8 @@ mod fleet;
 mod key;
 mod log;
 mod mirror;
+mod passphrase;
+mod revoke;
 mod rulebook;
 mod succession;
 mod table;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use certs::{PersonKey, PersonPublicKey};
+use certs::{Passphrase, PersonKey, PersonPublicKey};
 use clap::{Args, Parser, Subcommand};
 use evidence::acts::{self, Act, ActId, Body};
-use evidence::ids::PersonId;
+use evidence::ids::{EngagementId, PersonId};
 use evidence::json::{self, Value, object};
 use evidence::time::{Clock as _, Timestamp};
 
@@ -31,6 +31,9 @@ mod rotating;
 #[cfg(test)]
 mod tests;
 mod tokens;
+
+/// Names the file of a key file's passphrase; without it the person at the terminal is asked.
+const PASSPHRASE_VARIABLE: &str = "TALLYSTICK_PASSPHRASE_FILE";
 
 /// Takes in what devices say, keeps it in an append-only log, judges and samples it.
 ///
@@ -128,6 +131,9 @@ struct UserArguments {
     /// The person's name. It lies in an erasable detail, never in the roster.
     #[arg(long)]
     name: String,
+    /// Keep an auditor to this engagement; may be given up to 64 times. Without it they see every plan.
+    #[arg(long = "engagement", value_name = "ID")]
+    engagements: Vec<EngagementId>,
     /// Where the connection profile is written.
     #[arg(long, value_name = "FILE")]
     profile_out: PathBuf,
@@ -214,8 +220,19 @@ fn public_key(path: &Path) -> anyhow::Result<PersonPublicKey> {
 
 fn person_key(path: &Path) -> anyhow::Result<PersonKey> {
     let bytes = secrets::read(path)?;
-    PersonKey::parse(&bytes)
-        .with_context(|| format!("{} is not a key file of `tallystick key new`", path.display()))
+    let form = || format!("{} is not a key file of `tallystick key new`", path.display());
+    if !PersonKey::is_protected(&bytes) {
+        let key = PersonKey::parse(&bytes).with_context(form)?;
+        tracing::warn!(
+            "The key file has no passphrase: whoever copies it is that person. `tallystick key protect` adds one."
+        );
+        return Ok(key);
+    }
+    let passphrase = match std::env::var_os(PASSPHRASE_VARIABLE) {
+        Some(file) => Passphrase::of_line(&secrets::read(Path::new(&file))?)?,
+        None => Passphrase::ask(&format!("Passphrase of {}: ", path.display()))?,
+    };
+    PersonKey::unlock(&bytes, &passphrase).with_context(|| path.display().to_string())
 }
 
 async fn serve(directory: &Directory) -> anyhow::Result<()> {
@@ -253,6 +270,12 @@ async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<
     if arguments.profile_out.exists() {
         bail!("{} exists already; nothing was done", arguments.profile_out.display());
     }
+    let mut engagements = arguments.engagements;
+    engagements.sort_unstable();
+    engagements.dedup();
+    if !engagements.is_empty() && arguments.role != acts::Role::Auditor {
+        bail!("--engagement is for auditors: a {} sees every engagement", arguments.role);
+    }
     let key = person_key(&arguments.key)?;
     let public = public_key(&arguments.public_key)?;
     let config = Config::read(&arguments.directory.dir.join("collector.toml"))?;
@@ -266,7 +289,7 @@ async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<
         key: public.signing,
         tls_key: public.tls.id(),
         detail: detail.digest(),
-        engagements: Vec::new(),
+        engagements,
     };
     let envelope = sign(Body::Person(act), &config.origin, now, &key)?;
     let admin = Admin::at(&arguments.directory.dir).await?;

@@ -54,7 +54,13 @@ pub fn devices(state: &State, versions: bool) -> Result<Vec<DeviceRow>, ReadErro
             device: id.to_string(),
             class,
             group,
-            state: if in_service { "in-service" } else { "retired" }.to_owned(),
+            state: match (in_service, record.revoked) {
+                (false, _) => "retired",
+                // It goes on being asked for, and cannot answer.
+                (true, Some(_)) => "revoked",
+                (true, None) => "in-service",
+            }
+            .to_owned(),
             enrolled_ms: record.enrolled.0,
             last_ms,
             statements,

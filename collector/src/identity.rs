@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certs::{
-    AuthorityKeys, Identity, IssuingAuthority, NewAuthorities, Order, Population, RevocationOrder,
+    AuthorityKeys, Candidate, Identity, IssuingAuthority, NewAuthorities, Order, Population, RevocationOrder,
     SERVER_LIFETIME, Serial, Subject, TlsKey, TrustedAuthority, pem,
 };
 use evidence::ids::Digest;
@@ -13,6 +13,8 @@ use evidence::trust_domain::TrustDomain;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::datadir::{DataDir, replace_file};
+use crate::denylist::Denylist;
+use crate::revocation::Lists;
 use crate::secrets;
 
 pub use certs::Issuer;
@@ -60,6 +62,7 @@ pub struct Identities {
     people: IssuingAuthority,
     servers: IssuingAuthority,
     issued: PathBuf,
+    lists: Lists,
 }
 
 /// What `init` made beside the authorities.
@@ -104,13 +107,14 @@ impl Identities {
             source,
         })?;
         let root_key = made.root_key.to_pem();
-        let identities =
-            Self { root: made.root, agents: made.agents, people: made.people, servers: made.servers, issued };
+        let lists = lists(dir, trust_domain, now)?;
+        let NewAuthorities { root, agents, people, servers, .. } = made;
+        let identities = Self { root, agents, people, servers, issued, lists };
         Ok(NewIdentities { identities, root_key })
     }
 
     /// Opens the authorities of a data directory.
-    pub fn open(dir: &DataDir, trust_domain: &TrustDomain) -> Result<Self, IdentityError> {
+    pub fn open(dir: &DataDir, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, IdentityError> {
         let open = |population: Population| {
             let name = population.as_str();
             let path = key_path(dir, name);
@@ -127,6 +131,7 @@ impl Identities {
             people: open(Population::People)?,
             servers: open(Population::Servers)?,
             issued: dir.certs().join("issued"),
+            lists: lists(dir, trust_domain, now)?,
         })
     }
 
@@ -150,9 +155,10 @@ impl Identities {
         &self.servers
     }
 
-    /// Keeps a certificate issued to a device, so that a retried enrolment gets the same one.
-    pub fn keep_issued(&self, digest: &Digest, certificate: &CertificateDer<'_>) -> std::io::Result<()> {
-        replace_file(&self.issued.join(format!("{digest}.der")), certificate)
+    /// Keeps a certificate that was issued, before anybody gets it: a retried enrolment gets the same one, and a revocation
+    /// finds its serial number.
+    pub fn keep_issued(&self, certificate: &CertificateDer<'_>, now: Timestamp) -> std::io::Result<()> {
+        self.lists.keep(certificate, now)
     }
 
     /// Forgets a certificate that no entry came to name: nobody was given it.
@@ -192,11 +198,12 @@ impl Identities {
         Ok(Arc::new(Identity { chain, key }))
     }
 
-    /// An authority with a fresh revocation list. Revocation itself is a later release: the list is empty.
+    /// An authority with a fresh revocation list of whoever is on the denylist, which is published too.
     pub fn trusted(
         &self,
         population: Population,
         clock: &dyn Clock,
+        denylist: &Denylist,
     ) -> Result<TrustedAuthority, IdentityError> {
         let authority = match population {
             Population::Agents => &self.agents,
@@ -204,11 +211,28 @@ impl Identities {
             Population::Servers => &self.servers,
         };
         let now = clock.now();
-        // Milliseconds since 1970 only grow, which is all a list's number must do.
-        let order = RevocationOrder { number: now.0, now, revoked: &[] };
+        let revoked = self.lists.revoked(population, denylist, now);
+        let number = self.lists.next_number(population, now);
+        let order = RevocationOrder { number, now, revoked: &revoked };
         let list = authority.revocation_list(&order).map_err(certs_error)?;
-        Ok(TrustedAuthority { certificate: authority.certificate().clone(), revocation_list: list.der })
+        self.lists.publish(population, &list.der).map_err(|source| IdentityError::Io {
+            what: "write the revocation list",
+            path: PathBuf::from(format!("crl-{population}.der")),
+            source,
+        })?;
+        // Checked as a list from elsewhere would be: what this collector writes others rely on.
+        let certificate = authority.certificate().clone();
+        let candidate = Candidate { certificate, list: Some(list.der.to_vec()), number_min: number };
+        candidate.check(now).map_err(certs_error)
     }
+}
+
+fn lists(dir: &DataDir, trust_domain: &TrustDomain, now: Timestamp) -> Result<Lists, IdentityError> {
+    Lists::open(&dir.certs(), trust_domain, now).map_err(|source| IdentityError::Io {
+        what: "read the certificates issued before in",
+        path: dir.certs(),
+        source,
+    })
 }
 
 fn write_certificate(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), IdentityError> {

@@ -31,8 +31,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tracing::{debug, warn};
 
-use connection::Slots;
+use crate::denylist::Denylist;
+
 pub use connection::{Connection, PeerInfo};
+use connection::{Slots, Stay};
 use places::{Places, network};
 
 /// Longest handshake, from accept to the client's last message: a good one takes a few round trips.
@@ -190,9 +192,21 @@ pub fn listen<A: Accept>(
     limits: Limits,
     counters: Arc<Counters>,
 ) -> Incoming {
+    listen_denying(source, config, audience, limits, counters, Arc::default())
+}
+
+/// As [`listen`]: whoever is on the denylist does not get in, and is cut when they come onto it.
+pub fn listen_denying<A: Accept>(
+    source: A,
+    config: watch::Receiver<Arc<ServerConfig>>,
+    audience: Audience,
+    limits: Limits,
+    counters: Arc<Counters>,
+    denylist: Arc<Denylist>,
+) -> Incoming {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (peers, addresses) = (Arc::default(), Arc::default());
-    let shared = Arc::new(Shared { audience, limits, counters, peers, addresses, sender });
+    let shared = Arc::new(Shared { audience, limits, counters, denylist, peers, addresses, sender });
     tokio::spawn(accept_loop(source, config, shared));
     Incoming(receiver)
 }
@@ -202,6 +216,7 @@ struct Shared {
     audience: Audience,
     limits: Limits,
     counters: Arc<Counters>,
+    denylist: Arc<Denylist>,
     peers: Arc<Places<Peer>>,
     addresses: Arc<Places<IpAddr>>,
     sender: mpsc::Sender<Connection>,
@@ -360,8 +375,21 @@ fn admit(
         .addresses
         .enter(network(address.ip()), shared.limits.connections_per_address)
         .ok_or(Refusal::TooManyOfAddress)?;
+    // The handshake may have begun under the revocation list before: asked again here, and noted in the same step.
+    let stay = match &certificate {
+        None => Stay::Open,
+        Some(certificate) => match shared.denylist.enter(certificate.peer) {
+            Ok(live) => Stay::Live(live),
+            Err(_) => {
+                count(&shared.counters.refused);
+                debug!(%address, peer = %certificate.peer, "A revoked peer: its calls are refused, then it is cut.");
+                Stay::Revoked
+            }
+        },
+    };
     let info = PeerInfo { certificate, address, exporter };
-    Ok(Connection::new(stream, info, shared, Slots { _all: slot, _peer: peer_slot, _address: address_slot }))
+    let slots = Slots { _all: slot, _peer: peer_slot, _address: address_slot };
+    Ok(Connection::new(stream, info, shared, slots, stay))
 }
 
 fn known_peer(session: &ServerConnection, audience: &Audience) -> Result<Option<PeerCertificate>, Refusal> {

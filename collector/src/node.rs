@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evidence::acts::Genesis;
 use evidence::keys::SecretKey;
+use evidence::leaf::Kind;
 use evidence::note::VerifierKey;
 use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
@@ -16,6 +17,7 @@ use crate::clock::{SimulatedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::conflicts::Conflicts;
 use crate::datadir::{DataDir, DataDirError};
+use crate::denylist::Denylist;
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, ReadError, Unstarted};
 use crate::log_key::{LogKey, LogKeyError, Rotation};
@@ -81,6 +83,8 @@ pub struct Node {
     pub state: Arc<State>,
     /// Its authorities.
     pub identities: Arc<Identities>,
+    /// Whose keys are revoked.
+    pub denylist: Arc<Denylist>,
     /// What opening the ledger found.
     pub report: OpenReport,
     /// Its witnesses, and the desk where they are asked; none without a quorum. Whoever serves asks them.
@@ -144,7 +148,7 @@ impl Node {
             .parse()
             .map_err(|_| NodeError::Setting("trust_domain is no DNS name".into()))?;
         let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
-        let identities = Arc::new(Identities::open(&dir, &trust_domain)?);
+        let identities = Arc::new(Identities::open(&dir, &trust_domain, SystemClock.now())?);
         let options = LedgerOptions {
             segment_bytes: config.segment_bytes,
             journal_segments_kept: config.journal_segments_kept,
@@ -209,9 +213,27 @@ impl Node {
         writer.earlier_keys = log_keys.split_last().map(|(_, earlier)| earlier.to_vec()).unwrap_or_default();
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
         gate(&dir, &config, memory, &unstarted, &writer)?;
-        let kept = Arc::clone(&book);
+        let denylist = Arc::new(Denylist::default());
+        {
+            let book = book.read().unwrap_or_else(PoisonError::into_inner);
+            // The receipt only dates the entry of a list; one that cannot be read now does not keep anybody in.
+            let received = |index| ledger.leaf(index).map_or_else(|_| clock.now(), |leaf| leaf.received);
+            denylist.follow(book.authority.roster(), received);
+        }
+        let ended = Arc::clone(&book);
+        writer.ended = Box::new(move |instance| {
+            let book = ended.read().unwrap_or_else(PoisonError::into_inner);
+            book.authority.roster().instance(instance).and_then(|record| record.ended)
+        });
+        let (kept, cut) = (Arc::clone(&book), Arc::clone(&denylist));
         writer.observer = Box::new(move |committed| {
-            let taken = kept.write().unwrap_or_else(PoisonError::into_inner).take(committed);
+            let mut book = kept.write().unwrap_or_else(PoisonError::into_inner);
+            let taken = book.take(committed);
+            drop(book);
+            if committed.leaf.kind == Kind::REVOKE {
+                let book = kept.read().unwrap_or_else(PoisonError::into_inner);
+                cut.follow(book.authority.roster(), |_| committed.leaf.received);
+            }
             if let Err(error) = taken {
                 // Admission asked the same question just before; a different answer means broken memory.
                 tracing::error!(index = committed.index, error = %error, "A committed entry does not fit the book.");
@@ -224,7 +246,7 @@ impl Node {
         let state =
             state.with_witness_policy(policy_text).with_conflicts(conflicts).with_log_key_changes(changes);
         let state = Arc::new(state);
-        Ok(Self { dir, config, state, identities, report, witnesses, rotation, writer: thread })
+        Ok(Self { dir, config, state, identities, denylist, report, witnesses, rotation, writer: thread })
     }
 
     /// Stops the writer after everything submitted, with a last checkpoint.

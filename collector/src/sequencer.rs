@@ -84,6 +84,8 @@ pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 pub type ActBuilder = Box<dyn FnOnce(&Context) -> Result<Vec<NewEntry>, Refusal> + Send>;
 /// Called for each committed entry, in order, before anybody is answered and before the next act is built.
 pub type Observer = Box<dyn FnMut(&Committed) + Send>;
+/// Index of the entry from which on nothing an instance signs is taken, if there is one.
+pub type Ended = Box<dyn Fn(&InstanceId) -> Option<u64> + Send>;
 /// Called once when the durable state is unknown. It must end the process; if it returns, the sequencer stops.
 pub type Fatal = Box<dyn Fn(&str) + Send>;
 
@@ -103,6 +105,8 @@ pub struct WriterOptions {
     pub random: Random,
     /// Follows the log.
     pub observer: Observer,
+    /// Whose statements are taken no more: as of every entry the observer was told of.
+    pub ended: Ended,
     /// Ends the process.
     pub fatal: Fatal,
     /// File of the high-water mark, on another file system where there is one.
@@ -142,6 +146,7 @@ impl WriterOptions {
             clock,
             random: system_random(),
             observer: Box::new(|_| {}),
+            ended: Box::new(|_| None),
             fatal: Box::new(|reason| {
                 tracing::error!(reason, "Durable state unknown; stopping, the next start recovers.");
                 std::process::abort()
@@ -208,6 +213,13 @@ pub enum Outcome {
     },
     /// It comes too early; this sequence is next.
     Expect(u64),
+    /// Its key signs no more: it was revoked, replaced or merged.
+    Ended {
+        /// Its sequence.
+        sequence: u64,
+        /// Index of the entry that ended it.
+        by: u64,
+    },
     /// An admitted gap declared this sequence destroyed.
     Lost {
         /// Its sequence.

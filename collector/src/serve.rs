@@ -17,13 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::enrolling::Enrolling;
+use crate::gate::Gate;
 use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
 };
-use crate::listen::{Audience, Limits, listen};
+use crate::listen::{Audience, Limits, listen, listen_denying};
 use crate::node::Node;
 use crate::quota::Quotas;
+use crate::roles::Listener;
+use crate::service::access::AccessBook;
 use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
@@ -43,34 +46,50 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// Open files assumed when the limit cannot be read.
 const OPEN_FILES_ASSUMED: u64 = 1_024;
 
-/// The TLS configurations the listeners use from now on.
+/// The TLS configurations the listeners use from now on. One that could not be made leaves the one before: its revocation
+/// list ends within a day, and its listener then refuses everybody, but no other listener does.
 struct Configurations {
-    enrol: Arc<ServerConfig>,
-    agents: Arc<ServerConfig>,
-    people: Arc<ServerConfig>,
-    tiles: Arc<ServerConfig>,
+    enrol: anyhow::Result<Arc<ServerConfig>>,
+    agents: anyhow::Result<Arc<ServerConfig>>,
+    people: anyhow::Result<Arc<ServerConfig>>,
+    tiles: anyhow::Result<Arc<ServerConfig>>,
+}
+
+/// Gives a listener its next configuration, if it was made.
+fn put(name: &str, listener: &watch::Sender<Arc<ServerConfig>>, fresh: anyhow::Result<Arc<ServerConfig>>) {
+    match fresh {
+        Ok(fresh) => drop(listener.send_replace(fresh)),
+        Err(error) => {
+            tracing::error!(listener = name, error = %format!("{error:#}"), "Certificates could not be refreshed.");
+        }
+    }
 }
 
 fn configurations(node: &Node) -> anyhow::Result<Configurations> {
     let clock: certs::Clock = Arc::new(TlsClock(Arc::clone(&node.state.clock)));
     let serial = random().context("no random bytes")?;
     let identity = node.identities.server(&node.config.server_names, node.state.clock.now(), serial)?;
-    let trusted = |population| node.identities.trusted(population, node.state.clock.as_ref());
+    let mutual = |population| -> anyhow::Result<Arc<ServerConfig>> {
+        let trusted = node.identities.trusted(population, node.state.clock.as_ref(), &node.denylist)?;
+        Ok(certs::mutual_listener(&identity, &[trusted], Arc::clone(&clock))?)
+    };
     Ok(Configurations {
-        enrol: certs::open_listener(&identity, Arc::clone(&clock))?,
-        agents: certs::mutual_listener(&identity, &[trusted(Population::Agents)?], Arc::clone(&clock))?,
-        people: certs::mutual_listener(&identity, &[trusted(Population::People)?], Arc::clone(&clock))?,
-        tiles: certs::public_listener(&identity, clock)?,
+        enrol: certs::open_listener(&identity, Arc::clone(&clock)).map_err(Into::into),
+        agents: mutual(Population::Agents),
+        people: mutual(Population::People),
+        tiles: certs::public_listener(&identity, Arc::clone(&clock)).map_err(Into::into),
     })
 }
 
 /// Serves until `cancel`, then stops taking connections, lets open calls end, and writes a last checkpoint.
 pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> {
     let first = configurations(&node)?;
-    let (enrol_config, enrol) = watch::channel(first.enrol);
-    let (agents_config, agents) = watch::channel(first.agents);
-    let (people_config, people) = watch::channel(first.people);
-    let (tiles_config, tiles) = watch::channel(first.tiles);
+    let (enrol_config, enrol) = watch::channel(first.enrol?);
+    let (agents_config, agents) = watch::channel(first.agents?);
+    let (people_config, people) = watch::channel(first.people?);
+    let (tiles_config, tiles) = watch::channel(first.tiles?);
+    let denylist = Arc::clone(&node.denylist);
+    let mut revocations = denylist.changes();
     let limits = Limits::for_open_files(open_files_max());
     let trust_domain = node.state.trust_domain().parse().context("trust_domain")?;
     let holders = |population| Audience::Holders { trust_domain: Clone::clone(&trust_domain), population };
@@ -87,19 +106,21 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         limits.of_strangers(),
         turned_away.counters("enrol"),
     );
-    let agents_incoming = listen(
+    let agents_incoming = listen_denying(
         bind("agents", listen_at.agents).await?,
         agents,
         holders(Population::Agents),
         limits,
         turned_away.counters("agents"),
+        Arc::clone(&denylist),
     );
-    let people_incoming = listen(
+    let people_incoming = listen_denying(
         bind("people", listen_at.people).await?,
         people,
         holders(Population::People),
         limits,
         turned_away.counters("people"),
+        Arc::clone(&denylist),
     );
 
     let changes = node.state.log_key_changes();
@@ -156,8 +177,10 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     );
     let enrol_service = EnrolmentServer::new(enrol_service.trusting(makers.transpose()?))
         .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
+    let gate = |listener| Gate::new(listener, Arc::clone(&denylist));
     tasks.spawn(
         http2::server(Clients::Strangers)
+            .layer(gate(Listener::Enrol))
             .add_service(enrol_service)
             .add_service(health().await)
             .serve_with_incoming_shutdown(enrol_incoming, stop()),
@@ -173,11 +196,17 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     tasks.spawn(keeper.run(cancel.clone()));
     tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
     tasks.spawn(turned_away.run(cancel.clone()));
-    let ingest_service =
-        IngestService::new(Arc::clone(&state), unstored, Arc::clone(&quotas), cancel.clone());
+    let ingest_service = IngestService::new(
+        Arc::clone(&state),
+        Arc::clone(&denylist),
+        unstored,
+        Arc::clone(&quotas),
+        cancel.clone(),
+    );
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Agents)
+            .layer(gate(Listener::Agents))
             .add_service(ingest_service)
             .add_service(health().await)
             .serve_with_incoming_shutdown(agents_incoming, stop()),
@@ -186,14 +215,21 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .build_v1()
         .context("reflection")?;
-    let people_service = PeopleServer::new(PeopleService::new(
+    let access = Arc::new(AccessBook::open(Arc::clone(&state), node.dir.path()));
+    let (day, day_cancel) = (Arc::clone(&access), cancel.clone());
+    tasks.spawn(async move { day.run(day_cancel).await });
+    let people_service = PeopleService::new(
         Arc::clone(&state),
+        Arc::clone(&identities),
+        Arc::clone(&access),
         Arc::clone(&enrolling),
         &node.dir.payloads(),
-    ))
-    .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    );
+    let people_service =
+        PeopleServer::new(people_service).max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::People)
+            .layer(gate(Listener::People))
             .add_service(people_service)
             .add_service(health().await)
             .add_service(reflection)
@@ -205,6 +241,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         tonic::transport::Server::builder()
+            .layer(gate(Listener::Socket))
             .add_service(admin_service)
             .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stop()),
     );
@@ -218,22 +255,29 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     loop {
         tokio::select! {
             () = cancel.cancelled() => break,
-            _ = refresh.tick() => match configurations(&node) {
-                Ok(fresh) => {
-                    enrol_config.send_replace(fresh.enrol);
-                    agents_config.send_replace(fresh.agents);
-                    people_config.send_replace(fresh.people);
-                    tiles_config.send_replace(fresh.tiles);
-                }
-                // The old ones hold for a day; the next hour tries again.
-                Err(error) => tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed."),
-            },
+            _ = refresh.tick() => {}
+            // Calls and connections ended with the entry; from here on handshakes fail too.
+            _ = revocations.changed() => {}
+        }
+        match configurations(&node) {
+            Ok(fresh) => {
+                put("enrolment", &enrol_config, fresh.enrol);
+                put("agents", &agents_config, fresh.agents);
+                put("people", &people_config, fresh.people);
+                put("public tree", &tiles_config, fresh.tiles);
+            }
+            // The old ones hold for a day; the next hour tries again.
+            Err(error) => {
+                tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed.");
+            }
         }
     }
     tasks.close();
     if tokio::time::timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
         tracing::warn!("Some calls did not end in time and were cut.");
     }
+    access.close().await;
+    drop(access);
     // The socket would only mislead the commands that look for a running server.
     drop(std::fs::remove_file(&socket_path));
     drop(state);

@@ -5,6 +5,7 @@ use tonic::Status;
 use crate::log_key::Changed;
 use crate::state::{State, StateError};
 
+pub mod access;
 pub mod admin;
 pub mod enrol;
 pub mod ingest;

@@ -2,18 +2,18 @@
 //!
 //! The book is a fold over the log: whoever replays the entries comes to the same one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use evidence::acts::{Act, ActId, Body, Head, Heads};
+use evidence::acts::{AccessSummary, Act, ActId, Body, Head, Heads};
 use evidence::authority::{Authority, AuthorityError, is_gated};
 use evidence::erasure::Scope;
 use evidence::ids::{DeviceId, Digest};
 use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Stream};
 use evidence::note::VerifierKey;
-use evidence::time::{Clock, Timestamp};
+use evidence::time::{Clock, DAY_MS, Timestamp};
 use evidence::trust::Trust;
 
 use crate::conflicts::Conflicts;
@@ -25,6 +25,8 @@ use crate::sequencer::{Committed, Context, NewEntry, Sequencer, SubmitError};
 
 /// Longest wait for a checkpoint to cover an entry: signing is due every second.
 const CHECKPOINT_WAIT: Duration = Duration::from_secs(30);
+/// Days of access summaries kept at hand: a year under audit and a month. Older ones are in the log.
+pub const ACCESS_DAYS_KEPT: u64 = 400;
 /// Largest detail record, in bytes: a name, a reason, or a device's hardware facts.
 pub const DETAIL_BYTES_MAX: usize = 16_384;
 
@@ -33,6 +35,8 @@ pub const DETAIL_BYTES_MAX: usize = 16_384;
 pub struct Book {
     /// Who may do what.
     pub authority: Authority,
+    /// The access summaries of the last [`ACCESS_DAYS_KEPT`] days, by entry.
+    pub access: VecDeque<(u64, AccessSummary)>,
     /// Index of the newest entry by which a person decided what a device is: a merge or a split that names it.
     decided: BTreeMap<DeviceId, u64>,
 }
@@ -40,7 +44,7 @@ pub struct Book {
 impl Book {
     /// The book of an empty log.
     pub fn new(origin: &str) -> Self {
-        Self { authority: Authority::new(origin), decided: BTreeMap::new() }
+        Self { authority: Authority::new(origin), access: VecDeque::new(), decided: BTreeMap::new() }
     }
 
     /// Takes a committed entry.
@@ -48,9 +52,19 @@ impl Book {
         let Committed { index, leaf, payload, .. } = entry;
         if is_gated(leaf.kind) {
             let act = self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
-            if let Body::Merge(pair) | Body::Split(pair) = act.body {
-                self.decided.insert(pair.device, *index);
-                self.decided.insert(pair.other, *index);
+            match act.body {
+                Body::AccessSummary(summary) => {
+                    self.access.push_back((*index, summary));
+                    let oldest = leaf.received.0.saturating_sub(ACCESS_DAYS_KEPT * DAY_MS);
+                    while self.access.front().is_some_and(|(_, old)| old.day.start_utc().0 < oldest) {
+                        self.access.pop_front();
+                    }
+                }
+                Body::Merge(pair) | Body::Split(pair) => {
+                    self.decided.insert(pair.device, *index);
+                    self.decided.insert(pair.other, *index);
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! A [`Channel`] of tonic connects again by itself when its connection is lost. Here it does not: another connection has
 //! another exporter, and whether and when to try again is the program's decision (back-off, newer certificates).
 
+mod noting;
+
 use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use self::noting::Noting;
 use crate::proxy::{Proxy, TunnelError};
 
 /// Longest wait for name resolution and TCP together.
@@ -228,15 +231,15 @@ async fn start_http2(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(HEADER_BYTES_MAX);
+    let (stream, why) = Noting::new(stream);
     let mut stream = Some(stream);
     let connector = service_fn(move |_: Uri| {
-        let stream = stream.take();
+        let (stream, why) = (stream.take(), Arc::clone(&why));
         async move {
             stream.map(TokioIo::new).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotConnected,
-                    "the connection is lost; a new one must be opened",
-                )
+                let why = why.get().map(|why| format!(" ({why})")).unwrap_or_default();
+                let text = format!("the connection is lost{why}; a new one must be opened");
+                io::Error::new(io::ErrorKind::NotConnected, text)
             })
         }
     });

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use certs::{Token, TokenSecret};
-use collector::service::people::{Call, TABLE};
 use evidence::acts::{Body, Retire};
 use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
@@ -17,15 +16,12 @@ use evidence::statement::{Body as Says, SEQUENCE_MAX, Statement};
 use evidence::time::Timestamp;
 use proto::RefusedReason;
 use proto::to_agent::Item as In;
-use rpc::v1::ingest_client::IngestClient;
-use rpc::v1::people_client::PeopleClient;
 use tests::device::{self, Device, Keys, NotEnrolled};
 use tests::kept::{entries_of, envelopes, statements};
 use tests::process::{run, wait_for};
 use tests::programs;
-use tests::world::{Caller, ORIGIN, World, clock, now, random};
-use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tests::world::{ORIGIN, World, clock, now, random};
+use tonic::Code;
 
 /// Largest envelope, bytes.
 const ENVELOPE_BYTES_MAX: usize = 65_536;
@@ -463,110 +459,6 @@ async fn a_retired_device_is_refused_and_keeps_what_it_has() {
 }
 
 // ----------------------------------------------------------------------------------------------- roles
-
-async fn call(people: &mut PeopleClient<Channel>, call: Call) -> Result<(), Status> {
-    let plan = || proto::PlanRef { plan_hash: vec![7; 32] };
-    match call {
-        Call::WhoAmI => people.who_am_i(proto::WhoAmIRequest {}).await.map(drop),
-        Call::PutAct => {
-            let kind = Kind::RETIRE;
-            let request = proto::PutActRequest {
-                kind_stream: kind.stream.number().into(),
-                kind: kind.number.into(),
-                envelope: b"{}".to_vec(),
-                ..proto::PutActRequest::default()
-            };
-            people.put_act(request).await.map(drop)
-        }
-        Call::Posture => people.posture(proto::PostureRequest::default()).await.map(drop),
-        Call::Devices => people.devices(proto::DevicesRequest::default()).await.map(drop),
-        Call::LatestCheckpoint => {
-            people.latest_checkpoint(proto::LatestCheckpointRequest { from_size: 0 }).await.map(drop)
-        }
-        Call::Proof => people.proof(proto::ProofRequest { index: 0 }).await.map(drop),
-        Call::Genesis => people.genesis(proto::GenesisRequest {}).await.map(drop),
-        Call::Pending => people.pending(proto::PendingRequest::default()).await.map(drop),
-        Call::Conflicts => people.conflicts(proto::ConflictsRequest::default()).await.map(drop),
-        Call::Configurations => {
-            people.configurations(proto::ConfigurationsRequest::default()).await.map(drop)
-        }
-        Call::Plans => people.plans(proto::PlansRequest {}).await.map(drop),
-        Call::Freeze => people.freeze(plan()).await.map(drop),
-        Call::Draw => people.draw(plan()).await.map(drop),
-        Call::Export => match people.export(plan()).await {
-            Ok(parts) => parts.into_inner().message().await.map(drop),
-            Err(status) => Err(status),
-        },
-        Call::Payloads => {
-            let request = proto::PayloadsRequest { size: 1, bundles: 1, ..proto::PayloadsRequest::default() };
-            match people.payloads(request).await {
-                Ok(parts) => parts.into_inner().message().await.map(drop),
-                Err(status) => Err(status),
-            }
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_by_every_role() {
-    let world = World::new(programs!());
-    world.admit_people();
-    let running = world.serve();
-    let device = Device::enrol(&world, &world.token()).await;
-    let before = world.admin.connect().await.checkpoint(0).await.0.size;
-    let (mut allowed, mut denied) = (0, 0);
-    let persons = [
-        (certs::Role::Admin, &world.admin),
-        (certs::Role::Analyst, &world.analyst),
-        (certs::Role::Auditor, &world.auditor),
-    ];
-    for (role, person) in persons {
-        let Caller { mut people, .. } = person.connect().await;
-        for (which, roles) in TABLE {
-            let answer = call(&mut people, which).await;
-            let code = answer.as_ref().map_or_else(Status::code, |()| Code::Ok);
-            if roles.contains(&role) {
-                let refused =
-                    matches!(code, Code::PermissionDenied | Code::Unauthenticated | Code::Unavailable);
-                assert!(!refused, "{role} may {which:?}: {answer:?}");
-                allowed += 1;
-            } else {
-                assert_eq!(code, Code::PermissionDenied, "{role} may not {which:?}: {answer:?}");
-                denied += 1;
-            }
-        }
-    }
-    // Somebody without a certificate, and a device: no call at all on this listener.
-    let pin = certs::Pin::of(&world.admin.profile().root).expect("a pin");
-    let anonymous = certs::enrolment_client(pin, clock()).expect("TLS");
-    let address: rpc::connect::Address = world.people.to_string().parse().expect("an address");
-    for (which, _) in TABLE {
-        let connections = [
-            ("nobody", rpc::connect::connect(&address, anonymous.clone()).await),
-            ("a device", device.connect_to(world.people).await),
-        ];
-        for (who, connection) in connections {
-            // TLS 1.3: a refused client hears of it with its first call.
-            if let Ok(connection) = connection {
-                let answer = call(&mut PeopleClient::new(connection.channel), which).await;
-                assert!(answer.is_err(), "{who} may not {which:?}");
-            }
-            denied += 1;
-        }
-    }
-    // Nor may a person submit.
-    let (profile, keys) = (world.admin.profile(), world.admin.keys());
-    let tls = certs::mutual_client(&profile.identity(keys.tls), &profile.root, clock()).expect("TLS");
-    let address = world.agents.to_string().parse().expect("an address");
-    if let Ok(connection) = rpc::connect::connect(&address, tls).await {
-        let answer = IngestClient::new(connection.channel).submit(tokio_stream::empty()).await;
-        assert!(answer.is_err(), "a person may not submit");
-    }
-    assert_eq!((allowed, denied), (15 + 14 + 8, 1 + 7 + 2 * 15), "calls that may be made, and that may not");
-    // Nothing of it is in the log.
-    assert_eq!(world.admin.connect().await.checkpoint(0).await.0.size, before);
-    running.stop();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acts_that_are_not_the_callers_to_sign() {

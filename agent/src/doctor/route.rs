@@ -357,6 +357,13 @@ fn is_of_the_name(error: &std::io::Error) -> bool {
 }
 
 fn no_welcome(status: &tonic::Status) -> Check {
+    if crate::upload::is_revoked(status) {
+        let detail =
+            "this device's keys are revoked; nothing it makes is taken, and what it made is kept here";
+        let next =
+            "ask your administrator; if the machine is in good hands it is enrolled anew, with a new token";
+        return Check::failed("greeting", detail, next);
+    }
     let next = "see `certificate` above; ask your administrator whether this device was retired or its certificate revoked";
     Check::failed("greeting", crate::upload::words_of(status), next)
 }

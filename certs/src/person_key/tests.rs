@@ -19,6 +19,32 @@ fn a_key_file_gives_back_both_keys() {
 }
 
 #[test]
+fn a_protected_key_file_opens_with_its_passphrase_only() {
+    let passphrase = |text: &str| Passphrase::of_line(text.as_bytes()).unwrap();
+    let key = person();
+    let bytes = key.protect_at(&passphrase("one two three"), &[9; 28], 14).unwrap();
+    assert!(PersonKey::is_protected(&bytes) && !PersonKey::is_protected(&key.encode()));
+    assert!(bytes.len() < PERSON_KEY_BYTES_MAX / 4, "{}", bytes.len());
+    let read = PersonKey::unlock(&bytes, &passphrase("one two three")).unwrap();
+    assert_eq!(read.public(), key.public());
+    let wrong = PersonKey::unlock(&bytes, &passphrase("one two four")).unwrap_err();
+    assert_eq!(wrong, PersonKeyError::Passphrase(PassphraseError::Wrong));
+    assert_eq!(PersonKey::parse(&bytes).unwrap_err(), PersonKeyError::Protected);
+    // Neither secret stands in the file.
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert!(!text.contains(&json::encode_base64(&[7; 32])) && !text.contains("PRIVATE"), "{text}");
+    // No byte of the file can be changed without notice.
+    for place in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[place] ^= 1;
+        PersonKey::unlock(&changed, &passphrase("one two three")).unwrap_err();
+    }
+    // A new file costs what the constant says.
+    let text = String::from_utf8(key.protect(&passphrase("one two three"), &[9; 28]).unwrap()).unwrap();
+    assert!(text.contains("\"log_n\":17"), "{text}");
+}
+
+#[test]
 fn a_public_key_file_gives_back_both_halves() {
     let public = person().public();
     let mut bytes = public.encode();

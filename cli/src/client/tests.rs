@@ -28,7 +28,7 @@ fn an_empty_message_is_replaced_and_a_hostile_one_cleaned() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let options = Options { profile: None, key: None, json: false };
+    let options = Options { profile: None, key: None, passphrase_file: None, json: false };
     assert!(options.read_key().unwrap_err().to_string().contains("--key"));
     assert!(options.read_profile().unwrap_err().to_string().contains("--profile"));
 }

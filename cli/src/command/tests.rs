@@ -87,7 +87,8 @@ fn a_key_is_made_and_a_nonce_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("a.key");
     let nonce = folder.path().join("nonce");
-    let (_, text) = answer(&["key", "new", "--out", key.to_str().unwrap(), "--json"]).unwrap();
+    let (_, text) =
+        answer(&["key", "new", "--no-passphrase", "--out", key.to_str().unwrap(), "--json"]).unwrap();
     assert!(text.contains("\"key_id\""), "{text}");
     let (_, text) = answer(&["audit", "nonce", "--out", nonce.to_str().unwrap()]).unwrap();
     assert!(text.contains("show it to nobody"), "{text}");
@@ -98,7 +99,7 @@ fn a_key_is_made_and_a_nonce_is_made() {
 fn a_commitment_is_made_without_a_connection_and_carried_with_one() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    answer(&["key", "new", "--out", &at("a.key")]).unwrap();
+    answer(&["key", "new", "--no-passphrase", "--out", &at("a.key")]).unwrap();
     answer(&["audit", "nonce", "--out", &at("nonce")]).unwrap();
     crate::audit::write_samples(&at("a.key"), &at("plan.json"), &at("trust.json"));
     let (plan, nonce, trust, key, out) =

@@ -1,6 +1,6 @@
 //! One TLS connection as tonic reads and writes it, with what is known of its peer.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -20,9 +20,13 @@ use tonic::transport::server::Connected;
 use super::frames::FrameGuard;
 use super::places::Slot;
 use super::{Counters, Shared, count};
+use crate::denylist::Live;
 
 /// Bytes until a client has begun to speak HTTP/2: its preface and the head of its first frame (RFC 9113 3.4, 4.1).
 const PREFACE_BYTES: usize = 24 + 9;
+
+/// How long a revoked peer may hold a connection that it got before the new revocation list was in use: one answer.
+const REVOKED_GRACE: Duration = Duration::from_secs(5);
 
 /// Who is at the other end. tonic puts it into the extensions of every request.
 #[derive(Debug, Clone)]
@@ -63,6 +67,9 @@ pub(super) struct Slots {
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
+    /// Ready once the connection is to end because its peer is revoked.
+    cut: Option<Cut>,
+    _live: Option<Live>,
     /// Ends the wait for the first frame, and then the connection.
     deadline: Pin<Box<Sleep>>,
     ends: Instant,
@@ -76,9 +83,42 @@ pub struct Connection {
     _slots: Slots,
 }
 
+/// How long a connection may stay.
+pub(super) enum Stay {
+    /// As long as it likes: nobody is known there.
+    Open,
+    /// Until its peer is revoked.
+    Live(Live),
+    /// Its peer is revoked, and the handshake did not know yet: long enough for the gate to say so.
+    Revoked,
+}
+
+/// When a connection ends.
+struct Cut(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl std::fmt::Debug for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cut")
+    }
+}
+
 impl Connection {
-    pub(super) fn new(stream: TlsStream<TcpStream>, info: PeerInfo, shared: &Shared, slots: Slots) -> Self {
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        info: PeerInfo,
+        shared: &Shared,
+        slots: Slots,
+        stay: Stay,
+    ) -> Self {
         let limits = &shared.limits;
+        let (live, cut) = match stay {
+            Stay::Open => (None, None),
+            Stay::Live(live) => {
+                let cut = Cut(Box::pin(live.token().clone().cancelled_owned()));
+                (Some(live), Some(cut))
+            }
+            Stay::Revoked => (None, Some(Cut(Box::pin(sleep(REVOKED_GRACE))))),
+        };
         Self {
             stream,
             info,
@@ -89,8 +129,16 @@ impl Connection {
             counters: Arc::clone(&shared.counters),
             stall_max: limits.stall,
             stalled: None,
+            cut,
+            _live: live,
             _slots: slots,
         }
+    }
+
+    /// An error once the peer is revoked; until then the task is woken when it is.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let cut = self.cut.as_mut().is_some_and(|cut| cut.0.as_mut().poll(cx).is_ready());
+        if cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     /// An error once the connection must end.
@@ -146,6 +194,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.poll_cut(cx)?;
         this.poll_deadline(cx)?;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
@@ -162,6 +211,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.poll_cut(cx)?;
         let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.written(cx, polled)
     }
@@ -184,6 +234,7 @@ impl AsyncWrite for Connection {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.poll_cut(cx)?;
         let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
         this.written(cx, polled)
     }

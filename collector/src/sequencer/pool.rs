@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{
     ActAnswer, ActBuilder, Appended, Committed, Context, Device, DeviceAnswer, NewEntry, Outcome, Random,
-    Refusal, Stored, SubmitError,
+    Refusal, Stored, SubmitError, WriterOptions,
 };
 use crate::data_keys::DataKeys;
 use crate::index::{DeviceLink, EntryError, Index};
@@ -65,14 +65,20 @@ impl Pool {
         &mut self,
         device: Device,
         ledger: &Ledger,
-        random: &mut Random,
+        options: &mut WriterOptions,
         answer: oneshot::Sender<DeviceAnswer>,
     ) {
-        let outcome = self.place(device, ledger, random);
+        let outcome = self.place(device, ledger, options);
         self.answers.push(Answer::Device(answer, outcome));
     }
 
-    fn place(&mut self, device: Device, ledger: &Ledger, random: &mut Random) -> DeviceAnswer {
+    /// Whether an entry of this group ends keys: what follows it must wait until whoever follows the log has seen it.
+    pub(super) fn ends_keys(&self) -> bool {
+        let ends = |kind| [Kind::REVOKE, Kind::RE_KEY, Kind::MERGE].contains(&kind);
+        self.entries.iter().any(|entry| ends(entry.leaf.kind))
+    }
+
+    fn place(&mut self, device: Device, ledger: &Ledger, options: &mut WriterOptions) -> DeviceAnswer {
         let unavailable = |error: ReadError| SubmitError::Unavailable(error.to_string());
         let DeviceLink { instance, sequence, first, previous, .. } = device.link;
         let state = match self.index.instance(&instance) {
@@ -86,6 +92,10 @@ impl Pool {
         if first < next {
             return self.known(&device, next, ledger).map_err(unavailable);
         }
+        // Check 16 of a set refuses what would be stored here. What was stored before keeps its answer, above.
+        if let Some(by) = (options.ended)(&instance) {
+            return Ok(Outcome::Ended { sequence, by });
+        }
         if previous != state.map_or(Digest::ZERO, |state| state.last_hash) {
             let known_index = state.map(|state| state.last_index);
             return Ok(Outcome::Forked { sequence, known_index, envelope: device.payload });
@@ -96,7 +106,7 @@ impl Pool {
             return Ok(Outcome::AnchorShrinks { sequence, before });
         }
         let entry = NewEntry { kind: device.kind, payload: device.payload, instance: Some(instance) };
-        let appended = self.append(entry, Some(device.link), random)?;
+        let appended = self.append(entry, Some(device.link), &mut options.random)?;
         self.statements.insert((instance, sequence), self.entries.len().saturating_sub(1));
         let Appended { index, leaf, salt, .. } = appended;
         Ok(Outcome::Stored(Stored { sequence, index, received: leaf.received, salt }))

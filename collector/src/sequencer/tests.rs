@@ -97,6 +97,46 @@ fn an_anchor_never_shrinks_within_an_instance() {
 }
 
 #[test]
+fn nothing_of_an_ended_key_follows_the_entry_that_ended_it() {
+    use std::sync::{Arc, Mutex};
+    let mut bench = Bench::new();
+    let ends: Arc<Mutex<Option<u64>>> = Arc::default();
+    let mut options = bench.writer_options();
+    // As the book: it learns of the entry only once the entry is committed.
+    let (seen, asked) = (Arc::clone(&ends), Arc::clone(&ends));
+    options.observer = Box::new(move |entry| {
+        if entry.leaf.kind == Kind::REVOKE {
+            *seen.lock().unwrap() = Some(entry.index);
+        }
+    });
+    options.ended = Box::new(move |who| asked.lock().unwrap().filter(|_| *who == instance(1)));
+    let running = bench.open_with(In::Memory, options).unwrap();
+    let zero = statement(1, 0, Digest::ZERO, 1);
+    running.stored(&zero);
+    // Held, so that the revocation and what follows it lie in the queue together: one group, if the writer let them.
+    let (release, held) = mpsc::channel::<()>();
+    let block = running.sequencer.act(Box::new(move |_| {
+        held.recv().unwrap();
+        Ok(Vec::new())
+    }));
+    let revoke = running.sequencer.act(Box::new(|_| Ok(vec![NewEntry::new(Kind::REVOKE, b"gone".to_vec())])));
+    let one = statement(1, 1, zero.hash(), 1);
+    let after = running.sequencer.submit(Device::new(&one).unwrap()).unwrap();
+    let other = running.sequencer.submit(Device::new(&statement(2, 0, Digest::ZERO, 1)).unwrap()).unwrap();
+    release.send(()).unwrap();
+    assert!(block.unwrap().blocking_recv().unwrap().unwrap().is_empty());
+    let by = revoke.unwrap().blocking_recv().unwrap().unwrap()[0].index;
+    assert_eq!(after.blocking_recv().unwrap().unwrap(), Outcome::Ended { sequence: 1, by });
+    assert!(matches!(other.blocking_recv().unwrap().unwrap(), Outcome::Stored(_)), "another's goes on");
+    // What was stored before keeps its answer.
+    running.stored(&zero);
+    expect_outcome(&running, &one, &Outcome::Ended { sequence: 1, by });
+    assert_eq!(running.ledger.size(), 4, "genesis, statement, revocation, the other's statement");
+    bench.check(&running);
+    running.stop();
+}
+
+#[test]
 fn statements_of_one_group_build_on_each_other() {
     let mut bench = Bench::new();
     // The first act holds the sequencer until everything else waits, so that it forms one group.

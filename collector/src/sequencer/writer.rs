@@ -119,9 +119,14 @@ impl Writer {
         while let Some(next) = job.take() {
             match next {
                 Job::Device(device, answer) if taken == 0 || pool.has_room(device.payload.len()) => {
-                    pool.device(device, &self.ledger, &mut self.options.random, answer);
+                    pool.device(device, &self.ledger, &mut self.options, answer);
                 }
-                Job::Act(build, answer) if taken == 0 => pool.act(build, &mut self.options.random, answer),
+                Job::Act(build, answer) if taken == 0 => {
+                    pool.act(build, &mut self.options.random, answer);
+                    if pool.ends_keys() {
+                        break;
+                    }
+                }
                 other => {
                     self.held = Some(other);
                     break;

@@ -94,6 +94,11 @@ pub fn person_chain(
         lifetime: PERSON_LIFETIME,
     };
     let issued = identities.people().issue(&order).map_err(|error| StateError::Refused(error.to_string()))?;
+    // Kept before anybody has it: a revocation must find its serial number.
+    identities.keep_issued(&issued.certificate, now).map_err(|error| {
+        tracing::error!(error = %error, "An issued certificate could not be kept.");
+        StateError::Refused("the certificate could not be kept; try again".into())
+    })?;
     Ok(vec![
         issued.certificate.to_vec(),
         identities.people().certificate().to_vec(),

@@ -382,7 +382,7 @@ impl Claim {
         })?;
         let certificate = Digest::of(&issued.certificate);
         // Kept before the entry names it: a device that retries gets the same one.
-        identities.keep_issued(&certificate, &issued.certificate).map_err(|error| {
+        identities.keep_issued(&issued.certificate, now).map_err(|error| {
             tracing::error!(error = %error, "An issued certificate could not be kept.");
             Status::unavailable("the certificate could not be stored; try again")
         })?;

@@ -6,6 +6,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use certs::Peer;
@@ -25,6 +26,7 @@ use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit, claim};
+use crate::denylist::Denylist;
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
@@ -62,6 +64,7 @@ const HOLD_MAX: Duration = Duration::from_secs(10);
 /// The ingest service.
 pub struct IngestService {
     state: Arc<State>,
+    denylist: Arc<Denylist>,
     unstored: Arc<Unstored>,
     quotas: Arc<Quotas>,
     turns: Arc<Semaphore>,
@@ -73,11 +76,12 @@ impl IngestService {
     /// its streams at shutdown.
     pub fn new(
         state: Arc<State>,
+        denylist: Arc<Denylist>,
         unstored: Arc<Unstored>,
         quotas: Arc<Quotas>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { state, unstored, quotas, turns: telling::turns(), cancel }
+        Self { state, denylist, unstored, quotas, turns: telling::turns(), cancel }
     }
 }
 
@@ -102,6 +106,7 @@ impl Ingest for IngestService {
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
         let session = Session {
             state: Arc::clone(&self.state),
+            denylist: Arc::clone(&self.denylist),
             unstored: Arc::clone(&self.unstored),
             telling: Telling::new(Arc::clone(&self.state), Arc::clone(&self.turns), device),
             device,
@@ -128,6 +133,7 @@ impl Ingest for IngestService {
 
 struct Session {
     state: Arc<State>,
+    denylist: Arc<Denylist>,
     unstored: Arc<Unstored>,
     telling: Telling,
     device: DeviceId,
@@ -398,6 +404,15 @@ impl Session {
                      this device's disk was damaged or restored; retire it and enrol it anew"
                 );
                 Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Anchor, detail })])
+            }
+            Ok(Outcome::Ended { sequence, by }) => {
+                let refused_ever = self.denylist.statements_refused.fetch_add(1, Ordering::Relaxed) + 1;
+                tracing::warn!(device = %self.device, sequence, by, refused_ever, "Statement of a key that signs no more.");
+                let detail = format!(
+                    "this key signs no more since entry {by} of the log (revoked, replaced or merged); what it signed \
+                     before stays: ask an admin"
+                );
+                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Revoked, detail })])
             }
             Ok(Outcome::Lost { sequence }) => {
                 let detail = "a gap statement declared this sequence destroyed";

@@ -1,29 +1,33 @@
-//! What people ask. Who may call what stands in one table; an act's own signature decides whether it counts.
+//! What people ask. Who may call what stands in [`crate::roles`]; an act's own signature decides whether it counts.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use certs::{Peer, Role};
-use evidence::ids::Digest;
+use evidence::acts::{Act, Body, Commitment, Reveal};
+use evidence::ids::{Digest, EngagementId, PersonId};
 use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof, VerifierKey};
+use evidence::time::DayLabel;
 use proto::{
-    ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest, DevicesReply,
-    DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    AccessReply, AccessRequest, ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest,
+    DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
     LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow,
     PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
-    PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
+    PutActRequest, RenewReply, RenewRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::admin::reply;
+use super::access::AccessBook;
+use super::admin::{person_chain, reply};
 use super::payloads::PayloadCopies;
 use super::turns::Turns;
 use super::{key_changes, status};
 use crate::enrolling::Enrolling;
+use crate::identity::Identities;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
 use crate::succession::first_entry;
@@ -36,77 +40,11 @@ pub(super) const PARTS_WAITING_MAX: usize = 4;
 /// How long a part may wait for a reader that does not read: what is sent lies in memory, and others wait for the turn.
 pub(super) const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 
-/// The calls of this service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
-    /// Who the collector takes the caller for.
-    WhoAmI,
-    /// Carries an act to the log.
-    PutAct,
-    /// Today's states.
-    Posture,
-    /// The roster's devices.
-    Devices,
-    /// Enrolments that wait.
-    Pending,
-    /// Devices that contradict each other.
-    Conflicts,
-    /// Fleet configurations.
-    Configurations,
-    /// Newest checkpoint.
-    LatestCheckpoint,
-    /// Inclusion of an entry.
-    Proof,
-    /// The first entry, with its payload.
-    Genesis,
-    /// Plans and their stages.
-    Plans,
-    /// Freeze a frame.
-    Freeze,
-    /// Draw.
-    Draw,
-    /// Build and fetch a set.
-    Export,
-    /// Copy the sealed payloads.
-    Payloads,
-}
-
-/// Who may call what: the one table. Agents may call nothing here.
-pub const TABLE: [(Call, &[Role]); 15] = {
-    const ALL: &[Role] = &[Role::Admin, Role::Analyst, Role::Auditor];
-    const STAFF: &[Role] = &[Role::Admin, Role::Analyst];
-    [
-        (Call::WhoAmI, ALL),
-        (Call::PutAct, ALL),
-        (Call::Posture, STAFF),
-        (Call::Devices, STAFF),
-        (Call::Pending, STAFF),
-        (Call::Conflicts, STAFF),
-        (Call::Configurations, STAFF),
-        (Call::LatestCheckpoint, ALL),
-        (Call::Proof, ALL),
-        (Call::Genesis, ALL),
-        (Call::Plans, ALL),
-        (Call::Freeze, STAFF),
-        (Call::Draw, STAFF),
-        (Call::Export, ALL),
-        (Call::Payloads, &[Role::Admin, Role::Auditor]),
-    ]
-};
-
-/// The roles that may make a call.
-fn roles(call: Call) -> &'static [Role] {
-    TABLE.iter().find(|(listed, _)| *listed == call).map_or(&[], |(_, roles)| *roles)
-}
-
-/// Whether a role may make a call.
-pub fn may(role: Role, call: Call) -> bool {
-    roles(call).contains(&role)
-}
-
 /// The service.
 pub struct PeopleService {
     state: Arc<State>,
+    identities: Arc<Identities>,
+    access: Arc<AccessBook>,
     enrolling: Arc<Enrolling>,
     payloads: Arc<PayloadCopies>,
     exports: Arc<Turns>,
@@ -115,19 +53,29 @@ pub struct PeopleService {
 
 /// A person the collector knows.
 struct Caller {
-    person: String,
+    person: PersonId,
     role: Role,
+    /// The engagements an auditor is kept to; none: every one.
+    engagements: Vec<EngagementId>,
+    tls_key: Digest,
 }
 
 impl PeopleService {
     /// The service over what the collector shares, and its folder of payload bundles.
-    pub fn new(state: Arc<State>, enrolling: Arc<Enrolling>, payloads: &Path) -> Self {
+    pub fn new(
+        state: Arc<State>,
+        identities: Arc<Identities>,
+        access: Arc<AccessBook>,
+        enrolling: Arc<Enrolling>,
+        payloads: &Path,
+    ) -> Self {
         let (exports, queries) = (Turns::of_exports(), Turns::of_queries());
-        Self { state, enrolling, payloads: Arc::new(PayloadCopies::new(payloads)), exports, queries }
+        let payloads = Arc::new(PayloadCopies::new(payloads));
+        Self { state, identities, access, enrolling, payloads, exports, queries }
     }
 
-    /// The caller, if the roster still has them with this role and TLS key, and the table lets them.
-    fn caller<T>(&self, request: &Request<T>, call: Call) -> Result<Caller, Status> {
+    /// The caller, if the roster still has them with this role and TLS key. What the role may do the gate has asked.
+    fn caller<T>(&self, request: &Request<T>, call: &'static str) -> Result<Caller, Status> {
         let certificate = request.extensions().get::<PeerInfo>().and_then(|info| info.certificate.as_ref());
         let denied = |text: &str| Status::permission_denied(text.to_owned());
         let Some(certificate) = certificate else {
@@ -136,23 +84,55 @@ impl PeopleService {
         let Peer::Person { role, id } = certificate.peer else {
             return Err(denied("devices may not ask here"));
         };
-        let book = self.state.book();
-        let known = book.authority.roster().persons().any(|person| {
-            person.person == id
-                && person.tls_key == certificate.tls_key
-                && super::admin::certificate_role(person.role) == role
-        });
-        if !known {
+        let engagements = {
+            let book = self.state.book();
+            let mut persons = book.authority.roster().persons();
+            let known = persons.find(|person| {
+                person.person == id
+                    && person.tls_key == certificate.tls_key
+                    && super::admin::certificate_role(person.role) == role
+            });
+            known.map(|person| person.engagements.clone())
+        };
+        let Some(engagements) = engagements else {
             return Err(denied("you are not on the roster with this key and role: ask an admin"));
+        };
+        self.access.count(id, call);
+        Ok(Caller { person: id, role, engagements, tls_key: certificate.tls_key })
+    }
+
+    /// The plan, if it is one of the caller's engagements. To an auditor of others it does not exist.
+    fn plan_of(&self, caller: &Caller, bytes: &[u8]) -> Result<Digest, Status> {
+        let hash = plan_hash(bytes)?;
+        let book = self.state.book();
+        let plan = book.authority.ceremony(&hash).map(|ceremony| &ceremony.plan);
+        // Without such a plan the step itself says so.
+        if caller.engagements.is_empty() || plan.is_some_and(|plan| caller.has(&plan.engagement)) {
+            return Ok(hash);
         }
-        if !may(role, call) {
-            let who: Vec<&str> = roles(call).iter().map(|role| role.as_str()).collect();
-            return Err(Status::permission_denied(format!(
-                "the role {role} may not do this; an {} may",
-                who.join(" or ")
-            )));
+        Err(Status::permission_denied("there is no such plan in your engagements: ask an admin"))
+    }
+}
+
+impl PeopleService {
+    /// An auditor who is kept to engagements carries nothing but the steps of their own plans.
+    fn may_carry(&self, caller: &Caller, kind: Kind, envelope: &[u8]) -> Result<(), Status> {
+        let (_, act) =
+            Act::open_as(envelope, kind).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        match act.body {
+            Body::Commitment(Commitment { plan_hash, .. }) | Body::Reveal(Reveal { plan_hash, .. }) => {
+                self.plan_of(caller, plan_hash.as_bytes()).map(drop)
+            }
+            _ => Err(Status::permission_denied(
+                "you are kept to your engagements: of acts you carry commitments and reveals of their plans",
+            )),
         }
-        Ok(Caller { person: id.to_string(), role })
+    }
+}
+
+impl Caller {
+    fn has(&self, engagement: &EngagementId) -> bool {
+        self.engagements.is_empty() || self.engagements.contains(engagement)
     }
 }
 
@@ -163,9 +143,9 @@ fn plan_hash(bytes: &[u8]) -> Result<Digest, Status> {
 #[tonic::async_trait]
 impl People for PeopleService {
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIReply>, Status> {
-        let caller = self.caller(&request, Call::WhoAmI)?;
+        let caller = self.caller(&request, "WhoAmI")?;
         Ok(Response::new(WhoAmIReply {
-            person: caller.person,
+            person: caller.person.to_string(),
             role: caller.role.as_str().to_owned(),
             trust_domain: self.state.trust_domain().to_owned(),
             origin: self.state.origin().to_owned(),
@@ -174,7 +154,7 @@ impl People for PeopleService {
     }
 
     async fn put_act(&self, request: Request<PutActRequest>) -> Result<Response<PutActReply>, Status> {
-        self.caller(&request, Call::PutAct)?;
+        let caller = self.caller(&request, "PutAct")?;
         let request = request.into_inner();
         let number = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
         let kind = Kind::new(number(request.kind_stream), number(request.kind))
@@ -183,6 +163,9 @@ impl People for PeopleService {
             return Err(Status::permission_denied(
                 "persons and tokens are made on the collector's own machine: tallystick-collector user|token create",
             ));
+        }
+        if !caller.engagements.is_empty() {
+            self.may_carry(&caller, kind, &request.envelope)?;
         }
         if request.detail.len() > DETAIL_BYTES_MAX {
             return Err(Status::invalid_argument("the detail is too long"));
@@ -201,8 +184,8 @@ impl People for PeopleService {
     }
 
     async fn posture(&self, request: Request<PostureRequest>) -> Result<Response<PostureReply>, Status> {
-        let caller = self.caller(&request, Call::Posture)?;
-        let _turn = self.queries.take(&caller.person).await?;
+        let caller = self.caller(&request, "Posture")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
         let request = request.into_inner();
         let device = match request.device.as_str() {
             "" => None,
@@ -216,6 +199,10 @@ impl People for PeopleService {
             "" => None,
             text => Some(text.parse().map_err(|_| Status::invalid_argument("day must be YYYY-MM-DD"))?),
         };
+        if let Some(device) = device {
+            // In the log before the answer is given.
+            self.access.look(caller.person, device).await.map_err(|error| status(&error))?;
+        }
         let reply =
             tokio::task::block_in_place(|| posture::posture(&self.state, day, device, control.as_ref()))
                 .map_err(|error| status(&error.into()))?;
@@ -223,8 +210,8 @@ impl People for PeopleService {
     }
 
     async fn devices(&self, request: Request<DevicesRequest>) -> Result<Response<DevicesReply>, Status> {
-        let caller = self.caller(&request, Call::Devices)?;
-        let _turn = self.queries.take(&caller.person).await?;
+        let caller = self.caller(&request, "Devices")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
         let versions = request.get_ref().versions;
         let rows = tokio::task::block_in_place(|| fleet::devices(&self.state, versions))
             .map_err(|error| status(&error.into()))?;
@@ -232,7 +219,7 @@ impl People for PeopleService {
     }
 
     async fn pending(&self, request: Request<PendingRequest>) -> Result<Response<PendingReply>, Status> {
-        self.caller(&request, Call::Pending)?;
+        self.caller(&request, "Pending")?;
         let rows = fleet::pending(&self.enrolling, self.state.clock.now());
         Ok(Response::new(PendingReply { rows }))
     }
@@ -241,7 +228,7 @@ impl People for PeopleService {
         &self,
         request: Request<ConflictsRequest>,
     ) -> Result<Response<ConflictsReply>, Status> {
-        self.caller(&request, Call::Conflicts)?;
+        self.caller(&request, "Conflicts")?;
         let rows = tokio::task::block_in_place(|| fleet::conflicts(&self.state, &self.enrolling))
             .map_err(|error| status(&error.into()))?;
         Ok(Response::new(ConflictsReply { rows }))
@@ -251,7 +238,7 @@ impl People for PeopleService {
         &self,
         request: Request<ConfigurationsRequest>,
     ) -> Result<Response<ConfigurationsReply>, Status> {
-        self.caller(&request, Call::Configurations)?;
+        self.caller(&request, "Configurations")?;
         let rows = tokio::task::block_in_place(|| fleet::configurations(&self.state))
             .map_err(|error| status(&error.into()))?;
         Ok(Response::new(ConfigurationsReply { rows }))
@@ -261,7 +248,7 @@ impl People for PeopleService {
         &self,
         request: Request<LatestCheckpointRequest>,
     ) -> Result<Response<LatestCheckpointReply>, Status> {
-        self.caller(&request, Call::LatestCheckpoint)?;
+        self.caller(&request, "LatestCheckpoint")?;
         let from = request.into_inner().from_size;
         let published = self.state.wait_for_checkpoint(1).await.map_err(|error| status(&error))?;
         let size = published.checkpoint.size;
@@ -280,7 +267,7 @@ impl People for PeopleService {
     }
 
     async fn proof(&self, request: Request<ProofRequest>) -> Result<Response<ProofReply>, Status> {
-        self.caller(&request, Call::Proof)?;
+        self.caller(&request, "Proof")?;
         let index = request.into_inner().index;
         if index >= self.state.ledger.size() {
             return Err(Status::not_found(format!("there is no entry {index}")));
@@ -296,18 +283,19 @@ impl People for PeopleService {
     }
 
     async fn genesis(&self, request: Request<GenesisRequest>) -> Result<Response<FirstEntry>, Status> {
-        self.caller(&request, Call::Genesis)?;
+        self.caller(&request, "Genesis")?;
         let published = self.state.wait_for_checkpoint(1).await.map_err(|error| status(&error))?;
         let first = first_entry(&self.state.ledger, &published).map_err(|error| status(&error.into()))?;
         Ok(Response::new(first))
     }
 
     async fn plans(&self, request: Request<PlansRequest>) -> Result<Response<PlansReply>, Status> {
-        self.caller(&request, Call::Plans)?;
+        let caller = self.caller(&request, "Plans")?;
         let book = self.state.book();
         let rows = book
             .authority
             .ceremonies()
+            .filter(|(_, ceremony)| caller.has(&ceremony.plan.engagement))
             .map(|(hash, ceremony)| {
                 let stage = if !ceremony.exports.is_empty() {
                     "exported"
@@ -341,17 +329,17 @@ impl People for PeopleService {
     }
 
     async fn freeze(&self, request: Request<PlanRef>) -> Result<Response<PutActReply>, Status> {
-        let caller = self.caller(&request, Call::Freeze)?;
-        let _turn = self.queries.take(&caller.person).await?;
-        let hash = plan_hash(&request.into_inner().plan_hash)?;
+        let caller = self.caller(&request, "Freeze")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
+        let hash = self.plan_of(&caller, &request.into_inner().plan_hash)?;
         let stored = audit::freeze(&self.state, hash).await.map_err(|error| status(&error))?;
         Ok(Response::new(reply(&stored)))
     }
 
     async fn draw(&self, request: Request<PlanRef>) -> Result<Response<DrawReply>, Status> {
-        let caller = self.caller(&request, Call::Draw)?;
-        let _turn = self.queries.take(&caller.person).await?;
-        let hash = plan_hash(&request.into_inner().plan_hash)?;
+        let caller = self.caller(&request, "Draw")?;
+        let _turn = self.queries.take(&caller.person.to_string()).await?;
+        let hash = self.plan_of(&caller, &request.into_inner().plan_hash)?;
         let (stored, draws) = audit::draw(&self.state, hash).await.map_err(|error| status(&error))?;
         let controls = draws
             .into_iter()
@@ -367,9 +355,9 @@ impl People for PeopleService {
     type ExportStream = ReceiverStream<Result<SetPart, Status>>;
 
     async fn export(&self, request: Request<PlanRef>) -> Result<Response<Self::ExportStream>, Status> {
-        let caller = self.caller(&request, Call::Export)?;
-        let hash = plan_hash(&request.into_inner().plan_hash)?;
-        let turn = self.exports.take(&caller.person).await?;
+        let caller = self.caller(&request, "Export")?;
+        let hash = self.plan_of(&caller, &request.into_inner().plan_hash)?;
+        let turn = self.exports.take(&caller.person.to_string()).await?;
         let (parts, outgoing) = tokio::sync::mpsc::channel(PARTS_WAITING_MAX);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {
@@ -398,10 +386,45 @@ impl People for PeopleService {
         &self,
         request: Request<PayloadsRequest>,
     ) -> Result<Response<Self::PayloadsStream>, Status> {
-        let caller = self.caller(&request, Call::Payloads)?;
+        let caller = self.caller(&request, "Payloads")?;
+        if !caller.engagements.is_empty() {
+            return Err(Status::permission_denied(
+                "the payload bundles are of every engagement, and you are kept to yours: ask an admin",
+            ));
+        }
         let copies = Arc::clone(&self.payloads);
-        let outgoing = copies.send(&self.state, request.into_inner(), caller.person)?;
+        let outgoing = copies.send(&self.state, request.into_inner(), caller.person.to_string())?;
         Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
+        let caller = self.caller(&request, "Renew")?;
+        let key = request
+            .extensions()
+            .get::<PeerInfo>()
+            .and_then(|info| info.certificate.as_ref())
+            .map(|certificate| certificate.public_key.clone())
+            .filter(|key| key.id() == caller.tls_key)
+            .ok_or_else(|| Status::internal("the connection's key is not known"))?;
+        let now = self.state.clock.now();
+        let chain = person_chain(&self.identities, caller.role, caller.person, &key, now)
+            .map_err(|error| status(&error))?;
+        tracing::info!(person = %caller.person, "A person renewed their certificate.");
+        Ok(Response::new(RenewReply { chain }))
+    }
+
+    async fn access(&self, request: Request<AccessRequest>) -> Result<Response<AccessReply>, Status> {
+        self.caller(&request, "Access")?;
+        let request = request.into_inner();
+        let day = |text: &str| match text {
+            "" => Ok(None),
+            text => text
+                .parse::<DayLabel>()
+                .map(Some)
+                .map_err(|_| Status::invalid_argument("a day is YYYY-MM-DD")),
+        };
+        let rows = self.access.rows(day(&request.from_day)?, day(&request.to_day)?);
+        Ok(Response::new(AccessReply { rows }))
     }
 }
 
