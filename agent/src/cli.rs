@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::at_rest::AtRest;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
+use crate::custody::Holder;
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
 use crate::enrol::{EnrolError, Wanted, enrol, enrol_and_wait};
@@ -116,6 +117,9 @@ struct EnrolArgs {
     /// before-INSTANCE, with every statement that was not proved.
     #[arg(long)]
     successor: bool,
+    /// Give this machine a new identity: its keys are of no use here. The old state goes into the folder before-INSTANCE.
+    #[arg(long, conflicts_with = "successor")]
+    anew: bool,
     /// A file that holds the token; - is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -220,7 +224,9 @@ impl Cli {
     ) -> anyhow::Result<(Agent, Config)> {
         let config = self.config(state)?;
         let way = config.way(variable)?;
-        let device = Device::open(state, config.limits)?;
+        crate::hardening::harden();
+        let state = state.clone().with_tpm(config.tpm.clone());
+        let device = Device::open(&state, config.limits)?;
         let agent = Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way);
         // What somebody wrote for this machine's network comes before what was chosen for all.
         let agent = if config.proxies.is_some() { agent.by_its_own_way() } else { agent };
@@ -319,6 +325,8 @@ pub(crate) fn log_to<W: Write + 'static>(writer: impl Fn() -> W + Send + Sync + 
 impl EnrolArgs {
     fn run(&self, state: &StateDirectory, config: &Config, out: &mut dyn Write) -> anyhow::Result<u8> {
         let proxies = config.way(variable)?;
+        crate::hardening::harden();
+        let state = &state.clone().with_tpm(config.tpm.clone());
         let file = match &self.from {
             None => None,
             Some(path) => {
@@ -338,6 +346,8 @@ impl EnrolArgs {
         let host_name = sysinfo::System::host_name().unwrap_or_default();
         let newcomer = crate::newcomer::look(&host_name, &LiveHost);
         let clock = Arc::new(SystemClock);
+        let (kept_in, unproved) =
+            if self.anew { crate::anew::set_aside(state)?.unzip() } else { (None, None) };
         let told = |error: &EnrolError| {
             // Nobody may be there to read it; the device goes on asking all the same.
             let _unheard = writeln!(std::io::stderr(), "tallystick-agent: {error}");
@@ -351,7 +361,7 @@ impl EnrolArgs {
             } else {
                 enrol(state, &wanted, &newcomer, clock).await?
             };
-            Ok(Moved { identity, kept_in: None, unproved: 0 })
+            Ok(Moved { identity, kept_in, unproved: unproved.unwrap_or(0) })
         });
         let moved = match moved {
             Err(EnrolError::Waiting { request, .. }) => return self.waits(&request, out),
@@ -361,6 +371,7 @@ impl EnrolArgs {
             file.remove_token()?;
         }
         let Moved { identity, kept_in, unproved } = moved;
+        let (holder, held) = Holder::told(state);
         let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;
         if self.json {
@@ -371,6 +382,7 @@ impl EnrolArgs {
                 ("origin", json::text(&stored.origin)),
                 ("enrolment_index", json::count(stored.enrolment_index)),
                 ("agents_address", json::text(&stored.agents_address)),
+                ("keys_held_by", json::text(holder)),
                 ("kept_in", Value::Array(kept_in.iter().map(json::text).collect())),
                 ("unproved", json::count(unproved)),
             ]);
@@ -378,7 +390,7 @@ impl EnrolArgs {
         } else {
             writeln!(
                 out,
-                "enrolled as {} with {} (entry {})",
+                "enrolled as {} with {} (entry {}){held}",
                 stored.device, stored.origin, stored.enrolment_index
             )?;
             write!(out, "{}", crate::notice::lines())?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rpc::proxy::{Proxies, ProxyError};
 use serde::Deserialize;
 
+use crate::custody::{TpmAddress, TpmAddressError};
 use crate::schedule::{INTERVAL_MINUTES_MAX, INTERVAL_MINUTES_MIN};
 use crate::spool::Limits;
 use crate::state::{StateDirectory, default_directory};
@@ -66,6 +67,14 @@ pub enum ConfigError {
         /// What is wrong.
         source: ProxyError,
     },
+    /// A TPM that is none.
+    #[error("{path}: tpm")]
+    Tpm {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: TpmAddressError,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +84,7 @@ struct RawConfig {
     spool_mib: Option<u64>,
     proxy: Option<String>,
     no_proxy: Option<String>,
+    tpm: Option<String>,
 }
 
 /// The configuration in force.
@@ -86,11 +96,13 @@ pub struct Config {
     pub limits: Limits,
     /// The way to the collector; `None` leaves it to the environment.
     pub proxies: Option<Proxies>,
+    /// The TPM that makes and holds this device's keys; `None` leaves them to files.
+    pub tpm: Option<TpmAddress>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { interval_minutes: 6 * 60, limits: Limits::default(), proxies: None }
+        Self { interval_minutes: 6 * 60, limits: Limits::default(), proxies: None, tpm: None }
     }
 }
 
@@ -140,7 +152,9 @@ impl Config {
                     .map_err(|source| ConfigError::Proxy { place: format!("{path}: proxy"), source })?,
             ),
         };
-        Ok(Self { interval_minutes, limits, proxies })
+        let tpm = raw.tpm.map(|text| text.parse()).transpose();
+        let tpm = tpm.map_err(|source| ConfigError::Tpm { path: path.to_owned(), source })?;
+        Ok(Self { interval_minutes, limits, proxies, tpm })
     }
 
     /// The way to the collector: what the file says, else the environment of this process, which `read` reads.
@@ -193,6 +207,15 @@ mod tests {
         assert!(broken.contains("https_proxy in the environment") && !broken.contains("secret"), "{broken}");
         let broken = Config::parse("proxy = \"ftp://a:secret@b\"", "agent.toml").unwrap_err().to_string();
         assert!(broken.starts_with("agent.toml: proxy: ") && !broken.contains("secret"), "{broken}");
+    }
+
+    #[test]
+    fn a_tpm_is_a_device_of_this_machine() {
+        let config = Config::parse("tpm = \"device:/dev/tpmrm0\"", "agent.toml").unwrap();
+        assert_eq!(config.tpm.unwrap().to_string(), "device:/dev/tpmrm0");
+        let error = Config::parse("tpm = \"mssim:host=192.0.2.1,port=1\"", "agent.toml").unwrap_err();
+        let error = crate::Causes(&error).to_string();
+        assert!(error.starts_with("agent.toml: tpm: ") && error.contains("device:/dev/tpmrm0"), "{error}");
     }
 
     #[test]

@@ -113,6 +113,8 @@ impl Device {
         let identity = Identity::read(state)?;
         let lock = state.lock()?;
         let key = identity.attestation_key(state)?;
+        // Keys of before this was noted are taken to be this machine's.
+        crate::binding::bind(state)?;
         let spool = Spool::open(Folder::new(state.spool(), OPEN_MODE), identity.owner, limits)?;
         let mut anchor_file = AnchorFile::new(state.file(ANCHOR_FILE));
         let anchor =

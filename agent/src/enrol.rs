@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use certs::{Pin, TlsKey, Token};
+use certs::{HeldKey, Pin, Token};
 use evidence::enrolment::Transcript;
 use evidence::ids::{Digest, InstanceId};
 use evidence::keys::SecretKey;
@@ -24,15 +24,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use zeroize::Zeroizing;
 
 use crate::anchor::Anchor;
 use crate::backoff::Backoff;
+use crate::binding;
+use crate::custody;
 use crate::disk::Folder;
-use crate::identity::{
-    ATTESTATION_KEY_FILE, IDENTITY_FILE, Identity, StoredIdentity, TLS_KEY_FILE, base64_of,
-    read_attestation_key, read_tls_key,
-};
+use crate::identity::{IDENTITY_FILE, Identity, StoredIdentity, base64_of};
 use crate::spool::{Limits, Spool, SpoolError};
 use crate::state::{OPEN_MODE, StateDirectory, StateError};
 use crate::succession;
@@ -41,6 +39,8 @@ use crate::succession;
 const PENDING_FILE: &str = "pending.json";
 /// Largest message taken from a collector, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Most messages sent in one enrolment: begin, finish, and the answer to a challenge.
+const MESSAGES: usize = 3;
 /// Longest wait for one answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -171,7 +171,7 @@ struct Prepared {
     detail: Vec<u8>,
     detail_salt: [u8; 32],
     attestation: SecretKey,
-    tls: TlsKey,
+    tls: Arc<dyn HeldKey>,
 }
 
 /// Enrols, or finishes an enrolment whose answer was lost. When this device is enrolled with the same collector
@@ -193,6 +193,7 @@ pub async fn enrol(
                 let with = identity.stored.enrol_address.clone();
                 return Err(EnrolError::Elsewhere { with, device: identity.device.to_string() });
             }
+            binding::check(state)?;
             ensure_spool(state, &identity)?;
             return Ok(identity);
         }
@@ -254,12 +255,12 @@ pub(crate) async fn exchange(
         .await
         .map_err(no_connection)?;
     let mut client = EnrolmentClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (sender, queue) = mpsc::channel(2);
+    let (sender, queue) = mpsc::channel(MESSAGES);
     let begin = proto::EnrolBegin {
         enrolment_id: prepared.enrolment_id.to_vec(),
         anchor_size: known.map_or(0, |known| known.size),
     };
-    // The queue holds both messages of this stream, so neither sending can wait.
+    // The queue holds every message of this stream, so no sending can wait.
     send(&sender, Request::Begin(begin)).await;
     let replies = timeout(ANSWER_WAIT_MAX, client.enrol(ReceiverStream::new(queue)));
     let mut replies = replies.await.map_err(|_| EnrolError::Silent)??.into_inner();
@@ -268,9 +269,17 @@ pub(crate) async fn exchange(
     };
     let trust_domain: TrustDomain =
         nonce.trust_domain.parse().map_err(|error| EnrolError::Answer(format!("trust domain: {error}")))?;
-    let finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
+    let mut finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
+    finish.endorsement_certificate = custody::endorsement_certificate(state)?.unwrap_or_default();
+    finish.key_level_claimed = custody::holder(state).map_or("k0", custody::Holder::claimed_level).to_owned();
     send(&sender, Request::Finish(finish)).await;
-    let mut enrolled = match next(&mut replies).await? {
+    let mut reply = next(&mut replies).await?;
+    if let Reply::Challenge(challenge) = reply {
+        let secret = custody::answer_challenge(state, &challenge.credential, &challenge.secret)?;
+        send(&sender, Request::Proof(proto::EnrolProof { secret })).await;
+        reply = next(&mut replies).await?;
+    }
+    let mut enrolled = match reply {
         Reply::Enrolled(enrolled) => enrolled,
         Reply::Pending(pending) => {
             let request = Digest::from_slice(&pending.request)
@@ -278,7 +287,9 @@ pub(crate) async fn exchange(
             let wait = Duration::from_millis(pending.retry_after_ms.into());
             return Err(EnrolError::Waiting { request, retry_after: wait.min(RETRY_WAIT_MAX) });
         }
-        Reply::Nonce(_) => return Err(EnrolError::Answer("it ended with a second nonce".into())),
+        Reply::Nonce(_) | Reply::Challenge(_) => {
+            return Err(EnrolError::Answer("it ended with something else than an enrolment".into()));
+        }
     };
     let (first, proof) = (enrolled.first_entry.take(), std::mem::take(&mut enrolled.predecessor_consistency));
     let identity = accept(&prepared, wanted, &trust_domain, enrolled)?;
@@ -325,20 +336,13 @@ fn prepare(state: &StateDirectory, server: &Address, newcomer: &Newcomer) -> Res
         path: state.keys().join(name).display().to_string(),
         problem,
     };
-    let attestation = if let Some(key) = read_attestation_key(state)? {
-        key
-    } else {
-        let seed = Zeroizing::new(random::<32>()?);
-        let key = SecretKey::from_seed(&seed).map_err(|error| EnrolError::Key(error.to_string()))?;
-        state.write_new_secret(ATTESTATION_KEY_FILE, seed.as_slice())?;
-        key
+    let attestation = match custody::attestation_key(state)? {
+        Some(key) => key,
+        None => custody::make_attestation_key(state)?,
     };
-    let tls = if let Some(key) = read_tls_key(state)? {
-        key
-    } else {
-        let key = TlsKey::generate().map_err(|error| EnrolError::Key(error.to_string()))?;
-        state.write_new_secret(TLS_KEY_FILE, key.to_pem().as_bytes())?;
-        key
+    let tls = match custody::tls_key(state)? {
+        Some(key) => key,
+        None => custody::make_tls_key(state)?,
     };
     let pending = if let Some(bytes) = state.read_secret(PENDING_FILE)? {
         let pending: Pending = serde_json::from_slice(&bytes)
@@ -397,6 +401,8 @@ fn finish(
         detail_salt: prepared.detail_salt.to_vec(),
         sig_ed25519: prepared.attestation.sign(&bytes).to_vec(),
         sig_p256: sig_p256.to_vec(),
+        endorsement_certificate: Vec::new(),
+        key_level_claimed: String::new(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use certs::{Population, TlsKey};
+use certs::Population;
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::json::{decode_base64, encode_base64};
 use evidence::keys::SecretKey;
@@ -11,17 +11,16 @@ use evidence::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anchor::{Anchor, AnchorFile, PinnedLog};
+use crate::custody::{self, ATTESTATION_KEY_FILE, TLS_KEY_FILE};
 use crate::spool::Owner;
 use crate::state::{StateDirectory, StateError};
 
 /// The file of the identity.
 pub const IDENTITY_FILE: &str = "identity.json";
-/// The file of the attestation key: 32 bytes, the seed.
-pub const ATTESTATION_KEY_FILE: &str = "attestation.key";
-/// The file of the TLS key: PEM.
-pub const TLS_KEY_FILE: &str = "tls.key";
 /// The file of the anchor.
 pub const ANCHOR_FILE: &str = "anchor";
+/// What is said of a key that is not there.
+const LOST: &str = "it is missing: run `tallystick-agent enroll --anew` with a new token";
 
 /// The identity as it lies on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +114,7 @@ impl Identity {
     /// The attestation key, which must be the one that was enrolled.
     pub fn attestation_key(&self, state: &StateDirectory) -> Result<SecretKey, StateError> {
         let path = state.keys().join(ATTESTATION_KEY_FILE);
-        let key = read_attestation_key(state)?.ok_or_else(|| damaged(&path, "it is missing: enrol again"))?;
+        let key = custody::attestation_key(state)?.ok_or_else(|| damaged(&path, LOST))?;
         if *key.public() == self.owner.key {
             Ok(key)
         } else {
@@ -124,12 +123,12 @@ impl Identity {
     }
 
     /// How this device proves itself to the collector.
-    pub fn tls(&self, state: &StateDirectory) -> Result<certs::Identity, StateError> {
+    pub fn tls(&self, state: &StateDirectory) -> Result<certs::HeldIdentity, StateError> {
         let path = state.keys().join(TLS_KEY_FILE);
-        let key = read_tls_key(state)?.ok_or_else(|| damaged(&path, "it is missing: enrol again"))?;
+        let key = custody::tls_key(state)?.ok_or_else(|| damaged(&path, LOST))?;
         // The peer knows the root; sending it would only be bytes.
         let sent = self.chain.len().saturating_sub(1);
-        Ok(certs::Identity { chain: self.chain.iter().take(sent).cloned().collect(), key })
+        Ok(certs::HeldIdentity { chain: self.chain.iter().take(sent).cloned().collect(), key })
     }
 
     /// When this device's certificate ends; none when it cannot be read.
@@ -186,23 +185,6 @@ impl Identity {
             _ => Ok(best),
         }
     }
-}
-
-/// Reads the attestation key; `None` when there is none.
-pub fn read_attestation_key(state: &StateDirectory) -> Result<Option<SecretKey>, StateError> {
-    let path = state.keys().join(ATTESTATION_KEY_FILE);
-    let Some(bytes) = state.read_secret(ATTESTATION_KEY_FILE)? else { return Ok(None) };
-    let seed = <[u8; 32]>::try_from(bytes.as_slice()).map(zeroize::Zeroizing::new);
-    let seed = seed.map_err(|_| damaged(&path, "it is not 32 bytes"))?;
-    SecretKey::from_seed(&seed).map(Some).map_err(|error| damaged(&path, error.to_string()))
-}
-
-/// Reads the TLS key; `None` when there is none.
-pub fn read_tls_key(state: &StateDirectory) -> Result<Option<TlsKey>, StateError> {
-    let path = state.keys().join(TLS_KEY_FILE);
-    let Some(bytes) = state.read_secret(TLS_KEY_FILE)? else { return Ok(None) };
-    let text = std::str::from_utf8(&bytes).map_err(|_| damaged(&path, "it is not PEM"))?;
-    TlsKey::from_pem(text).map(Some).map_err(|error| damaged(&path, error.to_string()))
 }
 
 /// Base64 as the identity keeps certificates.

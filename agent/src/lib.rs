@@ -4,19 +4,23 @@
 //! identity, its queue of signed statements, and the stream to its collector. Not in scope: judging anything.
 
 pub mod anchor;
+pub mod anew;
 pub mod at_rest;
 pub mod attest;
 pub mod backoff;
+pub mod binding;
 pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod custody;
 pub mod device;
 pub mod disk;
 pub mod doctor;
 pub mod enrol;
 pub mod enrol_file;
 pub mod fleet;
+pub mod hardening;
 pub mod health;
 #[cfg(unix)]
 pub mod host;

@@ -3,7 +3,8 @@
 //! ```text
 //! agent.toml?      configuration, for people (may lie elsewhere)
 //! identity.json    who this device is, and which log it trusts: no secrets
-//! keys/ (0700)     attestation.key, tls.key (0600), pending.json while an enrolment is under way
+//! keys/ (0700)     attestation.key, tls.key (0600), or attestation.tpm, tls.tpm, which only a TPM can use;
+//!                  machine.json, hashes of which machine they were made on; pending.json while an enrolment is under way
 //! anchor           the newest checkpoint that was verified here
 //! looked.json      what the last look saw, as digests and minutes
 //! answers (0600)?  what package managers said, given again while nothing changed
@@ -16,10 +17,11 @@
 //! ```
 
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::custody::{TpmAddress, TpmError};
 use crate::disk;
 
 /// Where the state lies unless told otherwise.
@@ -37,6 +39,12 @@ pub const SECRET_MODE: u32 = 0o600;
 const SECRET_FOLDER_MODE: u32 = 0o700;
 /// Permission bits of other folders.
 const OPEN_FOLDER_MODE: u32 = 0o755;
+
+/// Largest secret file, in bytes: a key with its PEM or a TPM's blobs has less than two thousand.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// Permission bit of a folder in which nobody may rename what is another's.
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
 
 /// The file by which the disk is tried.
 const TRIED: &str = "tried";
@@ -83,12 +91,37 @@ pub enum StateError {
         /// Who runs this.
         user: u32,
     },
-    /// Not a regular file.
-    #[error("{path} is not a regular file")]
+    /// Not a regular file with one name.
+    #[error("{path} is not a regular file with one name: nothing is read from a link or a device")]
     Special {
         /// The path.
         path: String,
     },
+    /// Somebody else could exchange the whole state directory.
+    #[error(
+        "{path}, above the keys, may be changed by {who}, who could put other keys there: chown root it and chmod go-w it, or use another --state directory"
+    )]
+    Parent {
+        /// The folder.
+        path: String,
+        /// Who may.
+        who: String,
+    },
+    /// This directory was made on another machine.
+    #[error(
+        "{path} was made on another machine ({what} differs): this is a copy, and two machines must not speak as one. Nothing was \
+         sent. To give this machine an identity of its own, run `tallystick-agent enroll --anew` with a new token: what was \
+         copied is then kept aside"
+    )]
+    Copy {
+        /// The directory.
+        path: String,
+        /// By what it is seen.
+        what: &'static str,
+    },
+    /// The TPM that holds the keys.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
     /// Another agent runs on this directory.
     #[error("another agent is running on {path}: stop it first")]
     Locked {
@@ -123,12 +156,28 @@ pub use crate::windows::access::state_directory as default_directory;
 #[derive(Debug, Clone)]
 pub struct StateDirectory {
     root: PathBuf,
+    tpm: Option<TpmAddress>,
 }
 
 impl StateDirectory {
     /// The directory at `root`; nothing is touched.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), tpm: None }
+    }
+
+    /// The same directory, whose new keys are made in a TPM, if there is one.
+    pub fn with_tpm(self, tpm: Option<TpmAddress>) -> Self {
+        Self { tpm, ..self }
+    }
+
+    /// The TPM of the configuration.
+    pub fn tpm(&self) -> Option<&TpmAddress> {
+        self.tpm.as_ref()
+    }
+
+    /// A state directory in this one, under the same configuration.
+    pub fn within(&self, name: &str) -> Self {
+        Self { root: self.file(name), tpm: self.tpm.clone() }
     }
 
     /// Where it is.
@@ -201,25 +250,37 @@ impl StateDirectory {
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Reads a secret file, after its permissions, its owner and its folder's were found good; `None` when absent.
+    /// Reads a secret file, after its permissions, its owner and those of every folder above it were found good; `None` when
+    /// absent. What was looked at is what is read: one open file, and no link.
     pub fn read_secret(&self, name: &str) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, StateError> {
         let path = self.keys().join(name);
-        match std::fs::symlink_metadata(&path) {
+        let mut file = match open_secret(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(fail("look at", &path, source)),
-            Ok(found) if !found.is_file() => {
+            Err(_) if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) => {
                 return Err(StateError::Special { path: path.display().to_string() });
             }
-            Ok(_) => {}
+            opened => opened.map_err(|source| fail("open", &path, source))?,
+        };
+        let found = file.metadata().map_err(|source| fail("look at", &path, source))?;
+        if !found.is_file() || names_of(&found) != 1 {
+            return Err(StateError::Special { path: path.display().to_string() });
         }
+        check_parents(&self.keys())?;
         check_private(&self.keys(), SECRET_FOLDER_MODE)?;
-        check_private(&path, SECRET_MODE)?;
-        let bytes = disk::read_bounded(&path).map_err(|source| fail("read", &path, source))?;
-        Ok(Some(zeroize::Zeroizing::new(bytes)))
+        check_found(&path, &found, SECRET_MODE)?;
+        if found.len() > SECRET_BYTES_MAX {
+            return Err(fail("read", &path, io::ErrorKind::FileTooLarge.into()));
+        }
+        // Room for all of it at once: a buffer that grows leaves copies of its bytes behind.
+        let room = usize::try_from(found.len()).unwrap_or(0);
+        let mut bytes = zeroize::Zeroizing::new(vec![0; room]);
+        file.read_exact(&mut bytes).map_err(|source| fail("read", &path, source))?;
+        Ok(Some(bytes))
     }
 
     /// Writes a secret file durably, 0600, never over an existing one.
     pub fn write_new_secret(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        check_parents(&self.keys())?;
         check_private(&self.keys(), SECRET_FOLDER_MODE)?;
         let path = self.keys().join(name);
         if std::fs::symlink_metadata(&path).is_ok() {
@@ -323,8 +384,13 @@ pub(crate) fn check_secret_file(path: &Path) -> Result<(), StateError> {
 
 #[cfg(unix)]
 fn check_private(path: &Path, wanted: u32) -> Result<(), StateError> {
-    use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::symlink_metadata(path).map_err(|source| fail("look at", path, source))?;
+    check_found(path, &found, wanted)
+}
+
+#[cfg(unix)]
+fn check_found(path: &Path, found: &std::fs::Metadata, wanted: u32) -> Result<(), StateError> {
+    use std::os::unix::fs::MetadataExt as _;
     let mode = found.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(StateError::Mode { path: path.display().to_string(), mode, wanted });
@@ -336,10 +402,73 @@ fn check_private(path: &Path, wanted: u32) -> Result<(), StateError> {
     Ok(())
 }
 
+/// Nobody but root and this user may exchange a folder above `path`, neither as it is written nor behind its links.
+#[cfg(unix)]
+fn check_parents(path: &Path) -> Result<(), StateError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::geteuid().as_raw();
+    let written = std::path::absolute(path).map_err(|source| fail("look at", path, source))?;
+    let behind = std::fs::canonicalize(path).map_err(|source| fail("look at", path, source))?;
+    for folder in written.ancestors().chain(behind.ancestors()).skip(1) {
+        let found = std::fs::metadata(folder).map_err(|source| fail("look at", folder, source))?;
+        let others = found.mode() & 0o022 != 0 && found.mode() & STICKY == 0;
+        let who = if found.uid() != 0 && found.uid() != user {
+            format!("user {}", found.uid())
+        } else if others {
+            format!("others (mode {:04o})", found.mode() & 0o7777)
+        } else {
+            continue;
+        };
+        return Err(StateError::Parent { path: folder.display().to_string(), who });
+    }
+    Ok(())
+}
+
+/// Opens a file without following a link, and without waiting for whoever may be at the other end of one that is no file.
+#[cfg(unix)]
+fn open_secret(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(open(path, flags, Mode::empty())?))
+}
+
+/// How many names a file has: one that has another may be read there.
+#[cfg(unix)]
+fn names_of(found: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    found.nlink()
+}
+
+#[cfg(windows)]
+fn open_secret(path: &Path) -> io::Result<File> {
+    if std::fs::symlink_metadata(path)?.is_file() {
+        return File::open(path);
+    }
+    Err(io::ErrorKind::InvalidInput.into())
+}
+
+/// Nobody tells it by a safe call.
+#[cfg(windows)]
+fn names_of(_found: &std::fs::Metadata) -> u64 {
+    1
+}
+
 /// Reading an access list takes an unsafe call or words of a language: the list that the folder was made with is trusted.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
 fn check_private(_path: &Path, _wanted: u32) -> Result<(), StateError> {
+    Ok(())
+}
+
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
+fn check_found(_path: &Path, _found: &std::fs::Metadata, _wanted: u32) -> Result<(), StateError> {
+    Ok(())
+}
+
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
+fn check_parents(_path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 

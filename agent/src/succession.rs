@@ -68,7 +68,7 @@ pub async fn follow(
     newcomer: &Newcomer,
     clock: Arc<dyn Clock>,
 ) -> Result<Moved, EnrolError> {
-    let next = StateDirectory::new(state.file(NEXT));
+    let next = state.within(NEXT);
     if !is_half_done(state) {
         let identity = Identity::read(state)?;
         let _lock = state.lock()?;
@@ -167,7 +167,7 @@ fn exchange_places(state: &StateDirectory, next: &StateDirectory) -> io::Result<
 }
 
 /// Moves a file or folder, unless it was moved before.
-fn move_once(from: &Path, to: &Path, name: &str) -> io::Result<()> {
+pub(crate) fn move_once(from: &Path, to: &Path, name: &str) -> io::Result<()> {
     let (source, target) = (from.join(name), to.join(name));
     if target.exists() || !source.exists() {
         return Ok(());

@@ -77,6 +77,8 @@ impl Device {
             detail_salt: detail_salt.to_vec(),
             sig_ed25519: key.sign(&transcript).to_vec(),
             sig_p256: tls_key.sign(&transcript)?.to_vec(),
+            endorsement_certificate: Vec::new(),
+            key_level_claimed: String::new(),
         };
         sender.send(EnrolRequest { step: Some(Request::Finish(finish)) }).await?;
         let Some(Reply::Enrolled(enrolled)) = replies.message().await?.and_then(|reply| reply.step) else {

@@ -7,11 +7,13 @@
 
 mod authority;
 mod crypto;
+mod held_key;
 mod issue;
 mod peer;
 pub mod pem;
 mod person_key;
 mod profile;
+pub mod residency;
 mod revocation;
 #[cfg(any(test, feature = "test-pki"))]
 pub mod test_pki;
@@ -20,6 +22,7 @@ mod tls_key;
 mod token;
 
 pub use authority::{AuthorityError, AuthorityKeys, IssuingAuthority, NewAuthorities, Population};
+pub use held_key::{HeldIdentity, HeldKey, HeldKeyError};
 pub use issue::{
     AGENT_LIFETIME, IssueError, Issued, Issuer, MAX_LIFETIME, Order, PERSON_LIFETIME, SERVER_LIFETIME,
     Serial, Subject,
@@ -31,9 +34,9 @@ pub use revocation::{REVOCATION_LIST_LIFETIME, RevocationList, RevocationOrder, 
 /// What [`mutual_client`] and its siblings give, for whoever hands it on.
 pub use rustls::ClientConfig;
 pub use tls::{
-    CertificateWords, Clock, Identity, Presented, SystemClock, TlsError, TrustedAuthority, enrolment_client,
-    examining_client, examining_enrolment_client, http1_client, http1_listener, mutual_client,
-    mutual_listener, open_listener, public_client, public_listener,
+    CertificateWords, ClientIdentity, Clock, Identity, Presented, SystemClock, TlsError, TrustedAuthority,
+    WithoutIdentity, enrolment_client, examining_client, examining_enrolment_client, http1_client,
+    http1_listener, mutual_client, mutual_listener, open_listener, public_client, public_listener,
 };
 pub use tls_key::{TlsKey, TlsKeyError};
 pub use token::{Pin, Token, TokenError, TokenSecret};

@@ -20,6 +20,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use crate::crypto;
+use crate::held_key::HeldIdentity;
 use crate::tls::pinned::PinnedRoot;
 use crate::tls::presented::Recording;
 use crate::tls_key::TlsKey;
@@ -90,6 +91,27 @@ pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's key.
     pub key: TlsKey,
+}
+
+/// How a client proves who it is.
+pub trait ClientIdentity {
+    /// Finishes a configuration with it.
+    fn finish(&self, config: WithoutIdentity) -> Result<ClientConfig, rustls::Error>;
+}
+
+/// A client's configuration that lacks only who it is.
+pub type WithoutIdentity = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+impl ClientIdentity for Identity {
+    fn finish(&self, config: WithoutIdentity) -> Result<ClientConfig, rustls::Error> {
+        config.with_client_auth_cert(self.chain.clone(), self.key.for_rustls())
+    }
+}
+
+impl ClientIdentity for HeldIdentity {
+    fn finish(&self, config: WithoutIdentity) -> Result<ClientConfig, rustls::Error> {
+        Ok(config.with_client_cert_resolver(self.certified()?))
+    }
 }
 
 /// An authority whose holders may connect.
@@ -182,7 +204,7 @@ pub fn enrolment_client(pin: Pin, clock: Clock) -> Result<Arc<ClientConfig>, Tls
 
 /// An agent's or a person's client: proves `identity`, and accepts a server whose chain ends in `root`.
 pub fn mutual_client(
-    identity: &Identity,
+    identity: &dyn ClientIdentity,
     root: &CertificateDer<'static>,
     clock: Clock,
 ) -> Result<Arc<ClientConfig>, TlsError> {
@@ -193,16 +215,15 @@ pub fn mutual_client(
     let config = ClientConfig::builder_with_details(crypto::provider(), clock)
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Versions)?
-        .with_webpki_verifier(verifier)
-        .with_client_auth_cert(identity.chain.clone(), identity.key.for_rustls())
-        .map_err(TlsError::Identity)?;
+        .with_webpki_verifier(verifier);
+    let config = identity.finish(config).map_err(TlsError::Identity)?;
     Ok(Arc::new(finish_client(config)))
 }
 
 /// The same as [`mutual_client`], and as strict, for finding out what is wrong: what the server presents is kept in
 /// `presented`. Without an identity it proves nothing, which a collector refuses after the handshake.
 pub fn examining_client(
-    identity: Option<&Identity>,
+    identity: Option<&dyn ClientIdentity>,
     root: &CertificateDer<'static>,
     clock: Clock,
     presented: &Presented,
@@ -224,7 +245,7 @@ pub fn examining_enrolment_client(
 }
 
 fn examining(
-    identity: Option<&Identity>,
+    identity: Option<&dyn ClientIdentity>,
     verifier: Arc<dyn ServerCertVerifier>,
     clock: Clock,
     presented: &Presented,
@@ -236,9 +257,7 @@ fn examining(
         .with_custom_certificate_verifier(Arc::new(Recording::new(verifier, presented)));
     let config = match identity {
         None => config.with_no_client_auth(),
-        Some(identity) => config
-            .with_client_auth_cert(identity.chain.clone(), identity.key.for_rustls())
-            .map_err(TlsError::Identity)?,
+        Some(identity) => identity.finish(config).map_err(TlsError::Identity)?,
     };
     Ok(Arc::new(finish_client(config)))
 }

@@ -66,6 +66,10 @@ pub struct Config {
     /// Time between two cosignatures of a quiet log, seconds.
     #[serde(default = "witness_recosign_seconds_default")]
     pub witness_recosign_seconds: u64,
+    /// PEM file with certificates of TPM makers: of a device whose TPM one of them vouches for it is found out whether its TLS
+    /// key lies in that TPM (key level k3). Without it every device counts as k0. A relative path begins at the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpm_roots: Option<PathBuf>,
     /// Folder with a public tree of the log that this one follows: what shows devices that it extends what they have seen.
     /// A relative path begins at the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,7 @@ use crate::ledger::{Found, Ledger, ReadError};
 use self::live::Live;
 
 pub mod live;
+mod recording;
 
 /// Conflict records of one instance at most: eight show as much as eight thousand, and each may have 64 KiB.
 pub const RECORDS_MAX: usize = 8;

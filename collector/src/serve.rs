@@ -28,6 +28,7 @@ use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
+use crate::service::residency;
 use crate::service::unstored::Unstored;
 use crate::silence;
 use crate::state::random;
@@ -145,14 +146,16 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         service
     };
+    let makers = node.config.tpm_roots.as_ref().map(|roots| residency::makers(&node.dir.path().join(roots)));
     let enrolling = Arc::new(Enrolling::open(node.dir.pending(), node.config.admit_known_hardware));
-    let enrol_service = EnrolmentServer::new(EnrolService::new(
+    let enrol_service = EnrolService::new(
         Arc::clone(&state),
         Arc::clone(&identities),
         Arc::clone(&enrolling),
         node.config.predecessor_tree.as_ref().map(|tree| node.dir.path().join(tree)),
-    ))
-    .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
+    );
+    let enrol_service = EnrolmentServer::new(enrol_service.trusting(makers.transpose()?))
+        .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Strangers)
             .add_service(enrol_service)

@@ -10,6 +10,7 @@ pub mod enrol;
 pub mod ingest;
 pub mod payloads;
 pub mod people;
+pub mod residency;
 mod telling;
 pub mod turns;
 pub mod unstored;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use certs::{Identity, TlsKey, Token, pem};
+use certs::{HeldIdentity, TlsKey, Token, pem};
 use evidence::enrolment::Transcript;
 use evidence::envelope::Envelope;
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -14,7 +14,9 @@ use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
 use proto::from_agent::Item as Out;
 use proto::to_agent::Item as In;
-use proto::{EnrolBegin, EnrolFinish, EnrolRequest, Enrolled, FromAgent, Hello, ToAgent, Welcome};
+use proto::{
+    EnrolBegin, EnrolFinish, EnrolProof, EnrolRequest, Enrolled, FromAgent, Hello, ToAgent, Welcome,
+};
 use rpc::connect::{ConnectError, Connection, connect};
 use rpc::v1::enrolment_client::EnrolmentClient;
 use rpc::v1::ingest_client::IngestClient;
@@ -40,6 +42,8 @@ pub struct Keys {
     pub tls: TlsKey,
     /// The same at every try of one enrolment.
     pub enrolment_id: [u8; 16],
+    /// Somebody's certificate of a TPM; its challenge is answered with zeros.
+    pub endorsement_certificate: Vec<u8>,
     /// What it tells of itself.
     pub detail: Vec<u8>,
 }
@@ -51,6 +55,7 @@ impl Keys {
             attestation: SecretKey::from_seed(&random()).expect("a key"),
             tls: TlsKey::generate().expect("a key"),
             enrolment_id: random(),
+            endorsement_certificate: Vec::new(),
             detail: b"{}".to_vec(),
         }
     }
@@ -87,7 +92,9 @@ pub struct Device {
     pub previous: Digest,
     /// Keys of the log it enrolled with.
     pub log_keys: Vec<evidence::note::VerifierKey>,
-    identity: Identity,
+    identity: HeldIdentity,
+    /// The TLS key as PEM, for programs that are not ours.
+    key_pem: String,
     root: CertificateDer<'static>,
     agents: SocketAddr,
 }
@@ -125,7 +132,8 @@ impl Device {
             next_sequence: 0,
             previous: Digest::ZERO,
             log_keys: enrolled.log_vkeys.iter().map(vkey).collect(),
-            identity: Identity { chain, key: keys.tls },
+            key_pem: keys.tls.to_pem().to_string(),
+            identity: HeldIdentity { chain, key: Arc::new(keys.tls) },
             root,
             agents: world.agents,
         })
@@ -133,6 +141,7 @@ impl Device {
 
     /// A device that holds the identity in an agent's state directory. Its chain starts at `next_sequence`.
     pub fn of_agent(state: &Path, next_sequence: u64, previous: Digest) -> Self {
+        let key_pem = std::fs::read_to_string(state.join(agent::custody::TLS_KEY_FILE)).expect("its TLS key");
         let state = agent::state::StateDirectory::new(state.to_owned());
         let identity = agent::identity::Identity::read(&state).expect("an enrolled agent");
         Self {
@@ -143,6 +152,7 @@ impl Device {
             previous,
             log_keys: identity.log.keys.clone(),
             identity: identity.tls(&state).expect("its certificate"),
+            key_pem,
             root: identity.root().expect("its root").clone(),
             agents: identity.stored.agents_address.parse().expect("an address"),
         }
@@ -197,7 +207,7 @@ impl Device {
     pub fn pems(&self) -> [String; 3] {
         let chain = self.identity.chain.iter().map(|der| pem::encode(pem::CERTIFICATE, der)).collect();
         let root = pem::encode(pem::CERTIFICATE, &self.root);
-        [chain, self.identity.key.to_pem().to_string(), root]
+        [chain, self.key_pem.clone(), root]
     }
 
     /// Connects to the listener for devices.
@@ -328,7 +338,7 @@ pub async fn enrol(address: SocketAddr, token: &Token, keys: &Keys) -> Result<En
         Ok(Reply::Pending(pending)) => {
             Err(NotEnrolled::Waits(Digest::from_slice(&pending.request).expect("a request")))
         }
-        Ok(other @ Reply::Nonce(_)) => panic!("the dialogue ends with {other:?}"),
+        Ok(other @ (Reply::Nonce(_) | Reply::Challenge(_))) => panic!("the dialogue ends with {other:?}"),
         Err(status) => Err(NotEnrolled::Refused(status)),
     }
 }
@@ -381,7 +391,12 @@ async fn replied(
         detail_salt: detail_salt.to_vec(),
         sig_ed25519: keys.attestation.sign(&bytes).to_vec(),
         sig_p256: keys.tls.sign(&bytes).expect("a signature").to_vec(),
+        endorsement_certificate: keys.endorsement_certificate.clone(),
+        key_level_claimed: String::new(),
     }))
     .await;
+    let reply = timely(replies.message()).await?.and_then(|reply| reply.step).expect("an answer");
+    let Reply::Challenge(_) = reply else { return Ok(reply) };
+    send(Request::Proof(EnrolProof { secret: vec![0; 32] })).await;
     Ok(timely(replies.message()).await?.and_then(|reply| reply.step).expect("an answer"))
 }

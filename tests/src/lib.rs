@@ -31,6 +31,7 @@ pub mod process;
 pub mod raw_h2;
 pub mod sealed;
 pub mod told;
+pub mod tpm;
 pub mod unit;
 pub mod watched;
 pub mod wine;

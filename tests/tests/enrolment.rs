@@ -201,6 +201,8 @@ async fn a_nonce_is_good_once_on_its_connection() {
             detail_salt: salt.to_vec(),
             sig_ed25519: keys.attestation.sign(&bytes).to_vec(),
             sig_p256: keys.tls.sign(&bytes).expect("a signature").to_vec(),
+            endorsement_certificate: Vec::new(),
+            key_level_claimed: String::new(),
         };
         if old.is_none() {
             // This dialogue ends here, as if somebody had copied what would be sent now.

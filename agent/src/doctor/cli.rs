@@ -52,6 +52,9 @@ impl DoctorArgs {
         config_path: PathBuf,
         out: &mut dyn Write,
     ) -> anyhow::Result<u8> {
+        crate::hardening::harden();
+        let tpm = config.as_ref().ok().and_then(|config| config.tpm.clone());
+        let state = &state.clone().with_tpm(tpm);
         let enrolment = self.server.clone().map(|server| Enrolment { server, token: self.token() });
         let doctor = Doctor {
             state,

@@ -6,6 +6,7 @@ use evidence::time::{DAY_MS, Timestamp};
 
 use super::Check;
 use crate::Causes;
+use crate::custody::{self, TpmError};
 use crate::disk::Folder;
 use crate::health::Health;
 use crate::identity::Identity;
@@ -145,19 +146,30 @@ pub(super) fn identity(state: &StateDirectory) -> (Option<Identity>, Check) {
             let check = match identity.attestation_key(state).and_then(|_| identity.tls(state)) {
                 Ok(_) => {
                     let stored = &identity.stored;
-                    Check::ok("identity", format!("{} in {}", stored.device, stored.origin))
+                    let holder = custody::holder(state).map_or("nobody", custody::Holder::words);
+                    let origin = &stored.origin;
+                    Check::ok("identity", format!("{} in {origin}; keys held by {holder}", stored.device))
                 }
                 Err(error) if denied(&error) => {
                     let device = &identity.stored.device;
                     Check::not_tried("identity", format!("{device}; its keys are for the agent's user alone"))
                 }
-                Err(error) => {
-                    let next = "if the keys are lost, enrol with a new token and another --state directory";
-                    Check::failed("identity", Causes(&error).to_string(), next)
-                }
+                Err(error) => Check::failed("identity", Causes(&error).to_string(), next_step(&error)),
             };
             (Some(identity), check)
         }
+    }
+}
+
+/// What to do about keys that cannot be used.
+fn next_step(error: &StateError) -> &'static str {
+    match error {
+        StateError::Tpm(TpmError::Gone { .. } | TpmError::Refused { .. } | TpmError::Answer(_)) => {
+            "switch the TPM on, or restart the machine; with `enroll --anew` and a new token the device becomes another one"
+        }
+        StateError::Tpm(TpmError::NotBuilt) => "install the build with TPM",
+        StateError::Tpm(TpmError::NotNamed { .. }) => "name the TPM in agent.toml again",
+        _ => "if the keys are lost, run `tallystick-agent enroll --anew` with a new token",
     }
 }
 

@@ -72,7 +72,8 @@ impl Target {
             Err(error) => return Err(Causes(&error).to_string()),
         };
         let time = Arc::new(certs::SystemClock(Arc::clone(&clock)));
-        let tls = certs::examining_client(keys.as_ref(), root, time, &presented)
+        let keys_or_none = keys.as_ref().map(|keys| keys as &dyn certs::ClientIdentity);
+        let tls = certs::examining_client(keys_or_none, root, time, &presented)
             .map_err(|error| Causes(&error).to_string())?;
         let greeting = if keys.is_some() {
             Greeting::of(state, identity).ok_or("the spool cannot be read")

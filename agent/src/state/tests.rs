@@ -54,6 +54,87 @@ fn a_link_is_no_secret() {
 }
 
 #[test]
+fn a_key_with_a_second_name_is_refused() {
+    let (folder, state) = directory();
+    state.write_new_secret("a.key", b"secret").unwrap();
+    std::fs::hard_link(state.keys().join("a.key"), folder.path().join("copy")).unwrap();
+    assert!(matches!(state.read_secret("a.key"), Err(StateError::Special { .. })));
+}
+
+#[test]
+fn a_pipe_is_no_secret_and_is_not_waited_for() {
+    let (_folder, state) = directory();
+    let path = state.keys().join("a.key");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert!(matches!(state.read_secret("a.key"), Err(StateError::Special { .. })));
+}
+
+#[test]
+fn a_secret_is_not_larger_than_secrets_are() {
+    let (_folder, state) = directory();
+    state.write_new_secret("a.key", &vec![0; 64 * 1024]).unwrap();
+    state.read_secret("a.key").unwrap();
+    state.write_new_secret("b.key", &vec![0; 64 * 1024 + 1]).unwrap();
+    assert!(matches!(state.read_secret("b.key"), Err(StateError::Io { what: "read", .. })));
+}
+
+#[test]
+fn a_folder_above_that_others_may_change_is_refused() {
+    let (folder, state) = directory();
+    state.write_new_secret("a.key", b"secret").unwrap();
+    for (bits, refused) in
+        [(0o777, true), (0o775, true), (0o757, true), (0o1777, false), (0o755, false), (0o700, false)]
+    {
+        for above in [folder.path(), state.path()] {
+            mode(above, bits);
+            let read = state.read_secret("a.key");
+            let written = state.write_new_secret("b.key", b"x");
+            mode(above, 0o755);
+            state.remove_secret("b.key").unwrap();
+            assert_eq!(matches!(read, Err(StateError::Parent { .. })), refused, "{bits:o} {read:?}");
+            assert_eq!(matches!(written, Err(StateError::Parent { .. })), refused, "{bits:o} {written:?}");
+            assert_eq!(read.is_ok(), !refused, "{bits:o} {read:?}");
+        }
+    }
+}
+
+#[test]
+fn a_link_on_the_way_is_as_good_as_where_it_lies_and_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    for folder in [&here, &there] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    std::os::unix::fs::symlink(&there, here.join("link")).unwrap();
+    let state = StateDirectory::new(here.join("link").join("state"));
+    state.create().unwrap();
+    state.write_new_secret("a.key", b"secret").unwrap();
+    for open in [&here, &there] {
+        mode(open, 0o777);
+        let read = state.read_secret("a.key");
+        mode(open, 0o755);
+        assert!(matches!(read, Err(StateError::Parent { .. })), "{} {read:?}", open.display());
+    }
+    state.read_secret("a.key").unwrap();
+}
+
+#[test]
+fn another_users_key_is_refused() {
+    let (folder, state) = directory();
+    state.write_new_secret("a.key", b"secret").unwrap();
+    // Only root may give a file away; as anybody else there is nobody to give it to.
+    if rustix::process::geteuid().is_root() {
+        let nobody = Some(65534);
+        std::os::unix::fs::chown(state.keys().join("a.key"), nobody, None).unwrap();
+        assert!(matches!(state.read_secret("a.key"), Err(StateError::Owner { owner: 65534, .. })));
+        std::os::unix::fs::chown(state.keys().join("a.key"), Some(0), None).unwrap();
+        std::os::unix::fs::chown(folder.path(), nobody, None).unwrap();
+        assert!(matches!(state.read_secret("a.key"), Err(StateError::Parent { .. })));
+    }
+}
+
+#[test]
 fn one_agent_at_a_time() {
     let (_folder, state) = directory();
     assert!(!state.is_locked());

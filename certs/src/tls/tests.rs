@@ -5,7 +5,7 @@ use rustls::{ClientConnection, ServerConnection};
 
 use super::*;
 use crate::test_pki::{TestPki, clock_at, key, serial};
-use crate::{Issuer as _, Order, Population, Role, Serial, Subject};
+use crate::{HeldKey, HeldKeyError, Issuer as _, Order, Population, Role, Serial, Subject};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -81,6 +81,37 @@ fn an_agent_and_the_collector_prove_themselves_and_share_one_exporter() {
     let again =
         handshake(&self::client(&pki, &agent), &agents(&pki, &[]), "collector.test").expect("a connection");
     assert_ne!(export(&again.client.into()), client, "each connection has an exporter of its own");
+}
+
+#[derive(Debug)]
+struct Broken(TlsKey);
+
+impl HeldKey for Broken {
+    fn public(&self) -> &evidence::enrolment::TlsPublicKey {
+        self.0.public()
+    }
+
+    fn sign(&self, _message: &[u8]) -> Result<[u8; 64], HeldKeyError> {
+        Err(HeldKeyError("the chip is gone".into()))
+    }
+}
+
+#[test]
+fn a_held_key_proves_its_holder_and_says_why_it_cannot() {
+    let pki = pki();
+    let (agent, _) = pki.agent(DeviceId::from_bytes([1; 16]));
+    let copy = || TlsKey::from_pem(&agent.key.to_pem()).expect("the key reads back");
+    let held = |key: Arc<dyn HeldKey>| {
+        let identity = HeldIdentity { chain: agent.chain.clone(), key };
+        mutual_client(&identity, pki.root(), pki.clock())
+    };
+    let good = held(Arc::new(copy())).expect("a client");
+    let both = handshake(&good, &agents(&pki, &[]), "collector.test").expect("a connection");
+    assert_eq!(both.server.peer_certificates().expect("a certificate")[0], agent.chain[0]);
+    let gone = held(Arc::new(Broken(copy()))).expect("a client");
+    let said = refused(&gone, &agents(&pki, &[]), "collector.test");
+    assert!(said.starts_with("client") && said.contains("the chip is gone"), "{said}");
+    assert!(matches!(held(Arc::new(key())), Err(TlsError::Identity(_))));
 }
 
 #[test]
@@ -274,7 +305,7 @@ fn whoever_examines_is_as_strict_and_learns_what_was_presented() {
     ];
     for (what, server, name, clock, only_the_time) in servers {
         let strict = mutual_client(&agent, pki.root(), clock.clone()).expect("a client");
-        for identity in [Some(&agent), None] {
+        for identity in [Some(&agent as &dyn ClientIdentity), None] {
             let presented = Presented::default();
             let client = examining_client(identity, pki.root(), clock.clone(), &presented).expect("a client");
             let (mine, theirs) = (handshake(&client, &server, name), handshake(&strict, &server, name));

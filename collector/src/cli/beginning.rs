@@ -134,6 +134,7 @@ pub(super) fn run(arguments: InitArguments, out: &mut impl Write) -> anyhow::Res
         admit_known_hardware: false,
         witness_policy,
         witness_roots,
+        tpm_roots: None,
         predecessor_tree,
         witness_recosign_seconds: crate::config::witness_recosign_seconds_default(),
         segment_bytes: arguments.segment_bytes,

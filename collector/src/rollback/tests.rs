@@ -16,6 +16,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         accept_rollback_blindness,
         witness_policy: None,
         witness_roots: None,
+        tpm_roots: None,
         predecessor_tree: None,
         witness_recosign_seconds: 600,
         segment_bytes: 1 << 20,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use certs::residency::TpmMakers;
 use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
 use evidence::acts::{Allows, Body, Enrolment, KeyLevel, request_digest, serial_digest};
 use evidence::enrolment::{TlsPublicKey, Transcript};
@@ -16,14 +17,16 @@ use evidence::time::Timestamp;
 use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
-use proto::{EnrolBegin, EnrolFinish, EnrolNonce, EnrolPending, EnrolReply, EnrolRequest, Enrolled};
+use proto::{
+    EnrolBegin, EnrolChallenge, EnrolFinish, EnrolNonce, EnrolPending, EnrolReply, EnrolRequest, Enrolled,
+};
 use rpc::v1::enrolment_server::Enrolment as EnrolmentService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use zeroize::Zeroizing;
 
 use self::steps::{Before, GoodToken, Refused, Step, answer, wait};
-use super::status;
+use super::{residency, status};
 use crate::causes::chain;
 use crate::enrolling::Enrolling;
 use crate::enrolling::pending::{Waiting, Why};
@@ -55,6 +58,8 @@ pub struct EnrolService {
     enrolling: Arc<Enrolling>,
     /// A public tree of the log before this one.
     predecessor_tree: Option<PathBuf>,
+    /// Whose TPMs are trusted.
+    makers: Option<Arc<TpmMakers>>,
 }
 
 impl EnrolService {
@@ -65,7 +70,12 @@ impl EnrolService {
         enrolling: Arc<Enrolling>,
         predecessor_tree: Option<PathBuf>,
     ) -> Self {
-        Self { state, identities, enrolling, predecessor_tree }
+        Self { state, identities, enrolling, predecessor_tree, makers: None }
+    }
+
+    /// The same, which finds out whether a key lies in a TPM of one of these makers.
+    pub fn trusting(self, makers: Option<TpmMakers>) -> Self {
+        Self { makers: makers.map(Arc::new), ..self }
     }
 }
 
@@ -123,17 +133,21 @@ impl EnrolService {
         let challenge =
             EnrolNonce { nonce: nonce.to_vec(), trust_domain: self.state.trust_domain().to_owned() };
         send(answers, Reply::Nonce(challenge)).await?;
-        let Some(Request::Finish(finish)) = next(incoming).await? else {
+        let Some(Request::Finish(mut finish)) = next(incoming).await? else {
             return Err(Status::invalid_argument("the second message must be finish"));
         };
+        let certificate = std::mem::take(&mut finish.endorsement_certificate);
+        let claimed = residency::claimed(&finish.key_level_claimed);
         let claim = Claim::check(self.state.trust_domain(), enrolment_id, nonce, exporter, finish)?;
+        // Before its turn: nobody waits for another device's TPM.
+        let level = self.key_level(&claim, &certificate, incoming, answers).await?;
         let before = {
             let _turn = self.enrolling.turn.lock().await;
             // Again, as others of this address had their turn meanwhile.
             if locked() {
                 return Err(Status::resource_exhausted(ADDRESS_LOCKED));
             }
-            match claim.enrol(&self.state, &self.identities, &self.enrolling, address).await {
+            match claim.enrol(&self.state, &self.identities, &self.enrolling, address, level).await {
                 Ok(Step::Enrolled(before)) => before,
                 Ok(Step::Pending(request)) => {
                     let pending =
@@ -148,12 +162,48 @@ impl EnrolService {
                 Err(Refused::Told(status)) => return Err(*status),
             }
         };
+        // What it claims is no fact of the log: a device says of itself what it likes.
+        let (device, established) = (before.act.device, before.act.key_level);
+        tracing::info!(%device, key_level = established.as_str(), claimed, "The key level is established.");
         // Outside its turn: the wait for a checkpoint takes up to a second.
         let mut enrolled = answer(&self.state, &self.identities, *before).await?;
         if anchor_size > 0 {
             self.show_succession(&mut enrolled, anchor_size)?;
         }
         send(answers, Reply::Enrolled(enrolled)).await
+    }
+
+    /// Finds out whether the TLS key lies in a TPM of a trusted maker. What could not be checked counts as nothing; a TPM that
+    /// does not open its challenge has no such key, and its device says so falsely.
+    async fn key_level(
+        &self,
+        claim: &Claim,
+        certificate: &[u8],
+        incoming: &mut Streaming<EnrolRequest>,
+        answers: &Answers,
+    ) -> Result<KeyLevel, Status> {
+        let (key, now) = (&claim.transcript.tls_key, self.state.clock.now());
+        // A wrong token is refused in its turn, and who enrolled before has its level: neither is asked anything.
+        if claim.token(&self.state, now).is_err() || matches!(claim.retried(&self.state), Ok(Some(_))) {
+            return Ok(KeyLevel::K0);
+        }
+        let challenge = residency::challenge(self.makers.as_deref(), certificate, key, now);
+        let Some(challenge) = challenge.map_err(|error| Status::internal(error.to_string()))? else {
+            return Ok(KeyLevel::K0);
+        };
+        let asked =
+            EnrolChallenge { credential: challenge.credential.clone(), secret: challenge.secret.clone() };
+        send(answers, Reply::Challenge(asked)).await?;
+        let Some(Request::Proof(proof)) = next(incoming).await? else {
+            return Err(Status::invalid_argument("the message after a challenge must be proof"));
+        };
+        if challenge.is_met_by(&proof.secret) {
+            Ok(KeyLevel::K3)
+        } else {
+            Err(Status::permission_denied(
+                "the TPM of this endorsement certificate does not hold the TLS key: its answer to the challenge is wrong",
+            ))
+        }
     }
 
     /// Adds what shows a device of the predecessor's that this log goes on from what it has seen.
@@ -259,6 +309,7 @@ impl Claim {
         identities: &Arc<Identities>,
         enrolling: &Enrolling,
         address: IpAddr,
+        level: KeyLevel,
     ) -> Result<Step, Refused> {
         if let Some(before) = self.retried(state)? {
             return Ok(Step::Enrolled(Box::new(before)));
@@ -297,7 +348,7 @@ impl Claim {
                 return wait(enrolling, &request, waiting);
             }
         }
-        let before = self.admit(state, identities, token, serial, now).await?;
+        let before = self.admit(state, identities, token, (serial, level), now).await?;
         if let Err(error) = enrolling.pending.remove(&request) {
             // It only tells people too much: the approval is used.
             tracing::warn!(%error, "The list of enrolments that wait could not be written.");
@@ -311,7 +362,7 @@ impl Claim {
         state: &Arc<State>,
         identities: &Arc<Identities>,
         token: GoodToken,
-        serial: Option<Digest>,
+        (serial, level): (Option<Digest>, KeyLevel),
         now: Timestamp,
     ) -> Result<Before, Refused> {
         let device = DeviceId::from_bytes(random().map_err(|error| status(&error))?);
@@ -347,8 +398,7 @@ impl Claim {
             sig_ed25519: self.sig_ed25519,
             sig_p256: self.sig_p256,
             certificate,
-            // What a device says of its keys is no more than its word.
-            key_level: KeyLevel::K0,
+            key_level: level,
             serial,
         };
         let (entry, detail) = (act.clone(), self.detail);

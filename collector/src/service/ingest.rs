@@ -1,6 +1,7 @@
 //! Submit: envelopes in, Stored and Proved out. Stored is sent after the journal's fdatasync and never before.
 
 mod proving;
+mod twins;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use certs::Peer;
 use evidence::ids::{DeviceId, Digest, InstanceId};
-use evidence::statement::{SCHEMA_MAX, Statement};
+use evidence::statement::SCHEMA_MAX;
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
 use proto::{Expect, FromAgent, Hello, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
@@ -406,44 +407,6 @@ impl Session {
                 Err(End::Told(Status::unavailable("the collector is stopping; connect again")))
             }
             Err(error) => Ok(self.busy(sequence, &error)),
-        }
-    }
-
-    /// Two statements of one key: kept as proof, and somebody is told, once.
-    async fn fork(&self, sequence: u64, known_index: Option<u64>, envelope: Vec<u8>) {
-        let (Some(instance), Some(first)) = (self.instance, known_index) else {
-            tracing::error!(device = %self.device, sequence, "ALERT: a chain begins with something before it.");
-            return;
-        };
-        match self.state.record_conflict(instance, sequence, first, envelope).await {
-            Ok(Some(index)) => {
-                let conflicts = self.state.conflicts.count();
-                tracing::error!(
-                    device = %self.device, %instance, sequence, first, index, conflicts,
-                    "ALERT: one key signed two statements for one place: the device was cloned, or its disk restored. \
-                     `tallystick devices conflicts`"
-                );
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(device = %self.device, %error, "A conflict could not be logged."),
-        }
-    }
-
-    /// Looks whether the same certificate speaks from two places.
-    fn hear(&self, statement: &Statement) {
-        let boot = statement.attestation().map(|attestation| attestation.fields.boot.as_slice());
-        let twice = self.state.conflicts.live().hear(
-            &statement.instance,
-            self.stream,
-            statement.sequence,
-            boot,
-            Instant::now(),
-        );
-        if let Some(what) = twice {
-            tracing::error!(
-                device = %self.device, instance = %statement.instance, what = what.as_str(),
-                "ALERT: one certificate is in use at two places at once. `tallystick devices conflicts`"
-            );
         }
     }
 

@@ -39,6 +39,8 @@ fn finish(nonce: [u8; 32], exporter: [u8; 32]) -> EnrolFinish {
         detail_salt: salt.to_vec(),
         sig_ed25519: attestation.sign(&bytes).to_vec(),
         sig_p256: tls.sign(&bytes).unwrap().to_vec(),
+        endorsement_certificate: Vec::new(),
+        key_level_claimed: String::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a stream tells of the log: the newest checkpoint, and a proof for whatever it covers.
+//! What a stream is told without asking: checkpoints, proofs, the fleet configuration.
 
 use evidence::ids::Digest;
 use evidence::note::{Note, TlogProof};
@@ -6,8 +6,9 @@ use proto::Proved;
 use proto::to_agent::Item as Outgoing;
 use tonic::Status;
 
-use super::{End, PROOFS_AT_ONCE, Session, status};
+use super::{End, PROOFS_AT_ONCE, Session};
 use crate::fleet;
+use crate::service::status;
 
 impl Session {
     /// Sends the newest checkpoint and a proof for whatever it covers.
@@ -63,7 +64,7 @@ impl Session {
     }
 
     /// The configuration this device is to be told now, among the log's first `size` entries.
-    pub(super) fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
+    fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
         let newest = fleet::newest_configuration(&self.state, size);
         // Every stream asks at every checkpoint: what was looked at is not looked at again.
         if newest == self.looked_at {
