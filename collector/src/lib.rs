@@ -36,6 +36,7 @@ pub mod payload_codec;
 pub mod posture;
 pub mod rebuild;
 pub mod recover;
+pub mod reload;
 pub mod restore;
 pub mod rollback;
 pub mod row_maker;

@@ -22,6 +22,7 @@ use crate::http2::{
 };
 use crate::listen::{Audience, Counters, Limits, listen};
 use crate::node::Node;
+use crate::reload;
 use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
@@ -61,6 +62,8 @@ fn configurations(node: &Node) -> anyhow::Result<Configurations> {
 
 /// Serves until `cancel`, then stops taking connections, lets open calls end, and writes a last checkpoint.
 pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> {
+    // Before the first configurations: what changes while they are made is asked for again.
+    let mut asked = node.state.reload.serve();
     let first = configurations(&node)?;
     let (enrol_config, enrol) = watch::channel(first.enrol);
     let (agents_config, agents) = watch::channel(first.agents);
@@ -184,21 +187,28 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         entries = state.ledger.size(), "Collector is ready."
     );
 
+    tasks.spawn(reload::watcher::follow(node.dir.certs(), Arc::clone(&state), cancel.clone()));
     let mut refresh = tokio::time::interval(REFRESH_INTERVAL);
     refresh.tick().await;
     loop {
         tokio::select! {
             () = cancel.cancelled() => break,
-            _ = refresh.tick() => match configurations(&node) {
-                Ok(fresh) => {
-                    enrol_config.send_replace(fresh.enrol);
-                    agents_config.send_replace(fresh.agents);
-                    people_config.send_replace(fresh.people);
-                    tiles_config.send_replace(fresh.tiles);
-                }
-                // The old ones hold for a day; the next hour tries again.
-                Err(error) => tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed."),
-            },
+            _ = refresh.tick() => {}
+            asked = asked.changed() => if asked.is_err() { break },
+        }
+        let upto = *asked.borrow_and_update();
+        match configurations(&node) {
+            Ok(fresh) => {
+                enrol_config.send_replace(fresh.enrol);
+                agents_config.send_replace(fresh.agents);
+                people_config.send_replace(fresh.people);
+                tiles_config.send_replace(fresh.tiles);
+                state.reload.done(upto);
+            }
+            // The old ones hold for a day; the next hour tries again.
+            Err(error) => {
+                tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed.")
+            }
         }
     }
     tasks.close();

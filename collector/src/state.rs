@@ -19,6 +19,7 @@ use evidence::trust::Trust;
 use crate::data_keys::DataKeyError;
 use crate::failpoints;
 use crate::ledger::{ErasedEntry, Found, Ledger, Published, ReadError};
+use crate::reload::Reload;
 use crate::sequencer::{Committed, Context, NewEntry, Sequencer, SubmitError};
 
 /// Longest wait for a checkpoint to cover an entry: signing is due every second.
@@ -208,6 +209,8 @@ pub struct State {
     pub sequencer: Sequencer,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Asks the listeners to take what changed about who may connect.
+    pub reload: Reload,
     book: Arc<RwLock<Book>>,
     trust_domain: String,
     log_key: VerifierKey,
@@ -227,7 +230,8 @@ impl State {
         operations: SecretKey,
     ) -> Self {
         let (trust_domain, witness_policy) = (trust_domain.to_owned(), Trust::no_witnesses(&log_key));
-        Self { ledger, sequencer, clock, book, trust_domain, log_key, operations, witness_policy }
+        let reload = Reload::default();
+        Self { ledger, sequencer, clock, reload, book, trust_domain, log_key, operations, witness_policy }
     }
 
     /// With the text of a witness policy, if there is one.
