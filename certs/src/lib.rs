@@ -8,6 +8,7 @@
 mod authority;
 mod crypto;
 mod issue;
+mod life;
 mod peer;
 pub mod pem;
 mod person_key;
@@ -24,6 +25,7 @@ pub use issue::{
     AGENT_LIFETIME, IssueError, Issued, Issuer, MAX_LIFETIME, Order, PERSON_LIFETIME, SERVER_LIFETIME,
     Serial, Subject,
 };
+pub use life::{CertificateLife, RECOVERY_LIFETIME};
 pub use peer::{Peer, PeerCertificate, PeerError, Role};
 pub use person_key::{PERSON_KEY_BYTES_MAX, PersonKey, PersonKeyError, PersonPublicKey};
 pub use profile::{PROFILE_BYTES_MAX, Profile};

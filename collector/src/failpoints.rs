@@ -33,6 +33,13 @@
 //! | `recover-begun` | a data directory that says which checkpoint a recovery must reach, and nothing of it |
 //! | `recover-group-synced` | a beginning of what is recovered, which no checkpoint covers: continued by the next `recover` |
 //! | `recover-checkpoint-synced` | everything, and the note of what had to be reached: the next start or `recover` removes it |
+//! | `rollover-key-written` | a new authority's key and no certificate: of no use to anybody |
+//! | `rollover-files-written` | a new authority that the log does not know, and nobody trusts |
+//! | `rollover-stored` | a step in the log that the listeners have not taken: they do at the next start |
+//! | `rollover-prepared`, `rollover-activated` | a rollover that the next run of the command goes on with |
+//! | `rollover-retired` | a rollover that is done |
+//! | `renewal-kept` | an issued certificate that no entry names |
+//! | `renewal-stored` | a renewal whose device was not answered: it asks again and gets the same certificate |
 
 /// Every point of the log, in the order of commitments.
 pub const POINTS: [&str; 13] = [
@@ -72,6 +79,19 @@ pub const KEY_POINTS: [&str; 5] = [
 /// The points of `recover`, beside those of the journal.
 pub const RECOVER_POINTS: [&str; 3] = ["recover-begun", "recover-group-synced", "recover-checkpoint-synced"];
 
+/// The points of a rollover, in their order; `rollover-stored` is reached once in each of its three steps.
+pub const ROLLOVER_POINTS: [&str; 6] = [
+    "rollover-key-written",
+    "rollover-files-written",
+    "rollover-stored",
+    "rollover-prepared",
+    "rollover-activated",
+    "rollover-retired",
+];
+
+/// The points of a renewal of a device's certificate.
+pub const RENEWAL_POINTS: [&str; 2] = ["renewal-kept", "renewal-stored"];
+
 /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
@@ -92,7 +112,10 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, TREE_POINTS, WITNESS_POINTS};
+    use super::{
+        KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, RENEWAL_POINTS, ROLLOVER_POINTS, TREE_POINTS,
+        WITNESS_POINTS,
+    };
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
     const VARIABLE: &str = "TALLYSTICK_FAILPOINT";
@@ -109,6 +132,7 @@ mod armed {
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
         let of_log = POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS);
         let mut all = of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
+        let mut all = all.by_ref().chain(&ROLLOVER_POINTS).chain(&RENEWAL_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),

@@ -121,7 +121,6 @@ impl Node {
             .map_err(|_| NodeError::Setting("trust_domain is no DNS name".into()))?;
         let log_key = secrets::signing_key(&dir.keys().join("log.key"))?;
         let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
-        let identities = Arc::new(Identities::open(&dir, &trust_domain)?);
         let options = LedgerOptions {
             segment_bytes: config.segment_bytes,
             journal_segments_kept: config.journal_segments_kept,
@@ -130,6 +129,8 @@ impl Node {
         let (ledger, mut unstarted) = Ledger::open(Arc::clone(&dir), &options)?;
         let report = std::mem::take(&mut unstarted.report);
         let book = Arc::new(RwLock::new(Book::replay(&config.origin, &ledger, progress)?));
+        let authorities =
+            book.read().unwrap_or_else(PoisonError::into_inner).authority.roster().authorities().clone();
         let verifier = VerifierKey::new(&config.origin, *log_key.public())
             .map_err(|error| NodeError::Setting(error.to_string()))?;
         let genesis =
@@ -139,6 +140,7 @@ impl Node {
         let Some(genesis) = genesis.filter(fits) else {
             return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
         };
+        let identities = Arc::new(Identities::open(&dir, &trust_domain, &authorities)?);
         // A device's word and a simulated one must not meet in one log.
         let clock: Arc<dyn Clock> = match (time, genesis.simulated) {
             (Time::System, false) => Arc::new(SystemClock),

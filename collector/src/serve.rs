@@ -27,6 +27,7 @@ use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
+use crate::service::renew::Renewals;
 use crate::service::unstored::Unstored;
 use crate::state::random;
 use crate::tree;
@@ -48,14 +49,17 @@ struct Configurations {
 }
 
 fn configurations(node: &Node) -> anyhow::Result<Configurations> {
+    let authorities = node.state.book().authority.roster().authorities().clone();
+    node.identities.follow(&authorities)?;
+    node.identities.warn_of_ends(node.state.clock.now());
     let clock: certs::Clock = Arc::new(TlsClock(Arc::clone(&node.state.clock)));
     let serial = random().context("no random bytes")?;
     let identity = node.identities.server(&node.config.server_names, node.state.clock.now(), serial)?;
     let trusted = |population| node.identities.trusted(population, node.state.clock.as_ref());
     Ok(Configurations {
         enrol: certs::open_listener(&identity, Arc::clone(&clock))?,
-        agents: certs::mutual_listener(&identity, &[trusted(Population::Agents)?], Arc::clone(&clock))?,
-        people: certs::mutual_listener(&identity, &[trusted(Population::People)?], Arc::clone(&clock))?,
+        agents: certs::mutual_listener(&identity, &trusted(Population::Agents)?, Arc::clone(&clock))?,
+        people: certs::mutual_listener(&identity, &trusted(Population::People)?, Arc::clone(&clock))?,
         tiles: certs::public_listener(&identity, clock)?,
     })
 }
@@ -152,7 +156,10 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
-    let ingest_service = IngestService::new(Arc::clone(&state), unstored, cancel.clone());
+    let ingest_service = {
+        let renewals = Renewals::new(Arc::clone(&state), Arc::clone(&identities));
+        IngestService::new(Arc::clone(&state), renewals, unstored, cancel.clone())
+    };
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::Agents)

@@ -9,6 +9,7 @@ pub mod enrol;
 pub mod ingest;
 pub mod payloads;
 pub mod people;
+pub mod renew;
 mod telling;
 pub mod unstored;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
+use certs::{Order, Serial, Subject};
 use evidence::acts::{Body, Enrolment, KeyLevel};
 use evidence::enrolment::{TlsPublicKey, Transcript};
 use evidence::ids::{Class, DeviceId, Digest, InstanceId, Name};
@@ -13,12 +13,15 @@ use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
 use proto::{EnrolBegin, EnrolFinish, EnrolNonce, EnrolReply, EnrolRequest, Enrolled};
+use proto::{RenewReply, RenewRequest};
 use rpc::v1::enrolment_server::Enrolment as EnrolmentService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::renew::{Renewals, Way, chain_of, issue_and_keep};
 use super::status;
 use crate::causes::chain;
+use crate::for_tests;
 use crate::identity::Identities;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State, random};
@@ -45,6 +48,14 @@ impl EnrolService {
 #[tonic::async_trait]
 impl EnrolmentService for EnrolService {
     type EnrolStream = ReceiverStream<Result<EnrolReply, Status>>;
+    type RecoverStream = ReceiverStream<Result<RenewReply, Status>>;
+
+    async fn recover(
+        &self,
+        request: tonic::Request<Streaming<RenewRequest>>,
+    ) -> Result<tonic::Response<Self::RecoverStream>, Status> {
+        Renewals::new(Arc::clone(&self.state), Arc::clone(&self.identities)).answer(request, Way::Recovery)
+    }
 
     async fn enrol(
         &self,
@@ -208,20 +219,9 @@ impl Claim {
             public_key: &self.transcript.tls_key,
             serial,
             now,
-            lifetime: AGENT_LIFETIME,
+            lifetime: for_tests::agent_lifetime(),
         };
-        let issued: Issued = identities.agents().issue(&order).map_err(|error| {
-            tracing::error!(error = %error, "A certificate could not be issued.");
-            Status::internal(
-                "the certificate could not be issued; the operator finds why in the collector's log",
-            )
-        })?;
-        let certificate = Digest::of(&issued.certificate);
-        // Kept before the entry names it: a device that retries gets the same one.
-        identities.keep_issued(&certificate, &issued.certificate).map_err(|error| {
-            tracing::error!(error = %error, "An issued certificate could not be kept.");
-            Status::unavailable("the certificate could not be stored; try again")
-        })?;
+        let certificate = issue_and_keep(identities, &order)?;
         let act = Enrolment {
             device,
             instance,
@@ -296,7 +296,7 @@ impl Claim {
             device: before.act.device.to_string(),
             instance: before.act.instance.as_bytes().to_vec(),
             certificate,
-            chain: vec![identities.agents().certificate().to_vec(), identities.root().to_vec()],
+            chain: chain_of(identities, &before.act.certificate)?,
             origin: state.origin().to_owned(),
             log_vkeys: vec![state.log_key().vkey()],
             witness_policy: state.witness_policy().to_owned(),

@@ -11,12 +11,14 @@ use evidence::statement::SCHEMA_MAX;
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
 use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
+use proto::{Renew, RenewReply, RenewRequest};
 use rpc::v1::ingest_server::Ingest;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
+use super::renew::{Renewals, Way};
 use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
@@ -47,19 +49,36 @@ pub struct IngestService {
     state: Arc<State>,
     unstored: Arc<Unstored>,
     turns: Arc<Semaphore>,
+    renewals: Renewals,
     cancel: CancellationToken,
 }
 
 impl IngestService {
     /// The service; it counts in `unstored` what it could not store, and `cancel` ends its streams at shutdown.
-    pub fn new(state: Arc<State>, unstored: Arc<Unstored>, cancel: CancellationToken) -> Self {
-        Self { state, unstored, turns: telling::turns(), cancel }
+    pub fn new(
+        state: Arc<State>,
+        renewals: Renewals,
+        unstored: Arc<Unstored>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { state, unstored, turns: telling::turns(), renewals, cancel }
     }
 }
 
 #[tonic::async_trait]
 impl Ingest for IngestService {
     type SubmitStream = ReceiverStream<Result<ToAgent, Status>>;
+    type RenewStream = ReceiverStream<Result<RenewReply, Status>>;
+
+    async fn renew(
+        &self,
+        request: tonic::Request<Streaming<RenewRequest>>,
+    ) -> Result<tonic::Response<Self::RenewStream>, Status> {
+        let certificate = request.extensions().get::<PeerInfo>().and_then(|info| info.certificate.clone());
+        let certificate =
+            certificate.ok_or_else(|| Status::permission_denied("only an enrolled device may renew"))?;
+        self.renewals.clone().answer(request, Way::Live(certificate))
+    }
 
     async fn submit(
         &self,
@@ -80,6 +99,9 @@ impl Ingest for IngestService {
             pending: VecDeque::new(),
             unproved: BTreeMap::new(),
             checkpoints: self.state.ledger.checkpoints(),
+            renewals: self.renewals.clone(),
+            authorities: self.state.reload.taken(),
+            instance: None,
             anchor_size: 0,
             greeted: false,
         };
@@ -100,6 +122,11 @@ struct Session {
     /// Leaf index → sequence.
     unproved: BTreeMap<u64, u64>,
     checkpoints: watch::Receiver<Option<Arc<Published>>>,
+    renewals: Renewals,
+    /// Told when the authorities may have changed.
+    authorities: watch::Receiver<u64>,
+    /// The instance that greeted.
+    instance: Option<InstanceId>,
     /// Size of the newest checkpoint the agent has.
     anchor_size: u64,
     /// The newest checkpoint at the stream's beginning was sent.
@@ -181,6 +208,7 @@ impl Session {
                     self.prove().await?;
                     self.telling.look_for_policy();
                 }
+                Ok(()) = self.authorities.changed() => self.ask_for_renewal().await?,
                 // Last: it is the least of what a device waits for.
                 told = self.telling.next() => {
                     if let Some(posture) = told {
@@ -208,6 +236,8 @@ impl Session {
         let next = self.state.ledger.instance(&instance).map_err(read)?;
         let next_sequence = next.map_or(0, |state| state.next_sequence);
         self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
+        self.instance = Some(instance);
+        self.ask_for_renewal().await?;
         self.anchor_size = hello.anchor_size;
         self.telling.begin(instance);
         for sequence in hello.unproved {
@@ -216,6 +246,14 @@ impl Session {
             }
         }
         self.prove().await
+    }
+
+    /// Asks the device to come for another certificate if the authority of its own goes.
+    async fn ask_for_renewal(&self) -> Result<(), End> {
+        let Some(within_seconds) = self.instance.and_then(|instance| self.renewals.wanted(&instance)) else {
+            return Ok(());
+        };
+        self.send(Outgoing::Renew(Renew { within_seconds })).await
     }
 
     fn envelope(&mut self, bytes: &[u8]) {
