@@ -8,6 +8,7 @@ use crate::anchor::{Anchor, AnchorFile};
 use crate::attest::{Attester, Moment, Observed, file_digest};
 use crate::disk::Folder;
 use crate::identity::{ANCHOR_FILE, Identity};
+use crate::renewal::{self, Schedule};
 use crate::schedule::RESERVE_MINUTES;
 use crate::spool::{Limits, Place, Room, Spool, SpoolError};
 use crate::state::{Lock, OPEN_MODE, StateDirectory, StateError};
@@ -96,6 +97,8 @@ pub struct Device {
     pub spool: Spool<Folder>,
     /// The newest verified checkpoint.
     pub anchor: Anchor,
+    /// When its certificate is renewed.
+    pub renewal: Schedule,
     state: StateDirectory,
     attester: Attester,
     anchor_file: AnchorFile,
@@ -108,9 +111,12 @@ pub struct Device {
 impl Device {
     /// Opens everything, which only one process can at a time.
     pub fn open(state: &StateDirectory, limits: Limits) -> Result<Self, DeviceError> {
-        let identity = Identity::read(state)?;
+        let _enrolled_before_the_lock = Identity::read(state)?;
         let lock = state.lock()?;
+        // Read again: another agent may have renewed the certificate until it gave the lock back.
+        let identity = Identity::read(state)?;
         let key = identity.attestation_key(state)?;
+        renewal::finish(state, &identity)?;
         let spool = Spool::open(Folder::new(state.spool(), OPEN_MODE), identity.owner, limits)?;
         let mut anchor_file = AnchorFile::new(state.file(ANCHOR_FILE));
         let anchor =
@@ -124,7 +130,19 @@ impl Device {
             None
         });
         let state = state.clone();
-        Ok(Self { identity, spool, anchor, state, attester, anchor_file, looked, tried: None, _lock: lock })
+        let renewal = Schedule::default();
+        Ok(Self {
+            identity,
+            spool,
+            anchor,
+            renewal,
+            state,
+            attester,
+            anchor_file,
+            looked,
+            tried: None,
+            _lock: lock,
+        })
     }
 
     /// When the last attestation was made, by this device's clock.

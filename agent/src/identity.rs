@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use certs::{Population, TlsKey};
+use certs::{CertificateLife, Population, TlsKey};
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::json::{decode_base64, encode_base64};
 use evidence::keys::SecretKey;
@@ -11,6 +11,7 @@ use evidence::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::anchor::{Anchor, AnchorFile, PinnedLog};
+use crate::renewal;
 use crate::spool::Owner;
 use crate::state::{StateDirectory, StateError};
 
@@ -126,10 +127,19 @@ impl Identity {
     /// How this device proves itself to the collector.
     pub fn tls(&self, state: &StateDirectory) -> Result<certs::Identity, StateError> {
         let path = state.keys().join(TLS_KEY_FILE);
-        let key = read_tls_key(state)?.ok_or_else(|| damaged(&path, "it is missing: enrol again"))?;
+        let mut key = read_tls_key(state)?.ok_or_else(|| damaged(&path, "it is missing: enrol again"))?;
+        // Between the two steps of a renewal the certificate's key is not in its place yet.
+        if let Some(life) = self.life().filter(|life| life.key != key.public().id()) {
+            key = renewal::next_key_of(state, &life)?.unwrap_or(key);
+        }
         // The peer knows the root; sending it would only be bytes.
         let sent = self.chain.len().saturating_sub(1);
         Ok(certs::Identity { chain: self.chain.iter().take(sent).cloned().collect(), key })
+    }
+
+    /// The life of this device's certificate; none when it cannot be read.
+    pub fn life(&self) -> Option<CertificateLife> {
+        CertificateLife::read(self.chain.first()?)
     }
 
     /// When this device's certificate ends; none when it cannot be read.

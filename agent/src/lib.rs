@@ -15,6 +15,7 @@ pub mod device;
 pub mod disk;
 pub mod doctor;
 pub mod enrol;
+pub mod failpoints;
 pub mod health;
 #[cfg(unix)]
 pub mod host;
@@ -26,6 +27,7 @@ pub mod observe;
 pub mod observe_cli;
 pub mod recall;
 pub mod record;
+pub mod renewal;
 pub mod run;
 pub mod schedule;
 pub mod sent;

@@ -100,6 +100,8 @@ pub enum Event {
     Pause(u32),
     /// The collector's judgement, for the person at the machine.
     Posture(proto::Posture),
+    /// A new certificate is wanted within so many seconds.
+    Renew(u32),
 }
 
 /// What there is to send.
@@ -251,6 +253,7 @@ impl Session {
             In::SlowDown(slow_down) => Ok(Some(Event::Pause(slow_down.ms.min(PAUSE_MS_MAX)))),
             // No fleet configuration is distributed in this release; an agent obeys only what it can verify.
             In::Config(_) => Ok(None),
+            In::Renew(renew) => Ok(Some(Event::Renew(renew.within_seconds))),
             In::Posture(posture) => Ok(Some(Event::Posture(posture))),
         }
     }

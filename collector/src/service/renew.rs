@@ -282,10 +282,10 @@ impl Renewals {
         let approved = book.authority.roster().is_approved(&request, Allows::Recovery, now);
         if claim.record.recoveries >= AUTOMATIC_RECOVERIES_MAX && !approved {
             let (device, instance) = (claim.record.device, claim.instance);
-            tracing::warn!(%device, %instance, "A recovery waits for an admin: `tallystick device recover`.");
+            tracing::warn!(%device, %instance, "A recovery waits for an admin: `tallystick device allow-recovery INSTANCE`.");
             return Err(Status::failed_precondition(format!(
                 "this device came back by itself {AUTOMATIC_RECOVERIES_MAX} times: an admin must allow it once more \
-                 (`tallystick device recover {device}`); it asks again by itself"
+                 (`tallystick device allow-recovery {instance}`); it asks again by itself"
             )));
         }
         Ok(())
