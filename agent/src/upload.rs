@@ -356,7 +356,8 @@ impl Uploader {
                 }
             }
             let mut renewal = self.renewal_in().await;
-            if session.is_open() && renewal.is_zero() {
+            // What was sent is answered first: an answer that nobody read would have to be asked for again.
+            if session.is_open() && !session.awaits_answer() && renewal.is_zero() {
                 if self.renew(&live, health).await {
                     return Ok(Ended::Renewed);
                 }
@@ -405,7 +406,7 @@ impl Uploader {
                 }
                 () = self.spooled.notified() => {}
                 () = sleep_until(paused_until.unwrap_or(far)) => {}
-                () = sleep(renewal), if session.is_open() && renewal < HEARTBEAT_INTERVAL => {}
+                () = sleep(renewal), if session.is_open() && !renewal.is_zero() && renewal < HEARTBEAT_INTERVAL => {}
                 () = sleep_until(heartbeat) => {
                     let spooled = self.device.lock().await.spool.kept().len() as u64;
                     offer(sender, Item::Heartbeat(proto::Heartbeat { spooled })).await?;

@@ -1,6 +1,7 @@
 //! What only a build for tests can change: the collector's time and the life of devices' certificates. Without the feature
 //! `failpoints`, which no released program has, these are constants.
 
+#[cfg(not(feature = "failpoints"))]
 use std::time::Duration;
 
 /// How far ahead of the system's clock this program's is, milliseconds.

@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod load;
 pub mod loop_disk;
 pub mod process;
+pub mod renewal;
 pub mod sealed;
 pub mod told;
 pub mod wine;
