@@ -260,7 +260,9 @@ impl Driver {
     /// A lost connection is nobody's fault here; a certificate that is not taken is.
     fn over(&self, status: &Status) -> Over {
         let whole = format!("{status:?}");
-        if whole.contains("AlertReceived") || whole.contains("InvalidCertificate") {
+        // h2 keeps the words of what happened below it and nothing else.
+        let signs = ["AlertReceived", "fatal alert", "InvalidCertificate", "invalid peer certificate"];
+        if signs.iter().any(|sign| whole.contains(sign)) {
             lock(&self.record).distrusted.push(format!("{}: {whole}", self.device.id));
         }
         Over

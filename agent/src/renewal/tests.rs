@@ -39,6 +39,9 @@ fn only_alerts_about_the_certificate_lead_to_a_recovery() {
     for alert in [Alert::CertificateRevoked, Alert::InternalError, Alert::CloseNotify] {
         assert!(!refuses_certificate(&wrapped(alert)), "{alert:?}");
     }
+    // As h2 hands it on.
+    let text = wrapped(Alert::UnknownCA).to_string();
+    assert!(refuses_certificate(&std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
     assert!(!refuses_certificate(&std::io::Error::other("connection refused")));
 }
 
