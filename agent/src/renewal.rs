@@ -158,8 +158,14 @@ fn folder(state: &StateDirectory) -> StateDirectory {
 /// Puts the key of a new certificate into its place, if that was left undone. The caller holds the lock.
 pub(crate) fn finish(state: &StateDirectory, identity: &Identity) -> Result<(), StateError> {
     let Some(life) = identity.life() else { return Ok(()) };
-    if next_key_of(state, &life)?.is_none() {
-        return Ok(());
+    match read_tls_key(&folder(state))? {
+        None => {
+            // A folder that was emptied and not removed is no harm, nor is one that stays.
+            let _gone_or_stays = std::fs::remove_dir_all(state.file(FOLDER));
+            return Ok(());
+        }
+        Some(key) if key.public().id() != life.key => return Ok(()),
+        Some(_) => {}
     }
     let (from, to) = (folder(state).keys().join(TLS_KEY_FILE), state.keys().join(TLS_KEY_FILE));
     let failed = |source| StateError::Io { what: "move", path: from.display().to_string(), source };
