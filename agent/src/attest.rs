@@ -73,13 +73,15 @@ impl Attester {
         &self.key
     }
 
-    /// Signs what was seen, at `place` of the chain, under the newest verified checkpoint.
+    /// Signs what was seen, at `place` of the chain, under the newest verified checkpoint. `configuration` is the digest of the
+    /// fleet configuration in force, zeros without one.
     pub fn attestation(
         &self,
         place: Place,
         anchor: Option<Anchor>,
         moment: &Moment,
         observed: Observed,
+        configuration: &Digest,
     ) -> Envelope {
         let fields = proto::Attestation {
             device: self.device.to_string(),
@@ -90,8 +92,7 @@ impl Attester {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             agent_digest: self.agent_digest.as_bytes().to_vec(),
             catalogue_digest: observed.catalogue_digest.as_bytes().to_vec(),
-            // No fleet configuration is distributed in this release.
-            configuration_digest: Digest::ZERO.as_bytes().to_vec(),
+            configuration_digest: configuration.as_bytes().to_vec(),
             asset: observed.asset,
             answers_digest: observed.answers_digest.as_bytes().to_vec(),
             observations: observed.observations,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use evidence::ids::Digest;
 use evidence::json::{self, Value};
 use evidence::time::Clock as _;
 use rpc::connect::Address;
@@ -20,7 +21,8 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
-use crate::enrol::{Wanted, enrol};
+use crate::enrol::{EnrolError, Wanted, enrol, enrol_and_wait};
+use crate::fleet::Switches;
 use crate::host::LiveHost;
 use crate::identity::Identity;
 use crate::look::live_look;
@@ -95,7 +97,7 @@ enum Command {
 /// Enrol this device with a one-time token (also spelled `enrol`). Run again after a failure: it goes on where it was.
 ///
 /// The token is read from --token-file, from the environment variable TALLYSTICK_TOKEN, or from standard input.
-/// Exit codes: 0 enrolled, or enrolled before with the same collector; 2 not enrolled.
+/// Exit codes: 0 enrolled, or enrolled before with the same collector; 1 it waits for a person's approval; 2 not enrolled.
 #[derive(Debug, Args)]
 struct EnrolArgs {
     /// The collector's enrolment listener. Its certificate must be for this host.
@@ -111,6 +113,9 @@ struct EnrolArgs {
     /// A file that holds the token; - is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Try again, ever more seldom, while a person has to approve this device or the collector is away.
+    #[arg(long, conflicts_with = "successor")]
+    wait: bool,
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
@@ -204,13 +209,16 @@ impl Cli {
     fn agent(
         &self,
         state: &StateDirectory,
-        look: Look,
+        (look, switches): (Look, Switches),
         cancel: &CancellationToken,
     ) -> anyhow::Result<(Agent, Config)> {
         let config = self.config(state)?;
         let way = config.way(variable)?;
         let device = Device::open(state, config.limits)?;
-        Ok((Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way), config))
+        let agent = Agent::new(device, look, Arc::new(SystemClock), cancel.clone()).through(way);
+        // What somebody wrote for this machine's network comes before what was chosen for all.
+        let agent = if config.proxies.is_some() { agent.by_its_own_way() } else { agent };
+        Ok((agent.switched_by(switches), config))
     }
 
     /// Runs until the future that `stop` makes in the runtime completes.
@@ -223,7 +231,7 @@ impl Cli {
         S: Future<Output = ()> + Send + 'static,
     {
         let cancel = CancellationToken::new();
-        let (agent, config) = self.agent(state, live_look(state, AtRest), &cancel)?;
+        let (agent, config) = self.agent(state, looking(state, AtRest), &cancel)?;
         let agent = agent.supervised_by(Supervisor::from_environment(variable));
         runtime()?.block_on(async {
             let stop = stop()?;
@@ -239,7 +247,7 @@ impl Cli {
     }
 
     fn once(&self, state: &StateDirectory, args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
-        let (agent, _) = self.agent(state, live_look(state, LiveHost), &CancellationToken::new())?;
+        let (agent, _) = self.agent(state, looking(state, LiveHost), &CancellationToken::new())?;
         let wait = Duration::from_secs(args.timeout_seconds);
         let (once, receipt) = runtime()?.block_on(async {
             let once = agent.once(args.until_proved, wait).await?;
@@ -313,14 +321,27 @@ impl EnrolArgs {
         };
         let wanted = Wanted { server: self.server.clone(), agents, token, proxies };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
+        let newcomer = crate::newcomer::look(&host_name, &LiveHost);
         let clock = Arc::new(SystemClock);
+        let told = |error: &EnrolError| {
+            // Nobody may be there to read it; the device goes on asking all the same.
+            let _unheard = writeln!(std::io::stderr(), "tallystick-agent: {error}");
+        };
         let moved = runtime()?.block_on(async {
             if self.successor {
-                return follow(state, &wanted, &host_name, clock).await;
+                return follow(state, &wanted, &newcomer, clock).await;
             }
-            let identity = enrol(state, &wanted, &host_name, clock).await?;
+            let identity = if self.wait {
+                enrol_and_wait(state, &wanted, &newcomer, clock, told).await?
+            } else {
+                enrol(state, &wanted, &newcomer, clock).await?
+            };
             Ok(Moved { identity, kept_in: None, unproved: 0 })
-        })?;
+        });
+        let moved = match moved {
+            Err(EnrolError::Waiting { request, .. }) => return self.waits(&request, out),
+            moved => moved?,
+        };
         let Moved { identity, kept_in, unproved } = moved;
         let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;
@@ -354,6 +375,19 @@ impl EnrolArgs {
         Ok(DONE)
     }
 
+    fn waits(&self, request: &Digest, out: &mut dyn Write) -> anyhow::Result<u8> {
+        if self.json {
+            writeln!(out, "{}", json::object([("waiting", json::hex(request))]).encode())?;
+        } else {
+            writeln!(
+                out,
+                "not enrolled yet: a person must approve this device (`tallystick devices approve {request}`); \
+                 run this again afterwards, or with --wait"
+            )?;
+        }
+        Ok(NO)
+    }
+
     /// The token's text: never from the command line, which every user of the machine can read.
     fn token(&self) -> anyhow::Result<Zeroizing<String>> {
         let mut text = Zeroizing::new(String::new());
@@ -378,6 +412,15 @@ impl EnrolArgs {
         }
         Ok(text)
     }
+}
+
+/// The look of this machine, and what switches controls of it off.
+fn looking(
+    state: &StateDirectory,
+    host: impl probes::Host + Copy + Send + Sync + 'static,
+) -> (Look, Switches) {
+    let switches = Switches::default();
+    (live_look(state, host, switches.clone()), switches)
 }
 
 /// A variable of this process's environment, where it is text.
@@ -432,12 +475,14 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn log_to_stderr(as_json: bool, level: LevelFilter) {
     use tracing_subscriber::{fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
     let wanted = std::env::var("TALLYSTICK_LOG").ok().and_then(|text| text.parse().ok());
+    let fixed = wanted.is_some();
     let targets = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let targets = crate::log_level::filter(targets, fixed);
     let lines = fmt::layer().with_writer(std::io::stderr);
     // A second initialisation, as in tests, keeps the first.
     let _first_stays = if as_json {
-        registry().with(lines.json()).with(targets).try_init()
+        registry().with(targets).with(lines.json()).try_init()
     } else {
-        registry().with(lines).with(targets).try_init()
+        registry().with(targets).with(lines).try_init()
     };
 }

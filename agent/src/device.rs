@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::anchor::{Anchor, AnchorFile};
 use crate::attest::{Attester, Moment, Observed, file_digest};
 use crate::disk::Folder;
+use crate::fleet::{Fleet, ReplaceError};
 use crate::identity::{ANCHOR_FILE, Identity};
 use crate::renewal::{self, Schedule};
 use crate::schedule::RESERVE_MINUTES;
@@ -102,6 +103,7 @@ pub struct Device {
     state: StateDirectory,
     attester: Attester,
     anchor_file: AnchorFile,
+    fleet: Option<Fleet>,
     looked: Option<Looked>,
     /// When a statement was last made or counted as not made, by this device's clock.
     tried: Option<Timestamp>,
@@ -129,8 +131,14 @@ impl Device {
             tracing::warn!(error = %crate::Causes(&error), "What the last look saw is unknown.");
             None
         });
+        let fleet = Fleet::read(state, &identity.stored.origin).unwrap_or_else(|error| {
+            // The collector sends it again; until then the defaults hold.
+            tracing::warn!(error = %crate::Causes(&error), "The fleet configuration kept here cannot be read.");
+            None
+        });
         let state = state.clone();
         let renewal = Schedule::default();
+        let tried = None;
         Ok(Self {
             identity,
             spool,
@@ -139,10 +147,21 @@ impl Device {
             state,
             attester,
             anchor_file,
+            fleet,
             looked,
-            tried: None,
+            tried,
             _lock: lock,
         })
+    }
+
+    /// The fleet configuration in force.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// Obeys a configuration that is in the log from now on. Whether it is another one than before.
+    pub fn obey(&mut self, fleet: Fleet) -> Result<bool, ReplaceError> {
+        fleet.replace(&mut self.fleet, &self.state)
     }
 
     /// When the last attestation was made, by this device's clock.
@@ -202,7 +221,9 @@ impl Device {
         let facts = FactsDigest(observed.facts_digest());
         let place = self.spool.place()?;
         let anchor = self.anchor.for_statement();
-        let sequence = self.spool.put(&self.attester.attestation(place, anchor, moment, observed))?;
+        let configuration = self.fleet.as_ref().map_or(Digest::ZERO, |fleet| fleet.digest);
+        let attestation = self.attester.attestation(place, anchor, moment, observed, &configuration);
+        let sequence = self.spool.put(&attestation)?;
         let looked = Looked { attested_ms: moment.now.ms(), facts };
         self.looked = Some(looked);
         if let Err(error) = self.state.write_json(LOOKED_FILE, &looked) {

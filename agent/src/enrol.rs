@@ -10,8 +10,8 @@ use std::time::Duration;
 use certs::{Pin, TlsKey, Token};
 use evidence::enrolment::Transcript;
 use evidence::ids::{Digest, InstanceId};
-use evidence::json;
 use evidence::keys::SecretKey;
+use evidence::newcomer::Newcomer;
 use evidence::note::Checkpoint;
 use evidence::time::Clock;
 use evidence::trust_domain::TrustDomain;
@@ -27,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use zeroize::Zeroizing;
 
 use crate::anchor::Anchor;
+use crate::backoff::Backoff;
 use crate::disk::Folder;
 use crate::identity::{
     ATTESTATION_KEY_FILE, IDENTITY_FILE, Identity, StoredIdentity, TLS_KEY_FILE, base64_of,
@@ -42,6 +43,9 @@ const PENDING_FILE: &str = "pending.json";
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for one answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait a collector may ask for before the next try: whoever is approved in the morning works by noon.
+const RETRY_WAIT_MAX: Duration = Duration::from_hours(1);
 
 /// Why a device did not enrol.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +118,16 @@ pub enum EnrolError {
     /// The collector refused, in its own words.
     #[error("the collector refused: {0}")]
     Refused(String),
+    /// Not refused: a person must approve it.
+    #[error(
+        "this enrolment waits for a person: `tallystick devices approve {request}`. Run this again afterwards, or with --wait"
+    )]
+    Waiting {
+        /// What an approval names.
+        request: Digest,
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// No answer in time.
     #[error("the collector did not answer within {} seconds: try again, nothing is lost", ANSWER_WAIT_MAX.as_secs())]
     Silent,
@@ -165,7 +179,7 @@ struct Prepared {
 pub async fn enrol(
     state: &StateDirectory,
     wanted: &Wanted,
-    host_name: &str,
+    newcomer: &Newcomer,
     clock: Arc<dyn Clock>,
 ) -> Result<Identity, EnrolError> {
     if succession::is_half_done(state) {
@@ -185,7 +199,44 @@ pub async fn enrol(
         Err(StateError::NotEnrolled { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    exchange(state, wanted, host_name, clock, None).await
+    exchange(state, wanted, newcomer, clock, None).await
+}
+
+impl EnrolError {
+    /// Whether the same thing may work later without anybody doing something at this device: a person has to approve it, or
+    /// the collector is away.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Waiting { .. } | Self::Silent => true,
+            Self::Connect(error) => !matches!(error, ConnectError::Tls { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// As [`enrol`], again and again with the same keys, until a person has approved it and the collector answers.
+pub async fn enrol_and_wait(
+    state: &StateDirectory,
+    wanted: &Wanted,
+    newcomer: &Newcomer,
+    clock: Arc<dyn Clock>,
+    mut told: impl FnMut(&EnrolError),
+) -> Result<Identity, EnrolError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match enrol(state, wanted, newcomer, Arc::clone(&clock)).await {
+            Err(error) if error.may_pass() => {
+                told(&error);
+                let asked = match &error {
+                    EnrolError::Waiting { retry_after, .. } => *retry_after,
+                    _ => Duration::ZERO,
+                };
+                let jittered = backoff.wait(getrandom::u64().unwrap_or(0));
+                tokio::time::sleep(jittered.max(asked)).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Enrols in a directory that holds no identity, of which the caller holds the lock. `known`: what this device has seen of
@@ -193,11 +244,11 @@ pub async fn enrol(
 pub(crate) async fn exchange(
     state: &StateDirectory,
     wanted: &Wanted,
-    host_name: &str,
+    newcomer: &Newcomer,
     clock: Arc<dyn Clock>,
     known: Option<&Checkpoint>,
 ) -> Result<Identity, EnrolError> {
-    let prepared = prepare(state, &wanted.server, host_name)?;
+    let prepared = prepare(state, &wanted.server, newcomer)?;
     let tls = certs::enrolment_client(wanted.token.pin, Arc::new(certs::SystemClock(clock)))?;
     let connection = connect_through(wanted.proxies.for_server(&wanted.server), &wanted.server, tls)
         .await
@@ -219,8 +270,15 @@ pub(crate) async fn exchange(
         nonce.trust_domain.parse().map_err(|error| EnrolError::Answer(format!("trust domain: {error}")))?;
     let finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
     send(&sender, Request::Finish(finish)).await;
-    let Reply::Enrolled(mut enrolled) = next(&mut replies).await? else {
-        return Err(EnrolError::Answer("it ended with a second nonce".into()));
+    let mut enrolled = match next(&mut replies).await? {
+        Reply::Enrolled(enrolled) => enrolled,
+        Reply::Pending(pending) => {
+            let request = Digest::from_slice(&pending.request)
+                .map_err(|error| EnrolError::Answer(format!("request: {error}")))?;
+            let wait = Duration::from_millis(pending.retry_after_ms.into());
+            return Err(EnrolError::Waiting { request, retry_after: wait.min(RETRY_WAIT_MAX) });
+        }
+        Reply::Nonce(_) => return Err(EnrolError::Answer("it ended with a second nonce".into())),
     };
     let (first, proof) = (enrolled.first_entry.take(), std::mem::take(&mut enrolled.predecessor_consistency));
     let identity = accept(&prepared, wanted, &trust_domain, enrolled)?;
@@ -262,7 +320,7 @@ fn random<const N: usize>() -> Result<[u8; N], EnrolError> {
 }
 
 /// Makes and keeps whatever is missing of the things that must not change between tries.
-fn prepare(state: &StateDirectory, server: &Address, host_name: &str) -> Result<Prepared, EnrolError> {
+fn prepare(state: &StateDirectory, server: &Address, newcomer: &Newcomer) -> Result<Prepared, EnrolError> {
     let damaged = |name: &str, problem: String| StateError::Damaged {
         path: state.keys().join(name).display().to_string(),
         problem,
@@ -290,11 +348,11 @@ fn prepare(state: &StateDirectory, server: &Address, host_name: &str) -> Result<
         }
         pending
     } else {
-        let detail = json::object([("host_name", json::text(cut(host_name)))]);
+        let detail = String::from_utf8_lossy(&newcomer.encode()).into_owned();
         let pending = Pending {
             enrolment_id: data_encoding::HEXLOWER.encode(&random::<16>()?),
             server: server.to_string(),
-            detail: detail.encode(),
+            detail,
             detail_salt: data_encoding::HEXLOWER.encode(&random::<32>()?),
         };
         let bytes = serde_json::to_vec(&pending).map_err(|error| damaged(PENDING_FILE, error.to_string()))?;
@@ -305,11 +363,6 @@ fn prepare(state: &StateDirectory, server: &Address, host_name: &str) -> Result<
         hex(&pending.enrolment_id).ok_or_else(|| damaged(PENDING_FILE, "enrolment_id".into()))?;
     let detail_salt = hex(&pending.detail_salt).ok_or_else(|| damaged(PENDING_FILE, "detail_salt".into()))?;
     Ok(Prepared { enrolment_id, detail: pending.detail.into_bytes(), detail_salt, attestation, tls })
-}
-
-/// A name as canonical JSON takes it, at most 255 characters.
-fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(255).collect()
 }
 
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evidence::envelope::Envelope;
 use evidence::ids::Digest;
+use evidence::newcomer::Newcomer;
 use evidence::time::{Clock as _, DAY_MS, Timestamp};
 use rpc::proxy::Proxies;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,7 @@ impl World {
             token: self.collector.token.clone(),
             proxies: Proxies::none(),
         };
-        enrol(&self.state(), &wanted, "host", Arc::new(SystemClock)).await
+        enrol(&self.state(), &wanted, &Newcomer::of("host", None), Arc::new(SystemClock)).await
     }
 
     pub(crate) async fn enrolled() -> Self {
@@ -136,15 +137,21 @@ async fn another_collector_is_not_mixed_in() {
     };
     // A token of another installation pins another root: the server is not even spoken to.
     let error =
-        enrol(&world.state(), &wanted(&world, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&world, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::WrongServer { .. }), "{error:?}");
     assert!(world.collector.enrolled.lock().unwrap().is_empty());
     let error =
-        enrol(&world.state(), &wanted(&other, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::Begun { .. }), "{error:?}");
     world.enrol().await.unwrap();
     let error =
-        enrol(&world.state(), &wanted(&other, &other), "host", Arc::new(SystemClock)).await.unwrap_err();
+        enrol(&world.state(), &wanted(&other, &other), &Newcomer::of("host", None), Arc::new(SystemClock))
+            .await
+            .unwrap_err();
     assert!(matches!(error, EnrolError::Elsewhere { .. }), "{error:?}");
 }
 

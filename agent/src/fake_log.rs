@@ -48,7 +48,7 @@ pub(crate) fn root(leaves: &[Digest]) -> Digest {
     }
 }
 
-fn path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
+pub(crate) fn path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
     if leaves.len() <= 1 {
         return Vec::new();
     }

@@ -16,12 +16,15 @@ pub mod disk;
 pub mod doctor;
 pub mod enrol;
 pub mod failpoints;
+pub mod fleet;
 pub mod health;
 #[cfg(unix)]
 pub mod host;
 pub mod identity;
 pub mod judgement;
+mod log_level;
 pub mod look;
+pub mod newcomer;
 pub mod notice;
 pub mod observe;
 pub mod observe_cli;

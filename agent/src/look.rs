@@ -7,7 +7,8 @@ use probes::{Host, Platform};
 
 use crate::attest::Observed;
 use crate::clock::SystemClock;
-use crate::observe::observe;
+use crate::fleet::Switches;
+use crate::observe::observe_but;
 use crate::recall::print::LivePrints;
 use crate::recall::{ANSWERS_FILE, Recall, When};
 use crate::run::Look;
@@ -31,15 +32,20 @@ impl From<Observed> for Seen {
 }
 
 /// The look of the live machine, through the probes. What package managers said is kept in `state`.
-pub fn live_look(state: &StateDirectory, host: impl Host + Copy + Send + Sync + 'static) -> Look {
+pub fn live_look(
+    state: &StateDirectory,
+    host: impl Host + Copy + Send + Sync + 'static,
+    switches: Switches,
+) -> Look {
     let path = state.file(ANSWERS_FILE);
     Arc::new(move || {
         // Only root's answers: others may be asked from folders of their own, which nobody compares.
+        let is_off = |control: &str| switches.is_off(control);
         let look = if is_root() {
             let now = || When::now(&SystemClock);
-            observe(Platform::current(), &Recall::open(host, LivePrints, &path, now))
+            observe_but(Platform::current(), &Recall::open(host, LivePrints, &path, now), &is_off)
         } else {
-            observe(Platform::current(), &host)
+            observe_but(Platform::current(), &host, &is_off)
         };
         let look = look.map_err(|error| error.to_string())?;
         Ok(Seen {

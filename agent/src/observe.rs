@@ -21,7 +21,19 @@ pub struct Look {
 /// # Errors
 /// Only when the host is a recording that lacks an answer; a machine that fails to answer gives observations.
 pub fn observe(platform: Platform, host: &dyn Host) -> Result<Look, NoAnswer> {
-    let (observations, mut answers) = probes::observe(platform, host)?;
+    observe_but(platform, host, &|_| false)
+}
+
+/// As [`observe`], without the probes of the controls that are switched off: they ask nothing, and their observation says why.
+///
+/// # Errors
+/// As [`observe`].
+pub fn observe_but(
+    platform: Platform,
+    host: &dyn Host,
+    is_off: &dyn Fn(&str) -> bool,
+) -> Result<Look, NoAnswer> {
+    let (observations, mut answers) = probes::observe_but(platform, host, is_off)?;
     let asset = probes::asset(platform, host, &mut answers)?;
     Ok(Look { observations, asset, answers_digest: answers.digest(), answers })
 }

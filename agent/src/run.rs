@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evidence::ids::Digest;
 use evidence::time::Clock;
 use rpc::proxy::Proxies;
 use tokio::sync::{Mutex, Notify};
@@ -14,7 +15,9 @@ use crate::attest::{Moment, Observed};
 use crate::budget::Budget;
 use crate::clock::{Boot, Clocks, slept};
 use crate::device::{Attested, Device, DeviceError};
+use crate::fleet::Switches;
 use crate::host::LiveHost;
+use crate::log_level;
 use crate::look::Seen;
 use crate::schedule::Schedule;
 use crate::supervisor::Supervisor;
@@ -63,8 +66,13 @@ pub struct Agent {
     spooled: Arc<Notify>,
     /// Told when the machine is in another network, or woke up.
     moved: Arc<Notify>,
+    /// Told when another fleet configuration is obeyed.
+    configured: Arc<Notify>,
     proxies: Arc<Proxies>,
     supervisor: Supervisor,
+    switches: Switches,
+    /// The fleet configuration's proxy is not taken: the machine's own configuration has one.
+    own_way: bool,
     cancel: CancellationToken,
 }
 
@@ -105,8 +113,11 @@ impl Agent {
             clock,
             spooled: Arc::default(),
             moved: Arc::default(),
+            configured: Arc::default(),
             proxies: Arc::default(),
             supervisor: Supervisor::default(),
+            switches: Switches::default(),
+            own_way: false,
             cancel,
         }
     }
@@ -114,6 +125,16 @@ impl Agent {
     /// The same, by this way to the collector.
     pub fn through(self, proxies: Proxies) -> Self {
         Self { proxies: Arc::new(proxies), ..self }
+    }
+
+    /// The same, whatever proxy the fleet configuration names.
+    pub fn by_its_own_way(self) -> Self {
+        Self { own_way: true, ..self }
+    }
+
+    /// The same, switching controls of its look off by these.
+    pub fn switched_by(self, switches: Switches) -> Self {
+        Self { switches, ..self }
     }
 
     /// The same, telling a service manager how it goes.
@@ -138,12 +159,20 @@ impl Agent {
             spooled: Arc::clone(&self.spooled),
             moved: Arc::clone(&self.moved),
             proxies: Arc::clone(&self.proxies),
+            detour: Arc::default(),
+            own_way: self.own_way,
             clock: Arc::clone(&self.clock),
+            configured: Arc::clone(&self.configured),
             cancel: self.cancel.clone(),
         }
     }
 
     async fn observe(&self) -> Result<Seen, RunError> {
+        {
+            let device = self.device.lock().await;
+            let disabled = device.fleet().map_or(&[][..], |fleet| &fleet.configuration.disabled);
+            self.switches.set(disabled);
+        }
         let look = Arc::clone(&self.look);
         spawn_blocking(move || look())
             .await
@@ -194,10 +223,7 @@ impl Agent {
     }
 
     async fn attest_by_schedule(&self, interval_minutes: u64) {
-        let schedule = {
-            let device = self.device.lock().await;
-            Schedule::new(interval_minutes, &device.identity.owner.instance)
-        };
+        let (mut fleet, mut schedule) = self.schedule(interval_minutes).await;
         // No wake-up more than once a minute, unless the service manager wants to hear from it sooner.
         let tick = self.supervisor.alive_every().map_or(TICK, |every| every.min(TICK));
         let mut watch = Watch::new(Arc::clone(&self.host));
@@ -213,6 +239,11 @@ impl Agent {
         while !self.cancel.is_cancelled() {
             // Here and nowhere else: a look or a disk that hangs keeps this from being said.
             self.tell_supervisor(refusal.is_some()).await;
+            let (newest, newest_schedule) = self.schedule(interval_minutes).await;
+            if newest != fleet {
+                // What is switched off or on is said at once, by a look that finds other facts.
+                (fleet, schedule, wanted) = (newest, newest_schedule, true);
+            }
             let (now, here) = (Instant::now(), network::place());
             let before = std::mem::replace(&mut clocks, Clocks::now(&*self.clock));
             if slept(&before, &clocks) || here != place {
@@ -262,12 +293,24 @@ impl Agent {
             tokio::select! {
                 () = self.cancel.cancelled() => return,
                 () = sleep_until(waits.min(now + tick)) => {}
+                () = self.configured.notified() => {}
                 () = watch.changed(), if !wanted => {
                     tracing::info!("A file behind the facts changed: looking.");
                     wanted = true;
                 }
             }
         }
+    }
+
+    /// The digest of the fleet configuration in force, and the schedule by its interval or else by `interval_minutes`.
+    async fn schedule(&self, interval_minutes: u64) -> (Option<Digest>, Schedule) {
+        let device = self.device.lock().await;
+        let fleet = device.fleet();
+        let minutes = fleet.map_or(interval_minutes, |fleet| fleet.configuration.interval_minutes);
+        if let Some(fleet) = fleet {
+            log_level::set(&fleet.configuration.log_level);
+        }
+        (fleet.map(|fleet| fleet.digest), Schedule::new(minutes, &device.identity.owner.instance))
     }
 
     /// Whether the disk that refused a statement takes something again. While it does not, what is due is counted, once in

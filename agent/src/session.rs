@@ -16,6 +16,7 @@ use proto::to_agent::Item as In;
 
 use crate::anchor::{Anchor, AnchorError};
 use crate::disk::Disk;
+use crate::fleet::Fleet;
 use crate::spool::{Kept, Receipt, Spool, SpoolError};
 
 /// Most envelopes sent and not answered yet.
@@ -98,6 +99,10 @@ pub enum Event {
     },
     /// Send nothing for so many milliseconds.
     Pause(u32),
+    /// A fleet configuration that is in the log.
+    Configuration(Box<Fleet>),
+    /// A fleet configuration that is not shown to be in the log. It is not obeyed.
+    ConfigurationRefused(String),
     /// The collector's judgement, for the person at the machine.
     Posture(proto::Posture),
     /// A new certificate is wanted within so many seconds.
@@ -251,9 +256,11 @@ impl Session {
                 }))
             }
             In::SlowDown(slow_down) => Ok(Some(Event::Pause(slow_down.ms.min(PAUSE_MS_MAX)))),
-            // No fleet configuration is distributed in this release; an agent obeys only what it can verify.
-            In::Config(_) => Ok(None),
             In::Renew(renew) => Ok(Some(Event::Renew(renew.within_seconds))),
+            In::Config(config) => Ok(Some(match Fleet::logged(config, anchor) {
+                Ok(fleet) => Event::Configuration(Box::new(fleet)),
+                Err(error) => Event::ConfigurationRefused(error.to_string()),
+            })),
             In::Posture(posture) => Ok(Some(Event::Posture(posture))),
         }
     }

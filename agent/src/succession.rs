@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use certs::Pin;
 use evidence::ids::Digest;
+use evidence::newcomer::Newcomer;
 use evidence::note::Checkpoint;
 use evidence::succession::{Shown, SuccessionError, extends, predecessor};
 use evidence::time::Clock;
@@ -64,7 +65,7 @@ pub fn is_half_done(state: &StateDirectory) -> bool {
 pub async fn follow(
     state: &StateDirectory,
     wanted: &Wanted,
-    host_name: &str,
+    newcomer: &Newcomer,
     clock: Arc<dyn Clock>,
 ) -> Result<Moved, EnrolError> {
     let next = StateDirectory::new(state.file(NEXT));
@@ -80,7 +81,7 @@ pub async fn follow(
             Ok(_) => {}
             Err(StateError::NotEnrolled { .. }) => {
                 next.create()?;
-                exchange(&next, wanted, host_name, clock, Some(&known)).await?;
+                exchange(&next, wanted, newcomer, clock, Some(&known)).await?;
             }
             Err(error) => return Err(error.into()),
         }

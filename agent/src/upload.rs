@@ -1,6 +1,7 @@
 //! The driver of a [`Session`]: one connection, its stream, and when to try again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evidence::time::Clock;
@@ -17,6 +18,7 @@ use tonic::transport::Channel;
 
 use crate::backoff::Backoff;
 use crate::device::{Device, DeviceError};
+use crate::fleet::Fleet;
 use crate::health::{Health, Refusal};
 use crate::identity::Identity;
 use crate::judgement::Judgement;
@@ -136,8 +138,15 @@ pub struct Uploader {
     pub moved: Arc<Notify>,
     /// The way to the collector.
     pub proxies: Arc<Proxies>,
+    /// The fleet configuration's proxy failed last: the machine's own way is tried next, and after that the proxy again. So a
+    /// wrong proxy delays a fleet and does not cut it off.
+    pub detour: Arc<AtomicBool>,
+    /// The fleet configuration's proxy is never taken.
+    pub own_way: bool,
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
+    /// Told whenever another fleet configuration is obeyed.
+    pub configured: Arc<Notify>,
     /// Stops everything.
     pub cancel: CancellationToken,
 }
@@ -215,22 +224,26 @@ impl Uploader {
 
     async fn stream(&self, goal: Goal, health: &mut Health) -> Result<Ended, UploadError> {
         self.recover_if_needed(health).await?;
-        let (address, tls) = {
+        let (address, tls, fleet) = {
             let device = self.device.lock().await;
             let identity = device.identity.tls(device.state()).map_err(DeviceError::from)?;
             let root = device.identity.root().cloned();
             let root = root.ok_or_else(|| certs::TlsError::NoAuthority)?;
             let clock = Arc::new(certs::SystemClock(Arc::clone(&self.clock)));
             let address: Address = device.identity.stored.agents_address.parse()?;
-            (address, certs::mutual_client(&identity, &root, clock)?)
+            let fleet = device.fleet().and_then(Fleet::proxies);
+            (address, certs::mutual_client(&identity, &root, clock)?, fleet)
         };
+        let by_fleet = fleet.filter(|_| !self.own_way && !self.detour.load(Ordering::Relaxed));
+        let proxies = by_fleet.as_ref().unwrap_or(&self.proxies);
         let connection = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
-            connection = connect_probing(self.proxies.for_server(&address), &address, tls, PROBE_INTERVAL) => connection,
+            connection = connect_probing(proxies.for_server(&address), &address, tls, PROBE_INTERVAL) => connection,
         };
         let connection = match connection {
             Ok(connection) => connection,
             Err(error) => {
+                self.detour.store(by_fleet.is_some(), Ordering::Relaxed);
                 self.note_refusal(&error).await;
                 return Err(error.into());
             }
@@ -477,6 +490,24 @@ impl Uploader {
                 tracing::info!(within_seconds, "The collector asks this device to renew its certificate.");
                 let now = self.clock.now();
                 self.device.lock().await.renewal.ask(now, within_seconds, random());
+                Noted::Nothing
+            }
+            Some(Event::ConfigurationRefused(why)) => {
+                tracing::warn!(why, "A fleet configuration is not obeyed.");
+                Noted::Nothing
+            }
+            Some(Event::Configuration(fleet)) => {
+                let number = fleet.configuration.number;
+                match self.device.lock().await.obey(*fleet) {
+                    Ok(true) => {
+                        tracing::info!(number, "A fleet configuration is obeyed from now on.");
+                        self.configured.notify_one();
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(error = %crate::Causes(&error), "A fleet configuration is not obeyed.");
+                    }
+                }
                 Noted::Nothing
             }
             Some(Event::Refused { sequence, reason, detail }) => {

@@ -12,7 +12,9 @@ use evidence::time::Clock;
 use crate::audit::Audit;
 use crate::client::Options;
 use crate::clock::SystemClock;
-use crate::fleet::{self, DeviceArgs, PostureArgs, RetireArgs};
+use crate::configuration::ConfigCommand;
+use crate::devices::DevicesArgs;
+use crate::fleet::{DeviceArgs, PostureArgs, RetireArgs};
 use crate::key::KeyCommand;
 use crate::log::LogCommand;
 use crate::rulebook::PolicyCommand;
@@ -46,10 +48,13 @@ enum Command {
     /// What an auditor believes before a set exists
     #[command(subcommand)]
     Trust(TrustCommand),
-    /// List the devices
-    Devices,
+    /// List the devices, newcomers that wait, and what contradicts
+    Devices(DevicesArgs),
     /// Show one device, or change what it counts as
     Device(DeviceArgs),
+    /// What the agents of the fleet do: how often they look, what is switched off
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Take a device out of service
     Retire(RetireArgs),
     /// Print how every device stands, with the facts that decided it; exit 1 unless all of it passed
@@ -140,7 +145,8 @@ impl Command {
             Self::Log(command) => return command.run(context).await,
             Self::Key(command) => command.run(context)?,
             Self::Trust(command) => command.run(context).await?,
-            Self::Devices => fleet::devices(context).await?,
+            Self::Devices(args) => return args.run(context).await,
+            Self::Config(command) => command.run(context).await?,
             Self::Retire(args) => args.run(context).await?,
             Self::Policy(command) => command.run(context).await?,
             Self::Audit(command) => command.run(context).await?,

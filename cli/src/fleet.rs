@@ -18,7 +18,7 @@ use crate::command::{Context, Outcome};
 use crate::table::{Column, Table, clean, write_wrapped};
 
 /// Longest reason of a retirement, in bytes: a paragraph, far below what a detail record holds.
-const REASON_BYTES_MAX: usize = 2_000;
+pub(crate) const REASON_BYTES_MAX: usize = 2_000;
 
 /// Life of an approval of a recovery by default, hours: the device asks every hour while it runs.
 const RECOVERY_HOURS_DEFAULT: u64 = 72;
@@ -59,6 +59,15 @@ enum DeviceCommand {
         #[arg(long, value_name = "N", default_value_t = RECOVERY_HOURS_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=RECOVERY_HOURS_MAX))]
         hours: u64,
     },
+    /// Say which group a device belongs to, from now on
+    SetGroup {
+        /// Device id
+        #[arg(value_name = "ID")]
+        device: DeviceId,
+        /// The group's name
+        #[arg(value_name = "GROUP")]
+        group: Name,
+    },
 }
 
 /// Arguments of `retire`.
@@ -97,7 +106,7 @@ pub(crate) struct FileArgs {
 /// Lists the devices.
 pub(crate) async fn devices(context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut caller = context.options.connect(context.clock.clone()).await?;
-    let rows = answer(caller.people.devices(DevicesRequest {})).await?.rows;
+    let rows = answer(caller.people.devices(DevicesRequest { versions: false })).await?.rows;
     if context.options.json {
         writeln!(context.out, "{}", json!({"devices": rows.iter().map(device_json).collect::<Vec<_>>()}))?;
         return Ok(());
@@ -131,6 +140,15 @@ impl DeviceArgs {
                 write_reply(context.out, context.options.json, "The approval", &reply)?;
                 Ok(Outcome::Done)
             }
+            (Some(DeviceCommand::SetGroup { device, group }), _) => {
+                let mut caller = context.options.connect(context.clock.clone()).await?;
+                let act =
+                    acts::Group { device: *device, group: group.clone(), effective_at: context.clock.now() };
+                let signed = sign(&caller, Body::Group(act), context)?;
+                let reply = signed.carry(&mut caller, None).await?;
+                write_reply(context.out, context.options.json, "The new group", &reply)?;
+                Ok(Outcome::Done)
+            }
             (None, Some(device)) => show(context, device).await,
             (None, None) => bail!("name a device: `tallystick device ID`"),
         }
@@ -140,7 +158,7 @@ impl DeviceArgs {
 async fn show(context: &mut Context<'_>, device: DeviceId) -> anyhow::Result<Outcome> {
     let mut caller = context.options.connect(context.clock.clone()).await?;
     let id = device.to_string();
-    let rows = answer(caller.people.devices(DevicesRequest {})).await?.rows;
+    let rows = answer(caller.people.devices(DevicesRequest { versions: false })).await?.rows;
     let Some(row) = rows.into_iter().find(|row| row.device == id) else {
         bail!("no device {id} is enrolled: `tallystick devices` lists them");
     };
@@ -205,7 +223,7 @@ impl PostureArgs {
     }
 }
 
-fn sign(caller: &Caller, body: Body, context: &Context<'_>) -> anyhow::Result<SignedAct> {
+pub(crate) fn sign(caller: &Caller, body: Body, context: &Context<'_>) -> anyhow::Result<SignedAct> {
     SignedAct::sign(body, &caller.profile.origin, &caller.signing, context.clock.as_ref())
 }
 
@@ -227,7 +245,8 @@ fn device_table(rows: &[DeviceRow]) -> Table {
     ]);
     for row in rows {
         let last = if row.last_ms == 0 { "never".to_owned() } else { minute(Timestamp(row.last_ms)) };
-        table.row([row.device.clone(), row.class.clone(), row.group.clone(), row.state.clone(), last]);
+        let state = if row.silent_ms > 0 { "silent".to_owned() } else { row.state.clone() };
+        table.row([row.device.clone(), row.class.clone(), row.group.clone(), state, last]);
     }
     table
 }
@@ -265,7 +284,7 @@ fn write_posture(out: &mut dyn std::io::Write, posture: &PostureReply) -> anyhow
     Ok(())
 }
 
-fn device_json(row: &DeviceRow) -> serde_json::Value {
+pub(crate) fn device_json(row: &DeviceRow) -> serde_json::Value {
     json!({
         "device": row.device,
         "class": row.class,
@@ -275,6 +294,7 @@ fn device_json(row: &DeviceRow) -> serde_json::Value {
         "last_ms": row.last_ms,
         "statements": row.statements,
         "key_level": row.key_level,
+        "silent_ms": row.silent_ms,
     })
 }
 
@@ -304,7 +324,7 @@ fn posture_json(posture: &PostureReply) -> serde_json::Value {
 }
 
 /// `YYYY-MM-DD hh:mmZ`: 17 columns.
-fn minute(time: Timestamp) -> String {
+pub(crate) fn minute(time: Timestamp) -> String {
     let mut text: String = time.rfc3339().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect();
     text.push('Z');
     text

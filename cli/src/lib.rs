@@ -12,6 +12,8 @@ mod act;
 mod audit;
 mod client;
 mod clock;
+mod configuration;
+mod devices;
 mod files;
 mod fleet;
 mod key;

@@ -41,16 +41,16 @@ impl Admin {
         }
     }
 
-    /// Logs a token act.
-    pub(crate) async fn create_token(self, envelope: Vec<u8>) -> anyhow::Result<PutActReply> {
+    /// Logs a token act and the records of serial numbers it names.
+    pub(crate) async fn create_token(self, request: CreateTokenRequest) -> anyhow::Result<PutActReply> {
         match self {
             Self::Socket(mut client) => {
-                let answer = client.create_token(CreateTokenRequest { envelope }).await;
+                let answer = client.create_token(request).await;
                 Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
             }
             Self::Here(node) => {
                 let service = AdminService::new(Arc::clone(&node.state), Arc::clone(&node.identities));
-                let stored = service.token(envelope).await;
+                let stored = service.token(request).await;
                 drop(service);
                 close(node).await?;
                 Ok(reply(&stored?))

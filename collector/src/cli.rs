@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use certs::{PersonKey, PersonPublicKey, Pin, Token};
+use certs::{PersonKey, PersonPublicKey};
 use clap::{Args, Parser, Subcommand};
 use evidence::acts::{self, Act, ActId, Body};
-use evidence::ids::{Class, Name, PersonId};
+use evidence::ids::PersonId;
 use evidence::json::{self, Value, object};
 use evidence::time::{Clock as _, Timestamp};
 
@@ -30,11 +30,7 @@ mod recovering;
 mod rolling_over;
 #[cfg(test)]
 mod tests;
-
-/// Life of a token by default, hours.
-const TOKEN_HOURS_DEFAULT: u64 = 1;
-/// Longest life of a token, hours.
-const TOKEN_HOURS_MAX: u64 = 72;
+mod tokens;
 
 /// Takes in what devices say, keeps it in an append-only log, judges and samples it.
 ///
@@ -55,7 +51,7 @@ enum Command {
     Serve(Directory),
     /// Enrolment tokens.
     #[command(subcommand)]
-    Token(TokenCommand),
+    Token(tokens::TokenCommand),
     /// People: admins, analysts, auditors.
     #[command(subcommand)]
     User(UserCommand),
@@ -94,33 +90,6 @@ struct Directory {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Make a one-time token for one device.
-    Create(TokenArguments),
-}
-
-#[derive(Debug, Args)]
-struct TokenArguments {
-    #[command(flatten)]
-    directory: Directory,
-    /// Key file of the admin who issues it.
-    #[arg(long, value_name = "FILE", env = "TALLYSTICK_KEY")]
-    key: PathBuf,
-    /// Class of the device: laptop, desktop, server, vm, container.
-    #[arg(long)]
-    class: Class,
-    /// Group of the device.
-    #[arg(long)]
-    group: Name,
-    /// Life, hours (1 to 72).
-    #[arg(long, default_value_t = TOKEN_HOURS_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=TOKEN_HOURS_MAX))]
-    hours: u64,
-    /// File to write the token to, readable by you alone; without it the token is printed.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -219,7 +188,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
     match arguments.command {
         Command::Init(arguments) => beginning::run(*arguments, out).map(|()| true),
         Command::Serve(directory) => serve(&directory).await.map(|()| true),
-        Command::Token(TokenCommand::Create(arguments)) => token(arguments, out).await.map(|()| true),
+        Command::Token(command) => tokens::run(command, out).await.map(|()| true),
         Command::User(UserCommand::Create(arguments)) => user(arguments, out).await.map(|()| true),
         Command::User(UserCommand::Renew(arguments)) => renew(arguments, out).await.map(|()| true),
         Command::Ca(command) => rolling_over::run(command, out).await,
@@ -278,52 +247,6 @@ async fn serve(directory: &Directory) -> anyhow::Result<()> {
 
 fn sign(body: Body, origin: &str, now: Timestamp, key: &PersonKey) -> anyhow::Result<Vec<u8>> {
     Ok(Act::sign(body, origin, ActId::from_bytes(random()?), now, &key.signing).encode())
-}
-
-async fn token(arguments: TokenArguments, out: &mut impl Write) -> anyhow::Result<()> {
-    let key = person_key(&arguments.key)?;
-    let config = Config::read(&arguments.directory.dir.join("collector.toml"))?;
-    let root = std::fs::read_to_string(arguments.directory.dir.join("certs").join("root.pem"))
-        .context("cannot read the root certificate")?;
-    let root = certs::pem::certificate(&root).context("root.pem")?;
-    let pin = Pin::of(&root).context("the root certificate has no key that can be pinned")?;
-    let token = Token::new(random()?, pin);
-    let now = SystemClock.now();
-    let expires_at = Timestamp(now.0.saturating_add(arguments.hours * 3_600_000));
-    let token_hash = token.secret.hash();
-    let body = Body::Token(acts::Token {
-        token_hash,
-        class: arguments.class,
-        group: arguments.group,
-        expires_at,
-        uses: 1,
-        approve: false,
-        serials: Vec::new(),
-    });
-    let envelope = sign(body, &config.origin, now, &key)?;
-    let entry = Admin::at(&arguments.directory.dir).await?.create_token(envelope).await?;
-    let text = token.text();
-    let mut members = vec![
-        ("index", json::count(entry.index)),
-        ("token_hash", json::hex(&token_hash)),
-        ("expires_at", json::text(expires_at.rfc3339())),
-    ];
-    let note = match &arguments.out {
-        Some(path) => {
-            secrets::write_new(path, text.as_bytes())?;
-            format!(
-                "Token written to {}; it enrols one device until {}.",
-                path.display(),
-                expires_at.rfc3339()
-            )
-        }
-        None => {
-            members.push(("token", json::text(text.as_str())));
-            text.to_string()
-        }
-    };
-    let value = Value::Object(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
-    answer(out, arguments.directory.json, &value, &note)
 }
 
 async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<()> {

@@ -51,6 +51,10 @@ pub struct Config {
     /// every set prints it.
     #[serde(default)]
     pub accept_rollback_blindness: bool,
+    /// Let a newcomer in by its token although a device in service told the same hardware when it enrolled. Without it a
+    /// person must approve it; with it `tallystick devices conflicts` only shows the two.
+    #[serde(default)]
+    pub admit_known_hardware: bool,
     /// File of the witness policy (C2SP tlog-policy): whom checkpoints are shown to before they are published. A relative
     /// path begins at the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]

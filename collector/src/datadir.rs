@@ -312,6 +312,16 @@ impl DataDir {
         self.path.join("recovering")
     }
 
+    /// File of keys that contradicted themselves: what the newest of the log's conflict records say.
+    pub fn conflicts(&self) -> PathBuf {
+        self.path.join("conflicts.json")
+    }
+
+    /// File of newcomers that wait for a person.
+    pub fn pending(&self) -> PathBuf {
+        self.path.join("pending.json")
+    }
+
     /// Socket of the running server.
     pub fn admin_socket(&self) -> PathBuf {
         admin_socket(&self.path)

@@ -40,6 +40,9 @@
 //! | `rollover-retired` | a rollover that is done |
 //! | `renewal-kept` | an issued certificate that no entry names |
 //! | `renewal-stored` | a renewal whose device was not answered: it asks again and gets the same certificate |
+//! | `enrol-waiting-kept` | a newcomer on the list of those who wait; it was not told and asks again |
+//! | `enrol-issued` | a certificate that no entry names and nobody has: the token is unused, the device asks again |
+//! | `enrol-logged` | an enrolment the device was not told of: it asks again and gets the same certificate |
 
 /// Every point of the log, in the order of commitments.
 pub const POINTS: [&str; 13] = [
@@ -92,6 +95,9 @@ pub const ROLLOVER_POINTS: [&str; 6] = [
 /// The points of a renewal of a device's certificate.
 pub const RENEWAL_POINTS: [&str; 2] = ["renewal-kept", "renewal-stored"];
 
+/// The points of an enrolment, beside those of the journal.
+pub const ENROL_POINTS: [&str; 3] = ["enrol-waiting-kept", "enrol-issued", "enrol-logged"];
+
 /// Kills this process if `point` is the one asked for and this is the asked-for time it is reached.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
@@ -113,8 +119,8 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::{
-        KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, RENEWAL_POINTS, ROLLOVER_POINTS, TREE_POINTS,
-        WITNESS_POINTS,
+        ENROL_POINTS, KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, RENEWAL_POINTS, ROLLOVER_POINTS,
+        TREE_POINTS, WITNESS_POINTS,
     };
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
@@ -131,8 +137,8 @@ mod armed {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
         let of_log = POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS);
-        let mut all = of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
-        let mut all = all.by_ref().chain(&ROLLOVER_POINTS).chain(&RENEWAL_POINTS);
+        let of_keys = KEY_POINTS.iter().chain(&ROLLOVER_POINTS).chain(&RENEWAL_POINTS).chain(&ENROL_POINTS);
+        let mut all = of_log.chain(of_keys).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),

@@ -308,6 +308,11 @@ impl Identities {
         replace_file(&self.issued.join(format!("{digest}.der")), certificate)
     }
 
+    /// Forgets a certificate that no entry came to name: nobody was given it.
+    pub fn forget_issued(&self, digest: &Digest) -> std::io::Result<()> {
+        std::fs::remove_file(self.issued.join(format!("{digest}.der")))
+    }
+
     /// A certificate issued before.
     pub fn issued(&self, digest: &Digest) -> std::io::Result<Vec<u8>> {
         std::fs::read(self.issued.join(format!("{digest}.der")))

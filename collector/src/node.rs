@@ -14,9 +14,10 @@ use evidence::trust_domain::TrustDomain;
 
 use crate::clock::{SimulatedClock, SystemClock};
 use crate::config::{Config, ConfigError};
+use crate::conflicts::Conflicts;
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
-use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, Unstarted};
+use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, ReadError, Unstarted};
 use crate::recover;
 use crate::rollback::{Memory, RollbackError, mirror, require_memory};
 use crate::secrets::{self, SecretError};
@@ -58,6 +59,9 @@ pub enum NodeError {
     /// Something set is wrong.
     #[error("{0}")]
     Setting(String),
+    /// The list of conflicts could not be brought level with the log.
+    #[error("the log could not be read: {0}")]
+    Read(#[from] ReadError),
     /// The writer's thread.
     #[error("cannot start the writer: {0}")]
     Thread(std::io::Error),
@@ -192,8 +196,9 @@ impl Node {
             }
         });
         let (sequencer, thread) = unstarted.start(writer).map_err(NodeError::Thread)?;
+        let conflicts = Conflicts::open(dir.conflicts(), &ledger)?;
         let state = State::new(ledger, sequencer, clock, book, trust_domain.as_str(), verifier, operations);
-        let state = Arc::new(state.with_witness_policy(policy_text));
+        let state = Arc::new(state.with_witness_policy(policy_text).with_conflicts(conflicts));
         Ok(Self { dir, config, state, identities, report, witnesses, writer: thread })
     }
 

@@ -3,7 +3,7 @@
 use evidence::ids::{DeviceId, Name};
 use evidence::judge::Day;
 use evidence::time::{DAY_MS, DayLabel, Timestamp};
-use proto::{DeviceRow, PostureReply, PostureRow};
+use proto::{PostureReply, PostureRow};
 
 use crate::evidence_index::statements;
 use crate::judging::{attestations, because, erased, state_of};
@@ -60,39 +60,4 @@ pub fn posture(
         }
     }
     Ok(reply)
-}
-
-/// Every device ever enrolled.
-pub fn devices(state: &State) -> Result<Vec<DeviceRow>, ReadError> {
-    let now = state.clock.now();
-    let authority = state.book().authority.clone();
-    authority
-        .roster()
-        .devices()
-        .map(|(id, record)| {
-            let current = record.at(now);
-            let in_service = current.is_some();
-            let (class, group) = current.or_else(|| record.last_known()).map_or_else(
-                || (String::new(), String::new()),
-                |(class, group)| (class.to_string(), group.to_string()),
-            );
-            let (mut last_ms, mut statements) = (0, 0_u64);
-            for instance in &record.instances {
-                if let Some(known) = state.ledger.instance(instance)? {
-                    last_ms = last_ms.max(known.last_received.0);
-                    statements = statements.saturating_add(known.next_sequence);
-                }
-            }
-            Ok(DeviceRow {
-                device: id.to_string(),
-                class,
-                group,
-                state: if in_service { "in-service" } else { "retired" }.to_owned(),
-                enrolled_ms: record.enrolled.0,
-                last_ms,
-                statements,
-                key_level: "k0".to_owned(),
-            })
-        })
-        .collect()
 }

@@ -182,6 +182,8 @@ pub enum Outcome {
         sequence: u64,
         /// Index of the statement it contradicts; none if it contradicts that there is none.
         known_index: Option<u64>,
+        /// The envelope that was not stored, for the conflict record.
+        envelope: Vec<u8>,
     },
     /// Its anchor is older than the one the statement before it names, or is gone.
     AnchorShrinks {

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::enrolling::Enrolling;
 use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
@@ -29,6 +30,7 @@ use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
 use crate::service::renew::Renewals;
 use crate::service::unstored::Unstored;
+use crate::silence;
 use crate::state::random;
 use crate::tree;
 use crate::witnesses::{self, Surroundings};
@@ -135,9 +137,11 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         service
     };
+    let enrolling = Arc::new(Enrolling::open(node.dir.pending(), node.config.admit_known_hardware));
     let enrol_service = EnrolmentServer::new(EnrolService::new(
         Arc::clone(&state),
         Arc::clone(&identities),
+        Arc::clone(&enrolling),
         node.config.predecessor_tree.as_ref().map(|tree| node.dir.path().join(tree)),
     ))
     .max_decoding_message_size(ENROL_MESSAGE_BYTES_MAX);
@@ -156,6 +160,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         said: None,
     };
     tasks.spawn(keeper.run(cancel.clone()));
+    tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
     let ingest_service = {
         let renewals = Renewals::new(Arc::clone(&state), Arc::clone(&identities));
         IngestService::new(Arc::clone(&state), renewals, unstored, cancel.clone())
@@ -171,8 +176,12 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .build_v1()
         .context("reflection")?;
-    let people_service = PeopleServer::new(PeopleService::new(Arc::clone(&state), &node.dir.payloads()))
-        .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
+    let people_service = PeopleServer::new(PeopleService::new(
+        Arc::clone(&state),
+        Arc::clone(&enrolling),
+        &node.dir.payloads(),
+    ))
+    .max_decoding_message_size(PERSON_MESSAGE_BYTES_MAX);
     tasks.spawn(
         http2::server(Clients::People)
             .add_service(people_service)

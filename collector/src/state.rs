@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use evidence::acts::{Act, ActId, Body, Head, Heads};
 use evidence::authority::{Authority, AuthorityError, is_gated};
+use evidence::conflict::Conflict;
 use evidence::erasure::Scope;
-use evidence::ids::Digest;
+use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Stream};
 use evidence::note::VerifierKey;
 use evidence::time::{Clock, Timestamp};
 use evidence::trust::Trust;
 
+use crate::conflicts::Conflicts;
 use crate::data_keys::DataKeyError;
 use crate::failpoints;
 use crate::ledger::{ErasedEntry, Found, Ledger, Published, ReadError};
@@ -32,21 +34,32 @@ pub const DETAIL_BYTES_MAX: usize = 16_384;
 pub struct Book {
     /// Who may do what.
     pub authority: Authority,
+    /// Index of the newest entry by which a person decided what a device is: a merge or a split that names it.
+    decided: BTreeMap<DeviceId, u64>,
 }
 
 impl Book {
     /// The book of an empty log.
     pub fn new(origin: &str) -> Self {
-        Self { authority: Authority::new(origin) }
+        Self { authority: Authority::new(origin), decided: BTreeMap::new() }
     }
 
     /// Takes a committed entry.
     pub fn take(&mut self, entry: &Committed) -> Result<(), AuthorityError> {
         let Committed { index, leaf, payload, .. } = entry;
         if is_gated(leaf.kind) {
-            self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
+            let act = self.authority.admit(*index, leaf.received, leaf.kind, payload)?;
+            if let Body::Merge(pair) | Body::Split(pair) = act.body {
+                self.decided.insert(pair.device, *index);
+                self.decided.insert(pair.other, *index);
+            }
         }
         Ok(())
+    }
+
+    /// Index of the newest entry by which a person decided what a device is.
+    pub fn decided(&self, device: &DeviceId) -> Option<u64> {
+        self.decided.get(device).copied()
     }
 
     /// The book of everything the ledger holds. `progress` is told how many entries were read.
@@ -211,6 +224,8 @@ pub struct State {
     pub clock: Arc<dyn Clock>,
     /// Asks the listeners to take what changed about who may connect.
     pub reload: Reload,
+    /// Keys that contradicted themselves.
+    pub conflicts: Arc<Conflicts>,
     book: Arc<RwLock<Book>>,
     trust_domain: String,
     log_key: VerifierKey,
@@ -230,14 +245,73 @@ impl State {
         operations: SecretKey,
     ) -> Self {
         let (trust_domain, witness_policy) = (trust_domain.to_owned(), Trust::no_witnesses(&log_key));
-        let reload = Reload::default();
-        Self { ledger, sequencer, clock, reload, book, trust_domain, log_key, operations, witness_policy }
+        let (reload, conflicts) = (Reload::default(), Arc::default());
+        Self {
+            ledger,
+            sequencer,
+            clock,
+            reload,
+            conflicts,
+            book,
+            trust_domain,
+            log_key,
+            operations,
+            witness_policy,
+        }
     }
 
     /// With the text of a witness policy, if there is one.
     pub fn with_witness_policy(mut self, text: Option<String>) -> Self {
         self.witness_policy = text.unwrap_or(self.witness_policy);
         self
+    }
+
+    /// With what is known of keys that contradicted themselves.
+    pub fn with_conflicts(mut self, conflicts: Conflicts) -> Self {
+        self.conflicts = Arc::new(conflicts);
+        self
+    }
+
+    /// Whether two statements of this instance's key contradict each other and nobody has decided since. Until then it is
+    /// not known which machine speaks.
+    pub fn is_forked(&self, device: &DeviceId, instance: &InstanceId) -> bool {
+        let Some(newest) = self.conflicts.newest(instance) else { return false };
+        self.book().decided(device).is_none_or(|decided| decided < newest)
+    }
+
+    /// Logs that a second statement contradicts the one at `first_index`: once, and only so often for one instance. The
+    /// index of the record, if there is a new one.
+    pub async fn record_conflict(
+        &self,
+        instance: InstanceId,
+        sequence: u64,
+        first_index: u64,
+        envelope: Vec<u8>,
+    ) -> Result<Option<u64>, StateError> {
+        let first = match self.ledger.find(first_index)? {
+            Found::Entry(entry) => Digest::of(&entry.payload),
+            Found::Erased(_) => Digest::ZERO,
+        };
+        let conflict = Conflict::new(instance, sequence, first_index, first, envelope);
+        if !self.conflicts.reserve(&conflict) {
+            return Ok(None);
+        }
+        let payload = conflict.encode();
+        let entry = NewEntry { instance: Some(instance), ..NewEntry::new(Kind::CONFLICT, payload) };
+        let logged = match self.sequencer.act(Box::new(move |_: &Context| Ok(vec![entry]))) {
+            Ok(answer) => self.stored(answer, Digest::ZERO).await,
+            Err(error) => Err(error.into()),
+        };
+        match logged {
+            Ok(stored) => {
+                self.conflicts.logged(&conflict, stored.index);
+                Ok(Some(stored.index))
+            }
+            Err(error) => {
+                self.conflicts.not_logged(&conflict);
+                Err(error)
+            }
+        }
     }
 
     /// The witness policy that checkpoints of this log meet.
@@ -277,19 +351,29 @@ impl State {
         envelope: Vec<u8>,
         detail: Option<Detail>,
     ) -> Result<PutAct, StateError> {
+        self.put_act_with(kind, envelope, detail.into_iter().collect()).await
+    }
+
+    /// As [`State::put_act`], with every detail record the act names, in its order.
+    pub async fn put_act_with(
+        &self,
+        kind: Kind,
+        envelope: Vec<u8>,
+        details: Vec<Detail>,
+    ) -> Result<PutAct, StateError> {
         if !kind.is_persons_act() {
             return Err(StateError::Invalid(format!("{kind} is not an act a person may carry in")));
         }
         let (parsed, act) =
             Act::open_as(&envelope, kind).map_err(|error| StateError::Invalid(error.to_string()))?;
-        check_detail(&act.body, detail.as_ref())?;
+        check_details(&act.body, &details)?;
         let book = Arc::clone(&self.book);
         let answer = self.sequencer.act(Box::new(move |context: &Context| {
-            let detail = detail.map(|detail| NewEntry::new(Kind::DETAIL, detail.record()));
-            let index = context.next_index + u64::from(detail.is_some());
+            let index = context.next_index.saturating_add(details.len() as u64);
             let mut trial = book.read().unwrap_or_else(PoisonError::into_inner).authority.clone();
             trial.admit(index, context.received, kind, &envelope)?;
-            Ok(detail.into_iter().chain([NewEntry::new(kind, envelope)]).collect())
+            let details = details.iter().map(|detail| NewEntry::new(Kind::DETAIL, detail.record()));
+            Ok(details.chain([NewEntry::new(kind, envelope)]).collect())
         }))?;
         self.stored(answer, Digest::of(&parsed.payload)).await
     }
@@ -411,18 +495,21 @@ fn heads(context: &Context) -> Heads {
     heads
 }
 
-/// An act that names a detail must come with that very detail, and one that names none without any.
-fn check_detail(body: &Body, detail: Option<&Detail>) -> Result<(), StateError> {
-    let named = match body {
-        Body::Person(act) => Some(act.detail),
-        Body::Retire(act) => act.detail,
-        Body::Hold(act) => Some(act.detail),
-        _ => None,
+/// An act that names details must come with those very ones, in its order, and one that names none without any.
+fn check_details(body: &Body, details: &[Detail]) -> Result<(), StateError> {
+    let named: Vec<Digest> = match body {
+        Body::Person(act) => vec![act.detail],
+        Body::Retire(act) => act.detail.into_iter().collect(),
+        Body::Revoke(act) => act.detail.into_iter().collect(),
+        Body::Merge(act) | Body::Split(act) => act.detail.into_iter().collect(),
+        Body::Hold(act) => vec![act.detail],
+        Body::Token(act) => act.serials.clone(),
+        _ => Vec::new(),
     };
-    if detail.is_some_and(|detail| detail.bytes.len() > DETAIL_BYTES_MAX) {
+    if details.iter().any(|detail| detail.bytes.len() > DETAIL_BYTES_MAX) {
         return Err(StateError::Invalid(format!("the detail is longer than {DETAIL_BYTES_MAX} bytes")));
     }
-    if named == detail.map(Detail::digest) {
+    if details.iter().map(Detail::digest).eq(named) {
         Ok(())
     } else {
         Err(StateError::Invalid("the act does not name the detail that came with it".into()))

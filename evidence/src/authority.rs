@@ -342,7 +342,7 @@ impl Authority {
                 }
                 self.roster.person_act(person).map_err(AuthorityError::Admission)?;
             }
-            Body::Token(token) => self.roster.token_act(token).map_err(AuthorityError::Roster)?,
+            Body::Token(token) => self.roster.token_act(index, token).map_err(AuthorityError::Roster)?,
             Body::Enrolment(enrolment) => {
                 let transcript =
                     Transcript::verify(&enrolment.transcript, &enrolment.sig_ed25519, &enrolment.sig_p256)?;

@@ -198,6 +198,7 @@ pub const fn reason(reason: proto::Reason) -> &'static str {
         Reason::Stale => "stale",
         Reason::UnsupportedDesktop => "unsupported-desktop",
         Reason::IoError => "io-error",
+        Reason::DisabledByConfig => "disabled-by-config",
     }
 }
 

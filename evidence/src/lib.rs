@@ -6,6 +6,7 @@
 
 pub mod acts;
 pub mod authority;
+pub mod conflict;
 pub mod draw;
 pub mod dsse;
 pub mod enrolment;
@@ -21,6 +22,7 @@ pub mod judge;
 pub mod keys;
 pub mod leaf;
 pub mod merkle;
+pub mod newcomer;
 pub mod note;
 pub mod payload_record;
 pub mod plan;

@@ -56,6 +56,8 @@ pub struct Instance {
 pub struct TokenState {
     /// The token.
     pub token: Token,
+    /// Index of its entry: the detail records it names stand right before it.
+    pub index: u64,
     /// The devices it enrolled, in their order.
     pub used_by: Vec<DeviceId>,
     /// Digests of the listed serial numbers that were used.
@@ -348,11 +350,11 @@ impl Roster {
     }
 
     /// Takes a token act.
-    pub fn token_act(&mut self, act: &Token) -> Result<(), RosterError> {
+    pub fn token_act(&mut self, index: u64, act: &Token) -> Result<(), RosterError> {
         if self.tokens.contains_key(&act.token_hash) {
             return Err(RosterError::TokenTwice);
         }
-        let state = TokenState { token: act.clone(), used_by: Vec::new(), serials: BTreeSet::new() };
+        let state = TokenState { token: act.clone(), index, used_by: Vec::new(), serials: BTreeSet::new() };
         self.tokens.insert(act.token_hash, state);
         Ok(())
     }

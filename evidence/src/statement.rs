@@ -10,7 +10,7 @@ use crate::time::{MINUTE_MS, Timestamp};
 mod check;
 
 /// Newest statement schema of this release: the collector names it, and an agent writes no newer one.
-pub const SCHEMA_MAX: u32 = 3;
+pub const SCHEMA_MAX: u32 = 4;
 /// Highest sequence: above it a set's JSON could not name the statement exactly (docs/FORMAT.md section 1), and one
 /// `destroyed` gap can claim any distance.
 pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;

@@ -123,9 +123,25 @@ pub fn drive(
 /// # Errors
 /// As [`drive`].
 pub fn observe(platform: Platform, host: &dyn Host) -> Result<(Vec<Observation>, Answers), NoAnswer> {
+    observe_but(platform, host, &|_| false)
+}
+
+/// As [`observe`], without the controls that are switched off: nothing is asked for them, and their observation says why.
+///
+/// # Errors
+/// As [`drive`].
+pub fn observe_but(
+    platform: Platform,
+    host: &dyn Host,
+    is_off: &dyn Fn(&str) -> bool,
+) -> Result<(Vec<Observation>, Answers), NoAnswer> {
     let mut answers = Answers::new();
     let mut observations = Vec::with_capacity(crate::PROBES.len());
     for probe in &crate::PROBES {
+        if is_off(probe.control) {
+            observations.push(observation(probe, Outcome::unavailable(Reason::DisabledByConfig)));
+            continue;
+        }
         let outcome = drive(probe, platform, host, &mut answers)?;
         let is_of = |question: &Question| allowlist::is_asked_for(platform, probe.control, question);
         observations

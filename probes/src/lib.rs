@@ -29,6 +29,7 @@ pub use catalogue::{
 };
 pub use drive::{
     Host, NoAnswer, Outcome, Probe, QUESTIONS_MAX, ROUNDS_MAX, Step, asset, drive, observation, observe,
+    observe_but,
 };
 pub use inputs::{Input, Inputs};
 pub use linux::screen_lock::{is_graphical, may_lock};

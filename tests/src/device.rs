@@ -38,6 +38,8 @@ pub struct Keys {
     pub tls: TlsKey,
     /// The same at every try of one enrolment.
     pub enrolment_id: [u8; 16],
+    /// What it tells of itself.
+    pub detail: Vec<u8>,
 }
 
 impl Keys {
@@ -47,7 +49,19 @@ impl Keys {
             attestation: SecretKey::from_seed(&random()).expect("a key"),
             tls: TlsKey::generate().expect("a key"),
             enrolment_id: random(),
+            detail: b"{}".to_vec(),
         }
+    }
+}
+
+impl Keys {
+    /// New keys of a machine that tells this serial number.
+    pub fn with_serial(serial: &str) -> Self {
+        let newcomer = evidence::newcomer::Newcomer {
+            host_name: format!("host-{serial}"),
+            identifiers: vec![(evidence::newcomer::SERIAL.to_owned(), serial.to_owned())],
+        };
+        Self { detail: newcomer.encode(), ..Self::new() }
     }
 }
 
@@ -83,6 +97,8 @@ pub enum NotEnrolled {
     Connect(ConnectError),
     /// The collector refused.
     Refused(Status),
+    /// A person must approve this request first.
+    Waits(Digest),
 }
 
 impl Device {
@@ -282,7 +298,14 @@ pub async fn enrol(address: SocketAddr, token: &Token, keys: &Keys) -> Result<En
     let address = address.to_string().parse().expect("an address");
     let connection = connect(&address, tls).await.map_err(NotEnrolled::Connect)?;
     let exporter = connection.exporter;
-    dialogue(connection, token, keys, exporter).await.map_err(NotEnrolled::Refused)
+    match replied(connection, token, keys, exporter).await {
+        Ok(Reply::Enrolled(enrolled)) => Ok(enrolled),
+        Ok(Reply::Pending(pending)) => {
+            Err(NotEnrolled::Waits(Digest::from_slice(&pending.request).expect("a request")))
+        }
+        Ok(other @ Reply::Nonce(_)) => panic!("the dialogue ends with {other:?}"),
+        Err(status) => Err(NotEnrolled::Refused(status)),
+    }
 }
 
 /// A dialogue over an open connection, with the exporter the device signs.
@@ -292,6 +315,19 @@ pub async fn dialogue(
     keys: &Keys,
     exporter: [u8; 32],
 ) -> Result<Enrolled, Status> {
+    match replied(connection, token, keys, exporter).await? {
+        Reply::Enrolled(enrolled) => Ok(enrolled),
+        other => panic!("the dialogue ends with {other:?}"),
+    }
+}
+
+/// The last answer of a dialogue.
+async fn replied(
+    connection: Connection,
+    token: &Token,
+    keys: &Keys,
+    exporter: [u8; 32],
+) -> Result<Reply, Status> {
     let mut client = EnrolmentClient::new(connection.channel);
     let (sender, queue) = mpsc::channel(2);
     let send = async |step| drop(sender.send(EnrolRequest { step: Some(step) }).await);
@@ -300,7 +336,7 @@ pub async fn dialogue(
     let Some(Reply::Nonce(nonce)) = timely(replies.message()).await?.and_then(|reply| reply.step) else {
         panic!("the dialogue begins with a nonce");
     };
-    let (detail, detail_salt) = (b"{}".to_vec(), random::<32>());
+    let (detail, detail_salt) = (keys.detail.clone(), random::<32>());
     let transcript = Transcript {
         trust_domain: TRUST_DOMAIN.parse().expect("a trust domain"),
         enrolment_id: keys.enrolment_id,
@@ -322,8 +358,5 @@ pub async fn dialogue(
         sig_p256: keys.tls.sign(&bytes).expect("a signature").to_vec(),
     }))
     .await;
-    match timely(replies.message()).await?.and_then(|reply| reply.step) {
-        Some(Reply::Enrolled(enrolled)) => Ok(enrolled),
-        other => panic!("the dialogue ends with {other:?}"),
-    }
+    Ok(timely(replies.message()).await?.and_then(|reply| reply.step).expect("an answer"))
 }

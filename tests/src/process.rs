@@ -83,6 +83,14 @@ impl Ran {
         let out = self.ok();
         serde_json::from_str(out.trim()).unwrap_or_else(|error| panic!("{line}: {error}:\n{out}"))
     }
+
+    /// Its standard output as JSON, if it ended with `code`, which is not 0.
+    #[track_caller]
+    pub fn fails_json(self, code: i32) -> serde_json::Value {
+        assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.line, self.out, self.err);
+        let (line, out) = (self.line, self.out);
+        serde_json::from_str(out.trim()).unwrap_or_else(|error| panic!("{line}: {error}:\n{out}"))
+    }
 }
 
 /// Runs a program to its end.

@@ -222,6 +222,8 @@ impl World {
             folder,
         };
         world.set("checkpoint_interval_ms", settings.checkpoint_interval_ms);
+        // The agents of a test are all on one machine.
+        world.set("admit_known_hardware", true);
         // The tests read the journal by themselves, from its beginning.
         world.set("journal_segments_kept", u64::from(u32::MAX));
         world
@@ -265,8 +267,8 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Sets a number in collector.toml; the server must be down.
-    pub fn set(&self, key: &str, value: u64) {
+    /// Sets a number or a flag in collector.toml; the server must be down.
+    pub fn set(&self, key: &str, value: impl std::fmt::Display) {
         let path = self.data.join("collector.toml");
         let text = fs::read_to_string(&path).expect("the configuration");
         let prefix = format!("{key} =");

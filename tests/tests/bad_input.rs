@@ -38,6 +38,7 @@ fn refusal(answer: Result<Device, NotEnrolled>) -> (Code, String) {
     match answer {
         Err(NotEnrolled::Refused(status)) => (status.code(), status.message().to_owned()),
         Err(NotEnrolled::Connect(error)) => panic!("no connection: {error:?}"),
+        Err(NotEnrolled::Waits(request)) => panic!("it waits: {request}"),
         Ok(device) => panic!("{} was enrolled", device.id),
     }
 }
@@ -277,7 +278,7 @@ fn token_until(world: &World, expires_at: Timestamp) -> ((Token, Timestamp), Vec
 async fn collector_entry(world: &World, act: Vec<u8>) -> Result<(), collector::state::StateError> {
     let node = collector::node::Node::open(&world.data, |_| {}).expect("a stopped collector");
     let service = collector::service::admin::AdminService::new(node.state.clone(), node.identities.clone());
-    let answer = service.token(act).await;
+    let answer = service.token(proto::CreateTokenRequest { envelope: act, serials: Vec::new() }).await;
     drop(service);
     tokio::task::spawn_blocking(move || node.close()).await.expect("closed");
     answer.map(|_| ())

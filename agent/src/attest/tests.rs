@@ -39,8 +39,13 @@ fn an_attestation_is_well_formed_and_says_when_in_whole_minutes() {
     let anchor =
         Anchor { origin: "example.org/log/1".into(), size: 9, root: Digest::of(b"root"), note: None };
     let attester = attester();
-    let envelope =
-        attester.attestation(PLACE, Some(anchor.clone()), &moment, observed(proto::Reason::Timeout));
+    let envelope = attester.attestation(
+        PLACE,
+        Some(anchor.clone()),
+        &moment,
+        observed(proto::Reason::Timeout),
+        &Digest::of(b"configuration"),
+    );
     let statement = envelope.open(attester.key().public()).unwrap();
     assert_eq!(statement.anchor, Some(anchor));
     let fields = &statement.attestation().unwrap().fields;

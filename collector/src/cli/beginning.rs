@@ -130,6 +130,7 @@ pub(super) fn run(arguments: InitArguments, out: &mut impl Write) -> anyhow::Res
         high_water,
         mirror,
         accept_rollback_blindness: arguments.accept_rollback_blindness,
+        admit_known_hardware: false,
         witness_policy,
         witness_roots,
         predecessor_tree,

@@ -12,6 +12,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         listen: Listen { enrol: address, agents: address, people: address, tiles: None },
         high_water,
         mirror: None,
+        admit_known_hardware: false,
         accept_rollback_blindness,
         witness_policy: None,
         witness_roots: None,

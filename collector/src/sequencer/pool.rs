@@ -87,7 +87,8 @@ impl Pool {
             return self.known(&device, next, ledger).map_err(unavailable);
         }
         if previous != state.map_or(Digest::ZERO, |state| state.last_hash) {
-            return Ok(Outcome::Forked { sequence, known_index: state.map(|state| state.last_index) });
+            let known_index = state.map(|state| state.last_index);
+            return Ok(Outcome::Forked { sequence, known_index, envelope: device.payload });
         }
         // Check 16 of a set refuses what would be stored here: one device must not be able to spoil an audit.
         let before = state.map_or(0, |state| state.anchor_size);
@@ -119,7 +120,7 @@ impl Pool {
                     return Ok(if same {
                         Outcome::Lost { sequence }
                     } else {
-                        Outcome::Forked { sequence, known_index }
+                        Outcome::Forked { sequence, known_index, envelope: device.payload.clone() }
                     });
                 }
             };
@@ -133,7 +134,7 @@ impl Pool {
         if *payload == device.payload {
             return Ok(Outcome::Stored(Stored { sequence, index, received: leaf.received, salt }));
         }
-        Ok(Outcome::Forked { sequence, known_index: Some(index) })
+        Ok(Outcome::Forked { sequence, known_index: Some(index), envelope: device.payload.clone() })
     }
 
     /// Builds an act's entries and takes them in, all or none.

@@ -45,10 +45,15 @@ fn forks_skips_and_lost_sequences_are_told_apart() {
     expect_outcome(&running, &one, &Outcome::Expect(0));
     let at = running.stored(&zero).index;
     // Other bytes for a used sequence, and a right sequence after another past.
-    let fork = Outcome::Forked { sequence: 0, known_index: Some(at) };
-    expect_outcome(&running, &statement(1, 0, Digest::ZERO, 2), &fork);
-    let other_past = Outcome::Forked { sequence: 1, known_index: Some(at) };
-    expect_outcome(&running, &statement(1, 1, Digest::of(b"other"), 1), &other_past);
+    let forked = |sequence, second: &Envelope| Outcome::Forked {
+        sequence,
+        known_index: Some(at),
+        envelope: second.bytes().to_vec(),
+    };
+    let second = statement(1, 0, Digest::ZERO, 2);
+    expect_outcome(&running, &second, &forked(0, &second));
+    let second = statement(1, 1, Digest::of(b"other"), 1);
+    expect_outcome(&running, &second, &forked(1, &second));
     expect_outcome(&running, &statement(1, 5, zero.hash(), 1), &Outcome::Expect(1));
     // A gap that destroys 1 to 3 continues statement 0 and takes sequence 4.
     expect_outcome(&running, &destroyed(1, 2, 3, zero.hash()), &Outcome::Expect(1));
@@ -523,7 +528,8 @@ fn play(place: In, steps: &[Step]) {
                     continue;
                 }
                 let fork = statement(d, sequence, previous, u64::MAX);
-                let expected = Outcome::Forked { sequence, known_index: Some(stored.index) };
+                let envelope = fork.bytes().to_vec();
+                let expected = Outcome::Forked { sequence, known_index: Some(stored.index), envelope };
                 expect_outcome(&running, &fork, &expected);
             }
             Step::Skip(d, ahead) => {

@@ -32,9 +32,15 @@ impl AdminService {
         Self { state, identities }
     }
 
-    /// Logs a token act.
-    pub async fn token(&self, envelope: Vec<u8>) -> Result<PutAct, StateError> {
-        self.state.put_act(Kind::TOKEN, envelope, None).await
+    /// Logs a token act and the records of serial numbers before it.
+    pub async fn token(&self, request: CreateTokenRequest) -> Result<PutAct, StateError> {
+        let details = request.serials.into_iter().map(|record| {
+            let random = <[u8; 32]>::try_from(record.salt.as_slice())
+                .map_err(|_| StateError::Invalid("salt must be 32 bytes".to_owned()))?;
+            Ok(Detail { random, bytes: record.detail })
+        });
+        let details = details.collect::<Result<Vec<_>, StateError>>()?;
+        self.state.put_act_with(Kind::TOKEN, request.envelope, details).await
     }
 
     /// Logs a person act and issues the person's certificate.
@@ -152,7 +158,7 @@ impl Admin for AdminService {
         &self,
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<PutActReply>, Status> {
-        let entry = self.token(request.into_inner().envelope).await.map_err(|error| status(&error))?;
+        let entry = self.token(request.into_inner()).await.map_err(|error| status(&error))?;
         Ok(Response::new(reply(&entry)))
     }
 

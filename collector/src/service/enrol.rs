@@ -1,47 +1,74 @@
 //! Enrolment: one stream, one nonce, one device. docs/FORMAT.md section 7.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use certs::{Order, Serial, Subject};
-use evidence::acts::{Body, Enrolment, KeyLevel};
+use evidence::acts::{Allows, Body, Enrolment, KeyLevel, request_digest, serial_digest};
 use evidence::enrolment::{TlsPublicKey, Transcript};
-use evidence::ids::{Class, DeviceId, Digest, InstanceId, Name};
+use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::keys::PublicKey;
+use evidence::newcomer::{Newcomer, serial_lines};
+use evidence::roster::RosterError;
+use evidence::time::Timestamp;
 use evidence::trust_domain::TrustDomain;
 use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
-use proto::{EnrolBegin, EnrolFinish, EnrolNonce, EnrolReply, EnrolRequest, Enrolled};
+use proto::{EnrolBegin, EnrolFinish, EnrolNonce, EnrolPending, EnrolReply, EnrolRequest, Enrolled};
 use proto::{RenewReply, RenewRequest};
 use rpc::v1::enrolment_server::Enrolment as EnrolmentService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use zeroize::Zeroizing;
 
-use super::renew::{Renewals, Way, chain_of, issue_and_keep};
+use self::steps::{Before, GoodToken, Refused, Step, answer, wait};
+use super::renew::{Renewals, Way, issue_and_keep};
 use super::status;
 use crate::causes::chain;
+use crate::enrolling::Enrolling;
+use crate::enrolling::pending::{Waiting, Why};
+use crate::failpoints;
 use crate::for_tests;
 use crate::identity::Identities;
+use crate::ledger::Found;
 use crate::listen::PeerInfo;
-use crate::state::{DETAIL_BYTES_MAX, Detail, State, random};
+use crate::state::{DETAIL_BYTES_MAX, Detail, State, StateError, random};
 use crate::succession::{PredecessorTree, first_entry};
+
+mod steps;
 
 /// How long a nonce is good: long enough for a slow link, too short to carry elsewhere.
 const NONCE_LIFETIME: Duration = Duration::from_mins(1);
 
+/// What a newcomer that waits is asked to wait at least, milliseconds. Its own backoff grows from there.
+const RETRY_AFTER_MS: u32 = 5_000;
+/// All that a stranger learns of a token that does not enrol it: which of these it is stands in the collector's log.
+const TOKEN_REFUSED: &str = "this token does not enrol this device: it is mistyped, expired, used or not of this log. Ask an \
+                             admin for a new one";
+/// What an address is told that gave too many wrong tokens, whatever it gives now.
+const ADDRESS_LOCKED: &str = "too many wrong tokens came from this address: wait ten minutes, then try again";
+
 /// The enrolment service.
+#[derive(Clone)]
 pub struct EnrolService {
     state: Arc<State>,
     identities: Arc<Identities>,
+    enrolling: Arc<Enrolling>,
     /// A public tree of the log before this one.
     predecessor_tree: Option<PathBuf>,
 }
 
 impl EnrolService {
     /// The service over what the collector shares.
-    pub fn new(state: Arc<State>, identities: Arc<Identities>, predecessor_tree: Option<PathBuf>) -> Self {
-        Self { state, identities, predecessor_tree }
+    pub fn new(
+        state: Arc<State>,
+        identities: Arc<Identities>,
+        enrolling: Arc<Enrolling>,
+        predecessor_tree: Option<PathBuf>,
+    ) -> Self {
+        Self { state, identities, enrolling, predecessor_tree }
     }
 }
 
@@ -61,25 +88,21 @@ impl EnrolmentService for EnrolService {
         &self,
         request: tonic::Request<Streaming<EnrolRequest>>,
     ) -> Result<tonic::Response<Self::EnrolStream>, Status> {
-        let exporter = request
+        let (exporter, address) = request
             .extensions()
             .get::<PeerInfo>()
-            .map(|info| info.exporter)
+            .map(|info| (info.exporter, info.address.ip()))
             .ok_or_else(|| Status::internal("the connection's TLS exporter is not known"))?;
         let mut incoming = request.into_inner();
         let (answers, outgoing) = tokio::sync::mpsc::channel(2);
-        let around = Self {
-            state: Arc::clone(&self.state),
-            identities: Arc::clone(&self.identities),
-            predecessor_tree: self.predecessor_tree.clone(),
-        };
+        let around = self.clone();
         tokio::spawn(async move {
-            let dialogue = around.dialogue(exporter, &mut incoming, &answers);
+            let dialogue = around.dialogue(exporter, address, &mut incoming, &answers);
             let result = tokio::time::timeout(NONCE_LIFETIME, dialogue)
                 .await
                 .unwrap_or_else(|_| Err(Status::deadline_exceeded("the nonce has expired: enrol again")));
             if let Err(status) = result {
-                tracing::warn!(reason = status.message(), "Enrolment refused.");
+                tracing::warn!(%address, reason = status.message(), "Enrolment refused.");
                 // A device that is gone does not wait for the answer.
                 drop(answers.send(Err(status)).await);
             }
@@ -94,23 +117,50 @@ impl EnrolService {
     async fn dialogue(
         &self,
         exporter: [u8; 32],
+        address: IpAddr,
         incoming: &mut Streaming<EnrolRequest>,
         answers: &Answers,
     ) -> Result<(), Status> {
+        let locked = || self.enrolling.attempts.is_locked(address, Instant::now());
+        if locked() {
+            return Err(Status::resource_exhausted(ADDRESS_LOCKED));
+        }
         let Some(Request::Begin(EnrolBegin { enrolment_id, anchor_size })) = next(incoming).await? else {
             return Err(Status::invalid_argument("the first message must be begin"));
         };
         let enrolment_id = <[u8; 16]>::try_from(enrolment_id.as_slice())
             .map_err(|_| Status::invalid_argument("enrolment_id must be 16 bytes"))?;
-        let nonce: [u8; 32] = random().map_err(|error| status(&error))?;
+        let nonce = fresh_nonce()?;
         let challenge =
             EnrolNonce { nonce: nonce.to_vec(), trust_domain: self.state.trust_domain().to_owned() };
         send(answers, Reply::Nonce(challenge)).await?;
         let Some(Request::Finish(finish)) = next(incoming).await? else {
             return Err(Status::invalid_argument("the second message must be finish"));
         };
-        let claim = Claim::check(&self.state, enrolment_id, nonce, exporter, finish)?;
-        let mut enrolled = claim.enrol(&self.state, &self.identities).await?;
+        let claim = Claim::check(self.state.trust_domain(), enrolment_id, nonce, exporter, finish)?;
+        let before = {
+            let _turn = self.enrolling.turn.lock().await;
+            // Again, as others of this address had their turn meanwhile.
+            if locked() {
+                return Err(Status::resource_exhausted(ADDRESS_LOCKED));
+            }
+            match claim.enrol(&self.state, &self.identities, &self.enrolling, address).await {
+                Ok(Step::Enrolled(before)) => before,
+                Ok(Step::Pending(request)) => {
+                    let pending =
+                        EnrolPending { request: request.as_bytes().to_vec(), retry_after_ms: RETRY_AFTER_MS };
+                    return send(answers, Reply::Pending(pending)).await;
+                }
+                Err(Refused::Token(why)) => {
+                    tracing::warn!(%address, why, "A wrong token.");
+                    self.enrolling.attempts.note(address, Instant::now());
+                    return Err(Status::permission_denied(TOKEN_REFUSED));
+                }
+                Err(Refused::Told(status)) => return Err(*status),
+            }
+        };
+        // Outside its turn: the wait for a checkpoint takes up to a second.
+        let mut enrolled = answer(&self.state, &self.identities, *before).await?;
         if anchor_size > 0 {
             self.show_succession(&mut enrolled, anchor_size)?;
         }
@@ -146,6 +196,11 @@ impl EnrolService {
     }
 }
 
+/// A challenge: 32 random bytes that nobody was given before and that die with their stream.
+fn fresh_nonce() -> Result<[u8; 32], Status> {
+    random().map_err(|error| status(&error))
+}
+
 async fn next(incoming: &mut Streaming<EnrolRequest>) -> Result<Option<Request>, Status> {
     Ok(incoming.message().await?.and_then(|request| request.step))
 }
@@ -160,6 +215,7 @@ async fn send(answers: &Answers, step: Reply) -> Result<(), Status> {
 /// What a device claims at the end of its dialogue: both signatures hold over this connection's transcript.
 struct Claim {
     transcript: Transcript,
+    token_secret: Zeroizing<Vec<u8>>,
     bytes: Vec<u8>,
     sig_ed25519: Vec<u8>,
     sig_p256: Vec<u8>,
@@ -168,7 +224,7 @@ struct Claim {
 
 impl Claim {
     fn check(
-        state: &State,
+        trust_domain: &str,
         enrolment_id: [u8; 16],
         nonce: [u8; 32],
         exporter: [u8; 32],
@@ -185,7 +241,7 @@ impl Claim {
             return Err(refuse("the token's secret must be 32 bytes"));
         }
         let trust_domain: TrustDomain =
-            state.trust_domain().parse().map_err(|_| Status::internal("the trust domain is not one"))?;
+            trust_domain.parse().map_err(|_| Status::internal("the trust domain is not one"))?;
         let transcript = Transcript {
             trust_domain,
             enrolment_id,
@@ -202,62 +258,166 @@ impl Claim {
         Transcript::verify(&bytes, &finish.sig_ed25519, &finish.sig_p256).map_err(|error| {
             Status::unauthenticated(format!("{error}: the transcript of this connection"))
         })?;
-        Ok(Self { transcript, bytes, sig_ed25519: finish.sig_ed25519, sig_p256: finish.sig_p256, detail })
+        let token_secret = Zeroizing::new(finish.token_secret);
+        let (sig_ed25519, sig_p256) = (finish.sig_ed25519, finish.sig_p256);
+        Ok(Self { transcript, token_secret, bytes, sig_ed25519, sig_p256, detail })
     }
 
-    async fn enrol(self, state: &Arc<State>, identities: &Arc<Identities>) -> Result<Enrolled, Status> {
+    /// Enrols, or finds that a person must approve first.
+    async fn enrol(
+        self,
+        state: &Arc<State>,
+        identities: &Arc<Identities>,
+        enrolling: &Enrolling,
+        address: IpAddr,
+    ) -> Result<Step, Refused> {
         if let Some(before) = self.retried(state)? {
-            return self.answer(state, identities, before).await;
+            return Ok(Step::Enrolled(Box::new(before)));
         }
         let now = state.clock.now();
-        let (class, group) = self.token(state, now)?;
+        let token = self.token(state, now)?;
+        let request = self.request();
+        let newcomer = Newcomer::parse(&self.detail.bytes).unwrap_or_default();
+        let serial = self.listed_serial(state, &token, &newcomer)?;
+        if !token.approved {
+            let listed = token.serials > 0;
+            // The first time it reads what every device told.
+            let like = tokio::task::block_in_place(|| enrolling.hardware.like(state, &newcomer));
+            let like = like.map_err(|error| status(&error.into()))?;
+            let why = if token.approve {
+                Some(Why::Approval)
+            } else if listed && serial.is_none() {
+                Some(Why::Serial)
+            } else if !like.is_empty() && !enrolling.admit_known_hardware {
+                Some(Why::KnownHardware)
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                let waiting = Waiting {
+                    why,
+                    class: token.class.to_string(),
+                    group: token.group.to_string(),
+                    address: address.to_string(),
+                    host_name: newcomer.host_name.clone(),
+                    serial: newcomer.serial().unwrap_or_default().to_owned(),
+                    first_ms: now.0,
+                    last_ms: now.0,
+                    like: like.iter().map(ToString::to_string).collect(),
+                };
+                return wait(enrolling, &request, waiting);
+            }
+        }
+        let before = self.admit(state, identities, token, serial, now).await?;
+        if let Err(error) = enrolling.pending.remove(&request) {
+            // It only tells people too much: the approval is used.
+            tracing::warn!(%error, "The list of enrolments that wait could not be written.");
+        }
+        Ok(Step::Enrolled(Box::new(before)))
+    }
+
+    /// Issues a certificate from policy alone and logs the enrolment.
+    async fn admit(
+        self,
+        state: &Arc<State>,
+        identities: &Arc<Identities>,
+        token: GoodToken,
+        serial: Option<Digest>,
+        now: Timestamp,
+    ) -> Result<Before, Refused> {
         let device = DeviceId::from_bytes(random().map_err(|error| status(&error))?);
         let instance = InstanceId::from_bytes(random().map_err(|error| status(&error))?);
-        let serial = Serial::from_random(random().map_err(|error| status(&error))?);
         let order = Order {
             subject: &Subject::Agent(device),
             public_key: &self.transcript.tls_key,
-            serial,
+            serial: Serial::from_random(random().map_err(|error| status(&error))?),
             now,
             lifetime: for_tests::agent_lifetime(),
         };
         let certificate = issue_and_keep(identities, &order)?;
+        failpoints::reach("enrol-issued");
         let act = Enrolment {
             device,
             instance,
-            class,
-            group,
+            class: token.class,
+            group: token.group,
             attestation_key: self.transcript.attestation_key,
             token_hash: self.transcript.token_hash,
-            transcript: self.bytes.clone(),
-            sig_ed25519: self.sig_ed25519.clone(),
-            sig_p256: self.sig_p256.clone(),
+            transcript: self.bytes,
+            sig_ed25519: self.sig_ed25519,
+            sig_p256: self.sig_p256,
             certificate,
             // What a device says of its keys is no more than its word.
             key_level: KeyLevel::K0,
-            serial: None,
+            serial,
         };
-        let (entry, detail) = (act.clone(), self.detail.clone());
-        let stored = state
-            .operate_with(move |_| Ok((Some(detail), Body::Enrolment(Box::new(entry)))))
-            .await
-            .map_err(|error| status(&error))?;
+        let (entry, detail) = (act.clone(), self.detail);
+        let stored = state.operate_with(move |_| Ok((Some(detail), Body::Enrolment(Box::new(entry))))).await;
+        let stored = stored.map_err(|error| {
+            // No entry names it, and nobody was given it. If the answer was lost the entry may stand: then it stays.
+            if matches!(error, StateError::Refused(_)) {
+                drop(identities.forget_issued(&certificate));
+            }
+            status(&error)
+        })?;
+        failpoints::reach("enrol-logged");
         tracing::info!(device = %device, index = stored.index, "Device enrolled.");
-        self.answer(state, identities, Before { act, index: stored.index }).await
+        Ok(Before { act, index: stored.index })
     }
 
-    fn token(&self, state: &State, now: evidence::time::Timestamp) -> Result<(Class, Name), Status> {
+    /// What an approval would name.
+    fn request(&self) -> Digest {
+        let Transcript { token_hash, tls_key, attestation_key, .. } = &self.transcript;
+        request_digest(token_hash, tls_key, attestation_key)
+    }
+
+    fn token(&self, state: &State, now: Timestamp) -> Result<GoodToken, Refused> {
         let book = state.book();
-        let token = book
-            .authority
-            .roster()
-            .check_token(&self.transcript.token_hash, now)
-            .map_err(|error| Status::permission_denied(error.to_string()))?;
-        Ok((token.class, token.group.clone()))
+        let roster = book.authority.roster();
+        let hash = &self.transcript.token_hash;
+        // The hash is looked up, not the secret: how long that takes tells nothing about the secret.
+        let token =
+            roster.check_token(hash, now).map_err(|error: RosterError| Refused::Token(error.to_string()))?;
+        Ok(GoodToken {
+            class: token.class,
+            group: token.group.clone(),
+            approve: token.approve,
+            serials: token.serials.len(),
+            index: roster.token(hash).map_or(0, |known| known.index),
+            approved: roster.is_approved(&self.request(), Allows::Enrolment, now),
+        })
+    }
+
+    /// The digest of the newcomer's serial number, if the token lists it and it enrolled nobody.
+    fn listed_serial(
+        &self,
+        state: &State,
+        token: &GoodToken,
+        newcomer: &Newcomer,
+    ) -> Result<Option<Digest>, Refused> {
+        let (Some(serial), true) = (newcomer.serial(), token.serials > 0) else { return Ok(None) };
+        let digest = serial_digest(&self.token_secret, serial);
+        let used = {
+            let book = state.book();
+            let known = book.authority.roster().token(&self.transcript.token_hash);
+            known.is_none_or(|known| known.serial_used(&digest))
+        };
+        if used {
+            return Ok(None);
+        }
+        for index in token.index.saturating_sub(token.serials as u64)..token.index {
+            let found = state.ledger.find(index).map_err(|error| status(&error.into()))?;
+            let Found::Entry(record) = found else { continue };
+            let lines = record.payload.get(32..).and_then(serial_lines).unwrap_or_default();
+            if lines.binary_search(&serial).is_ok() {
+                return Ok(Some(digest));
+            }
+        }
+        Ok(None)
     }
 
     /// The enrolment this is a retry of: same token, same enrolment id, same keys. Anything else with a used token is refused.
-    fn retried(&self, state: &State) -> Result<Option<Before>, Status> {
+    fn retried(&self, state: &State) -> Result<Option<Before>, Refused> {
         let (device, index) = {
             let book = state.book();
             let roster = book.authority.roster();
@@ -270,7 +430,7 @@ impl Claim {
             let Some(found) = same_key else { return Ok(None) };
             found
         };
-        let used = || Status::permission_denied(format!("the token was used before, for device {device}"));
+        let used = || Refused::Token(format!("used before by these keys, for device {device}"));
         let entry = state.ledger.entry(index).map_err(|error| status(&error.into()))?;
         let (_, act) = evidence::acts::Act::open(&entry.payload).map_err(|_| used())?;
         let Body::Enrolment(act) = act.body else { return Err(used()) };
@@ -280,36 +440,7 @@ impl Claim {
             && earlier.attestation_key == self.transcript.attestation_key;
         if same { Ok(Some(Before { act: *act, index })) } else { Err(used()) }
     }
-
-    async fn answer(
-        &self,
-        state: &Arc<State>,
-        identities: &Arc<Identities>,
-        before: Before,
-    ) -> Result<Enrolled, Status> {
-        let certificate = identities.issued(&before.act.certificate).map_err(|error| {
-            tracing::error!(error = %error, "An issued certificate is missing.");
-            Status::internal("the certificate issued for this device is missing: ask for a new token")
-        })?;
-        let published = state.wait_for_checkpoint(before.index + 1).await.map_err(|error| status(&error))?;
-        Ok(Enrolled {
-            device: before.act.device.to_string(),
-            instance: before.act.instance.as_bytes().to_vec(),
-            certificate,
-            chain: chain_of(identities, &before.act.certificate)?,
-            origin: state.origin().to_owned(),
-            log_vkeys: vec![state.log_key().vkey()],
-            witness_policy: state.witness_policy().to_owned(),
-            checkpoint: published.note.clone(),
-            enrolment_index: before.index,
-            first_entry: None,
-            predecessor_consistency: Vec::new(),
-        })
-    }
 }
 
-/// An enrolment that stands in the log.
-struct Before {
-    act: Enrolment,
-    index: u64,
-}
+#[cfg(test)]
+mod tests;

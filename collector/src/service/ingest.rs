@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use certs::Peer;
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::note::{Note, TlogProof};
-use evidence::statement::SCHEMA_MAX;
+use evidence::statement::{SCHEMA_MAX, Statement};
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
 use proto::{Expect, FromAgent, Hello, Proved, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
@@ -23,6 +23,7 @@ use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
 use crate::admit::{Admitted, Refusal, Standing, admit};
+use crate::fleet;
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
@@ -41,6 +42,9 @@ const UNPROVED_MAX: usize = 4_096;
 const PROOFS_AT_ONCE: usize = 256;
 /// What an agent is asked to wait when the writer's queue is full.
 const BUSY_WAIT_MS: u32 = 500;
+/// What a device is told whose key contradicted itself.
+const FORKED: &str = "this key signed two statements for one place in its chain: the device was cloned or restored. Nothing \
+                      of it is admitted until a person decides (`tallystick devices conflicts`) or it is enrolled anew";
 /// What an agent is asked to wait when the disk is full.
 const FULL_WAIT_MS: u32 = 60_000;
 
@@ -101,9 +105,12 @@ impl Ingest for IngestService {
             checkpoints: self.state.ledger.checkpoints(),
             renewals: self.renewals.clone(),
             authorities: self.state.reload.taken(),
-            instance: None,
             anchor_size: 0,
             greeted: false,
+            instance: None,
+            stream: self.state.conflicts.live().stream(),
+            configured: 0,
+            looked_at: 0,
         };
         let cancel = self.cancel.clone();
         tokio::spawn(async move { session.run(incoming, cancel).await });
@@ -125,12 +132,18 @@ struct Session {
     renewals: Renewals,
     /// Told when the authorities may have changed.
     authorities: watch::Receiver<u64>,
-    /// The instance that greeted.
-    instance: Option<InstanceId>,
     /// Size of the newest checkpoint the agent has.
     anchor_size: u64,
     /// The newest checkpoint at the stream's beginning was sent.
     greeted: bool,
+    /// Who speaks, once it said so.
+    instance: Option<InstanceId>,
+    /// This stream's number: later ones have higher.
+    stream: u64,
+    /// Number of the fleet configuration that was sent on this stream.
+    configured: u64,
+    /// Number of the newest fleet configuration that was looked at, for this device or not.
+    looked_at: u64,
 }
 
 enum Waiting {
@@ -188,7 +201,7 @@ impl Session {
                     return Err(End::Told(Status::unavailable("this stream is old; connect again")));
                 }
                 answers = next_answer(&mut self.pending), if !self.pending.is_empty() => {
-                    let settled = self.settle(answers)?;
+                    let settled = self.settle(answers).await?;
                     for item in settled {
                         self.send(item).await?;
                     }
@@ -236,9 +249,10 @@ impl Session {
         let next = self.state.ledger.instance(&instance).map_err(read)?;
         let next_sequence = next.map_or(0, |state| state.next_sequence);
         self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
+        self.anchor_size = hello.anchor_size;
         self.instance = Some(instance);
         self.ask_for_renewal().await?;
-        self.anchor_size = hello.anchor_size;
+        self.state.conflicts.live().begin(&instance, self.stream, Instant::now());
         self.telling.begin(instance);
         for sequence in hello.unproved {
             if let Some(index) = self.state.ledger.statement(&instance, sequence).map_err(read)? {
@@ -288,6 +302,15 @@ impl Session {
             vec![refused(refusal)]
         })?;
         let sequence = statement.sequence;
+        if self.state.is_forked(&self.device, &statement.instance) {
+            // The statement that began it is in a conflict record; what follows is neither machine's until a person decides.
+            return Err(vec![refused(Refusal {
+                sequence,
+                reason: RefusedReason::Forked,
+                detail: FORKED.into(),
+            })]);
+        }
+        self.hear(&statement);
         let device = Device::of(&statement, &envelope);
         let answer = self.state.sequencer.submit(device).map_err(|error| self.busy(sequence, &error))?;
         Ok((sequence, answer))
@@ -302,7 +325,7 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
+    async fn settle(&mut self, waiting: Settled) -> Result<Vec<Outgoing>, End> {
         let (sequence, answer) = match waiting {
             Settled::Now(items) => return Ok(items),
             Settled::Answer(sequence, answer) => (sequence, answer),
@@ -321,11 +344,9 @@ impl Session {
                 })])
             }
             Ok(Outcome::Expect(sequence)) => Ok(vec![Outgoing::Expect(Expect { sequence })]),
-            Ok(Outcome::Forked { sequence, known_index }) => {
-                tracing::error!(device = %self.device, sequence, ?known_index, "Forked chain: two statements of one key.");
-                let detail = "this key signed another statement for this sequence before: the device was cloned \
-                              or restored; retire it and enrol it anew";
-                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: detail.into() })])
+            Ok(Outcome::Forked { sequence, known_index, envelope }) => {
+                self.fork(sequence, known_index, envelope).await;
+                Ok(vec![refused(Refusal { sequence, reason: RefusedReason::Forked, detail: FORKED.into() })])
             }
             Ok(Outcome::AnchorShrinks { sequence, before }) => {
                 tracing::warn!(device = %self.device, sequence, before, "Statement refused.");
@@ -346,6 +367,44 @@ impl Session {
         }
     }
 
+    /// Two statements of one key: kept as proof, and somebody is told, once.
+    async fn fork(&self, sequence: u64, known_index: Option<u64>, envelope: Vec<u8>) {
+        let (Some(instance), Some(first)) = (self.instance, known_index) else {
+            tracing::error!(device = %self.device, sequence, "ALERT: a chain begins with something before it.");
+            return;
+        };
+        match self.state.record_conflict(instance, sequence, first, envelope).await {
+            Ok(Some(index)) => {
+                let conflicts = self.state.conflicts.count();
+                tracing::error!(
+                    device = %self.device, %instance, sequence, first, index, conflicts,
+                    "ALERT: one key signed two statements for one place: the device was cloned, or its disk restored. \
+                     `tallystick devices conflicts`"
+                );
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(device = %self.device, %error, "A conflict could not be logged."),
+        }
+    }
+
+    /// Looks whether the same certificate speaks from two places.
+    fn hear(&self, statement: &Statement) {
+        let boot = statement.attestation().map(|attestation| attestation.fields.boot.as_slice());
+        let twice = self.state.conflicts.live().hear(
+            &statement.instance,
+            self.stream,
+            statement.sequence,
+            boot,
+            Instant::now(),
+        );
+        if let Some(what) = twice {
+            tracing::error!(
+                device = %self.device, instance = %statement.instance, what = what.as_str(),
+                "ALERT: one certificate is in use at two places at once. `tallystick devices conflicts`"
+            );
+        }
+    }
+
     /// The writer cannot take it now: the agent waits and sends again from there.
     fn busy(&self, sequence: u64, error: &SubmitError) -> Vec<Outgoing> {
         let ms = match error {
@@ -362,7 +421,9 @@ impl Session {
         let size = published.checkpoint.size;
         let covered: Vec<(u64, u64)> = self.unproved.range(..size).map(|(i, s)| (*i, *s)).collect();
         // Beside proofs, a checkpoint is worth sending when a stream begins: it is the next statement's anchor.
-        if covered.is_empty() && self.greeted {
+        // So is one that a fleet configuration is shown to be logged under.
+        let configuration = self.due_configuration(size);
+        if covered.is_empty() && self.greeted && configuration.is_none() {
             return Ok(());
         }
         self.greeted = true;
@@ -395,7 +456,25 @@ impl Session {
                     .await?;
             }
         }
+        if let Some(configuration) = configuration {
+            let config = fleet::config(&self.state, &configuration, &note, size);
+            let config = config.map_err(|error| End::Told(status(&error.into())))?;
+            self.configured = configuration.number;
+            self.send(Outgoing::Config(config)).await?;
+        }
         Ok(())
+    }
+
+    /// The configuration this device is to be told now, among the log's first `size` entries.
+    fn due_configuration(&mut self, size: u64) -> Option<fleet::Place> {
+        let newest = fleet::newest_configuration(&self.state, size);
+        // Every stream asks at every checkpoint: what was looked at is not looked at again.
+        if newest == self.looked_at {
+            return None;
+        }
+        self.looked_at = newest;
+        fleet::configuration_for(&self.state, &self.device, size)
+            .filter(|configuration| configuration.number > self.configured)
     }
 
     async fn send(&self, item: Outgoing) -> Result<(), End> {

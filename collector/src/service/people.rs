@@ -8,10 +8,11 @@ use evidence::ids::Digest;
 use evidence::leaf::Kind;
 use evidence::note::{Note, TlogProof};
 use proto::{
-    DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
-    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PlanRef, PlanRow, PlansReply, PlansRequest,
-    PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply, PutActRequest, SetPart, WhoAmIReply,
-    WhoAmIRequest,
+    ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest, DevicesReply,
+    DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
+    LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow,
+    PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
+    PutActRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,10 +21,11 @@ use tonic::{Request, Response, Status};
 use super::admin::reply;
 use super::payloads::PayloadCopies;
 use super::status;
+use crate::enrolling::Enrolling;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
 use crate::succession::first_entry;
-use crate::{audit, posture};
+use crate::{audit, fleet, posture};
 
 /// Bytes of a file sent in one part of a set: well below the message limit of every gRPC library.
 pub(super) const PART_BYTES: usize = 256 * 1024;
@@ -41,6 +43,12 @@ pub enum Call {
     Posture,
     /// The roster's devices.
     Devices,
+    /// Enrolments that wait.
+    Pending,
+    /// Devices that contradict each other.
+    Conflicts,
+    /// Fleet configurations.
+    Configurations,
     /// Newest checkpoint.
     LatestCheckpoint,
     /// Inclusion of an entry.
@@ -60,7 +68,7 @@ pub enum Call {
 }
 
 /// Who may call what: the one table. Agents may call nothing here.
-pub const TABLE: [(Call, &[Role]); 12] = {
+pub const TABLE: [(Call, &[Role]); 15] = {
     const ALL: &[Role] = &[Role::Admin, Role::Analyst, Role::Auditor];
     const STAFF: &[Role] = &[Role::Admin, Role::Analyst];
     [
@@ -68,6 +76,9 @@ pub const TABLE: [(Call, &[Role]); 12] = {
         (Call::PutAct, ALL),
         (Call::Posture, STAFF),
         (Call::Devices, STAFF),
+        (Call::Pending, STAFF),
+        (Call::Conflicts, STAFF),
+        (Call::Configurations, STAFF),
         (Call::LatestCheckpoint, ALL),
         (Call::Proof, ALL),
         (Call::Genesis, ALL),
@@ -92,6 +103,7 @@ pub fn may(role: Role, call: Call) -> bool {
 /// The service.
 pub struct PeopleService {
     state: Arc<State>,
+    enrolling: Arc<Enrolling>,
     payloads: Arc<PayloadCopies>,
 }
 
@@ -103,8 +115,8 @@ struct Caller {
 
 impl PeopleService {
     /// The service over what the collector shares, and its folder of payload bundles.
-    pub fn new(state: Arc<State>, payloads: &Path) -> Self {
-        Self { state, payloads: Arc::new(PayloadCopies::new(payloads)) }
+    pub fn new(state: Arc<State>, enrolling: Arc<Enrolling>, payloads: &Path) -> Self {
+        Self { state, enrolling, payloads: Arc::new(PayloadCopies::new(payloads)) }
     }
 
     /// The caller, if the roster still has them with this role and TLS key, and the table lets them.
@@ -204,9 +216,36 @@ impl People for PeopleService {
 
     async fn devices(&self, request: Request<DevicesRequest>) -> Result<Response<DevicesReply>, Status> {
         self.caller(&request, Call::Devices)?;
-        let rows = tokio::task::block_in_place(|| posture::devices(&self.state))
+        let versions = request.get_ref().versions;
+        let rows = tokio::task::block_in_place(|| fleet::devices(&self.state, versions))
             .map_err(|error| status(&error.into()))?;
         Ok(Response::new(DevicesReply { rows }))
+    }
+
+    async fn pending(&self, request: Request<PendingRequest>) -> Result<Response<PendingReply>, Status> {
+        self.caller(&request, Call::Pending)?;
+        let rows = fleet::pending(&self.enrolling, self.state.clock.now());
+        Ok(Response::new(PendingReply { rows }))
+    }
+
+    async fn conflicts(
+        &self,
+        request: Request<ConflictsRequest>,
+    ) -> Result<Response<ConflictsReply>, Status> {
+        self.caller(&request, Call::Conflicts)?;
+        let rows = tokio::task::block_in_place(|| fleet::conflicts(&self.state, &self.enrolling))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(ConflictsReply { rows }))
+    }
+
+    async fn configurations(
+        &self,
+        request: Request<ConfigurationsRequest>,
+    ) -> Result<Response<ConfigurationsReply>, Status> {
+        self.caller(&request, Call::Configurations)?;
+        let rows = tokio::task::block_in_place(|| fleet::configurations(&self.state))
+            .map_err(|error| status(&error.into()))?;
+        Ok(Response::new(ConfigurationsReply { rows }))
     }
 
     async fn latest_checkpoint(

@@ -373,6 +373,7 @@ impl Pair {
 
 /// What changes: an issuing authority by its certificate, or the log's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one act at a time is read")]
 pub enum NewKey {
     /// SHA-256 of the certificate (DER) the step is about.
     Certificate(Digest),

@@ -5,6 +5,8 @@ use crate::ids::{DeviceId, Digest, InstanceId, Name, PersonId};
 use crate::json::{self, JsonError, Members, Value, object};
 use crate::time::DayLabel;
 
+/// First bytes of what a device's place in the rings is the hash of.
+const RING_LABEL: &[u8] = b"tallystick/ring/v1\0";
 /// First bytes of what stands for a token in the transcript of a renewal.
 const RENEWAL_LABEL: &[u8] = b"tallystick/renewal/v1\0";
 /// Different calls one access summary counts at most.
@@ -148,6 +150,17 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// Whether it is for a device: its place, 0 to 99, is below `percent`. The place depends on the device and on what the
+    /// configuration sets, not on number and percent: the same settings with more percent reach the same devices and more.
+    pub fn is_for(&self, device: &DeviceId) -> bool {
+        let settings = self.members().into_iter().filter(|(name, _)| !matches!(*name, "number" | "percent"));
+        let settings =
+            Value::Object(settings.map(|(name, value)| (name.to_owned(), value)).collect()).to_bytes();
+        let place = Digest::of_parts(&[RING_LABEL, device.as_bytes(), Digest::of(&settings).as_bytes()]);
+        let number = place.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        number.checked_rem(100).unwrap_or_default() < self.percent
+    }
+
     pub(super) fn take(members: &mut Members) -> Result<Self, JsonError> {
         let disabled = members.parsed_list::<Name>("disabled")?;
         if disabled.len() > DISABLED_MAX || !disabled.is_sorted_by(|a, b| a < b) {

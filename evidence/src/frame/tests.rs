@@ -19,7 +19,7 @@ fn everything() -> Plan {
 
 fn enrol(roster: &mut Roster, number: u8, at: u64) {
     let token = crate::acts::Token { expires_at: Timestamp(u64::MAX), ..token(number) };
-    roster.token_act(&token).unwrap();
+    roster.token_act(1, &token).unwrap();
     roster
         .enrolment_act(
             u64::from(number),

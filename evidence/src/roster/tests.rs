@@ -19,7 +19,7 @@ const ENROLLED: u64 = 100;
 
 fn roster(events: &[Event]) -> Roster {
     let mut roster = Roster::default();
-    roster.token_act(&token(1)).unwrap();
+    roster.token_act(1, &token(1)).unwrap();
     let (act, tls) = (enrolment(1), Digest::of(b"tls"));
     roster.enrolment_act(1, Timestamp(ENROLLED), &act, tls, &request(&act)).unwrap();
     for (event, index) in events.iter().zip(2..) {
@@ -123,7 +123,7 @@ fn a_span_within_an_interval_shares_a_moment_with_it() {
 #[test]
 fn a_day_of_service_is_a_day_with_a_moment_of_it() {
     let mut roster = Roster::default();
-    roster.token_act(&token(1)).unwrap();
+    roster.token_act(1, &token(1)).unwrap();
     roster
         .enrolment_act(1, Timestamp(2 * DAY_MS - 1), &enrolment(1), Digest::of(b"tls"), &Digest::ZERO)
         .unwrap();
@@ -140,8 +140,8 @@ fn a_token_is_good_once_and_until_it_expires() {
     let hash = token(1).token_hash;
     let expires = token(1).expires_at;
     assert_eq!(roster.check_token(&hash, Timestamp(0)), Err(RosterError::TokenUnknown));
-    roster.token_act(&token(1)).unwrap();
-    assert_eq!(roster.token_act(&token(1)), Err(RosterError::TokenTwice));
+    roster.token_act(1, &token(1)).unwrap();
+    assert_eq!(roster.token_act(1, &token(1)), Err(RosterError::TokenTwice));
     assert_eq!(roster.check_token(&hash, Timestamp(expires.0 - 1)), Ok(&token(1)));
     assert_eq!(roster.check_token(&hash, expires), Err(RosterError::TokenExpired(expires)));
     let before = roster.clone();

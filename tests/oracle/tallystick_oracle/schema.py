@@ -17,7 +17,7 @@ ENUMS = {
     "Reason": _names(
         "", "UNSPECIFIED", "NO_PRIVILEGE", "TOOL_MISSING", "TIMEOUT", "UNPARSED_OUTPUT", "NO_SESSION",
         "UNSUPPORTED_PLATFORM", "CONTAINER", "TOO_LARGE", "TOO_MANY_ROUNDS", "STALE", "UNSUPPORTED_DESKTOP",
-        "IO_ERROR",
+        "IO_ERROR", "DISABLED_BY_CONFIG",
     ),
     "VolumePurpose": _names("", "UNSPECIFIED", "ROOT", "HOME", "DATA", "SWAP", "BOOT", "EFI"),
     "Coverage": _names("", "UNSPECIFIED", "NONE", "PARTIAL", "FULL", "MEMORY"),

@@ -93,7 +93,7 @@ fn what_is_erased_is_in_no_byte_and_everything_else_stays_and_is_rebuilt() {
         let again = running.submit(&statement(1, 0, Digest::ZERO, 0)).unwrap();
         assert_eq!(again, Outcome::Lost { sequence: 0 });
         let other = running.submit(&statement(1, 0, Digest::ZERO, 77)).unwrap();
-        assert_eq!(other, Outcome::Forked { sequence: 0, known_index: Some(1) });
+        assert!(matches!(other, Outcome::Forked { sequence: 0, known_index: Some(1), .. }), "{other:?}");
         running.stop();
     }
     let report = crate::fsck::check(&DataDir::open(&bench.path()).unwrap(), &Default::default()).unwrap();
