@@ -221,6 +221,28 @@ async fn what_could_not_be_sent_is_sent_later() {
 }
 
 #[tokio::test]
+async fn who_is_told_to_slow_down_sends_nothing_until_the_longest_wait_is_over() {
+    let world = World::enrolled().await;
+    // Three statements that could not be sent yet.
+    *world.collector.refuse.lock().unwrap() = Some(proto::RefusedReason::Retired);
+    for sequence in 0..3 {
+        let once = world.agent(&CancellationToken::new()).once(false, LONG).await.unwrap();
+        assert_eq!((once.sequence, once.ended), (Some(sequence), Some(Ended::Refused)));
+    }
+    *world.collector.refuse.lock().unwrap() = None;
+    world.collector.came.lock().unwrap().clear();
+    world.collector.slow.lock().unwrap().extend([900, 1, 1, 1]);
+    let once = world.agent(&CancellationToken::new()).once(true, LONG).await.unwrap();
+    assert_eq!((once.sequence, once.ended), (Some(3), Some(Ended::Reached)));
+    let came = world.collector.came.lock().unwrap().clone();
+    assert_eq!(came.len(), 8, "four that were not taken, and the same four again");
+    let waited = came[4].duration_since(came[0]);
+    assert!(waited >= Duration::from_millis(900), "it sent again after {waited:?}");
+    assert_eq!(world.stages(), [(0, "proved"), (1, "proved"), (2, "proved"), (3, "proved")]);
+    assert_eq!(world.collector.log.lock().unwrap().next, 4, "each is in the log once");
+}
+
+#[tokio::test]
 async fn a_refused_statement_is_kept_and_reported() {
     let world = World::enrolled().await;
     *world.collector.refuse.lock().unwrap() = Some(proto::RefusedReason::Retired);

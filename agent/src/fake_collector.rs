@@ -1,10 +1,11 @@
 //! A collector for tests: real TLS and gRPC in this process, a [`FakeLog`] behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use certs::test_pki::TestPki;
 use certs::{Population, Subject, Token};
@@ -45,6 +46,10 @@ pub(crate) struct FakeCollector {
     pub(crate) break_after: AtomicU32,
     /// Every envelope is refused for this reason.
     pub(crate) refuse: Mutex<Option<proto::RefusedReason>>,
+    /// The next envelopes are not taken: the agent is asked to wait so many milliseconds, and begin again.
+    pub(crate) slow: Mutex<VecDeque<u32>>,
+    /// When each envelope came.
+    pub(crate) came: Mutex<Vec<Instant>>,
     /// Streams that were opened.
     pub(crate) streams: AtomicU32,
 }
@@ -116,6 +121,8 @@ impl FakeCollector {
             lose_answers: AtomicU32::new(0),
             break_after: AtomicU32::new(u32::MAX),
             refuse: Mutex::new(None),
+            slow: Mutex::default(),
+            came: Mutex::default(),
             streams: AtomicU32::new(0),
         });
         let server = this.pki.server("127.0.0.1");
@@ -217,7 +224,15 @@ impl Service {
         while let Ok(Some(proto::FromAgent { item: Some(item) })) = messages.message().await {
             let envelope = matches!(item, proto::from_agent::Item::Envelope(_));
             let refuse = envelope.then(|| *self.0.refuse.lock().unwrap()).flatten();
-            let said = if let Some(reason) = refuse {
+            let slow = envelope.then(|| self.0.slow.lock().unwrap().pop_front()).flatten();
+            if envelope {
+                self.0.came.lock().unwrap().push(Instant::now());
+            }
+            let said = if let Some(ms) = slow {
+                let sequence = self.0.log.lock().unwrap().next;
+                let wait = proto::to_agent::Item::SlowDown(proto::SlowDown { ms });
+                vec![say(wait), say(proto::to_agent::Item::Expect(proto::Expect { sequence }))]
+            } else if let Some(reason) = refuse {
                 let refused = proto::Refused { sequence: 0, reason: reason.into(), detail: "no".into() };
                 vec![say(proto::to_agent::Item::Refused(refused))]
             } else {

@@ -411,8 +411,11 @@ impl Uploader {
                     match self.note(event, health).await {
                         Noted::Refused => return Ok(Ended::Refused),
                         Noted::Pause(pause) => {
-                            paused_until = Some(Instant::now() + pause);
-                            deadline = Instant::now() + pause + ANSWER_WAIT_MAX;
+                            // Several statements were on their way, each with a wait of its own: the longest holds.
+                            let until = Instant::now() + pause;
+                            let until = paused_until.map_or(until, |before| before.max(until));
+                            paused_until = Some(until);
+                            deadline = until + ANSWER_WAIT_MAX;
                         }
                         Noted::Nothing => {}
                     }

@@ -17,6 +17,9 @@ use crate::process::{Process, run};
 
 /// How long the server may take to open its listeners.
 const READY_MAX: Duration = Duration::from_secs(30);
+/// What one device may send here: more than it can.
+const QUOTA: &str = "\n[quota]\nstatements_per_second = 1000000\nstatements_at_once = 1000000\n\
+                     mib_per_minute = 100000\nmib_per_day = 1000000\n";
 
 /// A data directory with its admin, and the program that serves it.
 pub struct Installation {
@@ -55,6 +58,9 @@ impl Installation {
             text.and_then(|text| text.parse().ok()).with_context(|| format!("init --json has no {name}"))
         };
         let (enrol, agents) = (address("enrol")?, address("agents")?);
+        // The generators send in seconds what a device says in years.
+        let mut settings = OpenOptions::new().append(true).open(folder.join("collector/collector.toml"))?;
+        settings.write_all(QUOTA.as_bytes())?;
         Ok(Self { program: program.to_owned(), folder: folder.to_owned(), enrol, agents })
     }
 

@@ -6,6 +6,7 @@ pub mod artefacts;
 pub mod attestations;
 pub mod device;
 pub mod filling;
+pub mod handshakes;
 pub mod installation;
 pub mod limits;
 pub mod logged;

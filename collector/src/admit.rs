@@ -50,6 +50,18 @@ pub struct Refusal {
     pub detail: String,
 }
 
+/// An envelope and what it claims, its form checked and nothing else: cheap, and no reason to believe any of it.
+pub fn claim(bytes: &[u8]) -> Result<(Envelope, Statement), Refusal> {
+    let refuse = |reason, detail| Refusal { sequence: 0, reason, detail };
+    let envelope = Envelope::parse(bytes).map_err(|error| match error {
+        EnvelopeError::TooLarge(_) => refuse(RefusedReason::TooLarge, error.to_string()),
+        _ => refuse(RefusedReason::Malformed, error.to_string()),
+    })?;
+    let statement =
+        envelope.claimed().map_err(|error| refuse(RefusedReason::Malformed, error.to_string()))?;
+    Ok((envelope, statement))
+}
+
 /// Admits envelope bytes sent over a connection of device `peer`. `origin` is this log; `standing` looks an instance up,
 /// `root_at` gives the root over this log's first entries, none for a size it has not reached, and `note_size` the size of the
 /// checkpoint with a note, none for a note that is not known.
@@ -62,17 +74,7 @@ pub fn admit(
     note_size: impl FnOnce(&Digest) -> Option<u64>,
 ) -> Result<Admitted, Refusal> {
     let refuse = |sequence, reason, detail: String| Err(Refusal { sequence, reason, detail });
-    let envelope = match Envelope::parse(bytes) {
-        Ok(envelope) => envelope,
-        Err(error @ EnvelopeError::TooLarge(_)) => {
-            return refuse(0, RefusedReason::TooLarge, error.to_string());
-        }
-        Err(error) => return refuse(0, RefusedReason::Malformed, error.to_string()),
-    };
-    let statement = match envelope.claimed() {
-        Ok(statement) => statement,
-        Err(error) => return refuse(0, RefusedReason::Malformed, error.to_string()),
-    };
+    let (envelope, statement) = claim(bytes)?;
     let sequence = statement.sequence;
     let Some(standing) = standing(&statement.instance) else {
         let detail = format!("instance {} is not enrolled here: enrol this device", statement.instance);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::erase::{RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MIN};
+use crate::quota::Quota;
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,9 @@ pub struct Config {
     /// How long what devices said is kept.
     #[serde(default)]
     pub retention: Retention,
+    /// What one device may send.
+    #[serde(default, skip_serializing_if = "Quota::is_default")]
+    pub quota: Quota,
 }
 
 /// How long what devices said is kept: what `erase` goes by. Nothing is erased by itself.
@@ -159,6 +163,11 @@ impl Config {
             return Err(wrong(format!(
                 "retention.device_statements_days is at least {RETENTION_DAYS_MIN}; what must go earlier is erased by a \
                  rule of its own (`erase --rule`)"
+            )));
+        }
+        if let Some(key) = config.quota.zero() {
+            return Err(wrong(format!(
+                "quota.{key} is at least 1: with 0 no device could ever send anything"
             )));
         }
         Ok(config)

@@ -37,11 +37,14 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// After this a connection gets GOAWAY, so that clients come back under the newest certificates. Without tonic's grace
 /// period, which would cut without GOAWAY; a stream that never ends must be ended by its handler.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_mins(30);
+/// The same of somebody unknown: an enrolment takes a minute at most.
+const STRANGER_AGE_MAX: Duration = Duration::from_mins(2);
 
 /// Largest message of an enrolment in bytes, both ways.
 pub const ENROL_MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Largest message of a device in bytes: an envelope is at most 64 KiB, and decoding takes up to 80 times the size.
-pub const AGENT_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Largest message of a device in bytes: an envelope is at most 64 KiB, a greeting with 4,096 sequences 41 KiB. So much may
+/// lie half read on each stream, and its numbers take eight times as much once it is decoded.
+pub const AGENT_MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Largest request of a person in bytes: an act is at most 64 KiB of payload, in base64.
 pub const PERSON_MESSAGE_BYTES_MAX: usize = 256 << 10;
 
@@ -58,10 +61,10 @@ pub enum Clients {
 
 /// tonic's server with every limit set for `clients`. The limits on message sizes are set on each service.
 pub fn server(clients: Clients) -> Server {
-    let (streams, answer, probes) = match clients {
-        Clients::Strangers => (STRANGER_STREAMS_MAX, ANSWER_MAX, KEEPALIVE_INTERVAL),
-        Clients::Agents => (AGENT_STREAMS_MAX, ANSWER_MAX, AGENT_KEEPALIVE_INTERVAL),
-        Clients::People => (PERSON_STREAMS_MAX, PERSON_ANSWER_MAX, KEEPALIVE_INTERVAL),
+    let (streams, answer, probes, age) = match clients {
+        Clients::Strangers => (STRANGER_STREAMS_MAX, ANSWER_MAX, KEEPALIVE_INTERVAL, STRANGER_AGE_MAX),
+        Clients::Agents => (AGENT_STREAMS_MAX, ANSWER_MAX, AGENT_KEEPALIVE_INTERVAL, CONNECTION_AGE_MAX),
+        Clients::People => (PERSON_STREAMS_MAX, PERSON_ANSWER_MAX, KEEPALIVE_INTERVAL, CONNECTION_AGE_MAX),
     };
     Server::builder()
         .accept_http1(false)
@@ -77,5 +80,5 @@ pub fn server(clients: Clients) -> Server {
         .http2_adaptive_window(Some(false))
         .http2_keepalive_interval(Some(probes))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_connection_age(CONNECTION_AGE_MAX)
+        .max_connection_age(age)
 }

@@ -38,6 +38,7 @@ mod notes;
 pub mod payload_bundles;
 pub mod payload_codec;
 pub mod posture;
+pub mod quota;
 pub mod rebuild;
 pub mod recover;
 pub mod reload;
@@ -56,6 +57,7 @@ pub mod store;
 pub mod succession;
 mod tail;
 pub mod tree;
+mod turned_away;
 pub mod verdicts;
 pub mod witnesses;
 

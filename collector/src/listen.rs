@@ -6,14 +6,15 @@
 //! one out), and waits where it cannot accept.
 
 mod connection;
+mod frames;
+mod places;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tracing::{debug, warn};
 
+use connection::Slots;
 pub use connection::{Connection, PeerInfo};
+use places::{Places, network};
 
 /// Longest handshake, from accept to the client's last message: a good one takes a few round trips.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -42,6 +45,16 @@ const HANDSHAKES_MAX: usize = 512;
 const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
 /// Connections of one device or person: one in use, one being replaced, and as many again for a person's tools.
 const CONNECTIONS_PER_PEER_MAX: usize = 4;
+/// Connections at once from one address where nobody is known: an office behind one address that enrols together, each
+/// device for a second or two.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// Longest life of a connection. It is asked to end before (GOAWAY, see `http2.rs`); five minutes later it is cut, whatever
+/// still runs on it: a call that never ends must not keep its place for ever.
+const LIFE_MAX: Duration = Duration::from_mins(35);
+/// The same where anybody may connect: a minute for an enrolment, and as much again for a slow link and a retry.
+const STRANGER_LIFE_MAX: Duration = Duration::from_mins(3);
+/// How long a peer may take nothing of what is written to it: a link that works takes something within seconds.
+const STALL_MAX: Duration = Duration::from_secs(30);
 /// Connections at once on one listener, when the file limit allows.
 const CONNECTIONS_MAX: usize = 20_000;
 /// Of the file limit, tenths that one listener may use; the rest is for the store and the other listeners.
@@ -64,10 +77,16 @@ pub struct Limits {
     pub handshakes_per_address: usize,
     /// Connections at once of one device or person; beyond, the new one is dropped.
     pub connections_per_peer: usize,
+    /// Connections at once from one address (IPv6: one /64); beyond, the new one is dropped.
+    pub connections_per_address: usize,
     /// Longest handshake.
     pub handshake: Duration,
     /// Longest wait for the first HTTP/2 frame.
     pub preface: Duration,
+    /// Longest life of a connection.
+    pub life: Duration,
+    /// Longest time in which a peer takes nothing of what is written to it.
+    pub stall: Duration,
 }
 
 impl Limits {
@@ -79,9 +98,26 @@ impl Limits {
             handshakes: HANDSHAKES_MAX,
             handshakes_per_address: HANDSHAKES_PER_ADDRESS_MAX,
             connections_per_peer: CONNECTIONS_PER_PEER_MAX,
+            // Devices and people have limits of their own, and many of them one address.
+            connections_per_address: usize::MAX,
             handshake: HANDSHAKE_MAX,
             preface: PREFACE_MAX,
+            life: LIFE_MAX,
+            stall: STALL_MAX,
         }
+    }
+
+    /// These limits where nobody is known: an address stands for a peer, and what is to be done is done soon.
+    #[must_use]
+    pub fn of_strangers(self) -> Self {
+        let (connections_per_address, life) = (CONNECTIONS_PER_ADDRESS_MAX, STRANGER_LIFE_MAX);
+        Self { connections_per_address, life, ..self }
+    }
+
+    /// These limits where nobody is known and files are read: an address stands for a peer.
+    #[must_use]
+    pub fn of_readers(self) -> Self {
+        Self { connections_per_address: CONNECTIONS_PER_ADDRESS_MAX, ..self }
     }
 }
 
@@ -111,6 +147,8 @@ pub struct Counters {
     pub dropped: AtomicU64,
     /// Peers with a good certificate that were refused: a wrong name, or too many connections.
     pub refused: AtomicU64,
+    /// Connections cut because of frames that carry nothing.
+    pub flooded: AtomicU64,
     /// Times the system could not accept.
     pub accept_errors: AtomicU64,
 }
@@ -153,7 +191,8 @@ pub fn listen<A: Accept>(
     counters: Arc<Counters>,
 ) -> Incoming {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let shared = Arc::new(Shared { audience, limits, counters, peers: Arc::default(), sender });
+    let (peers, addresses) = (Arc::default(), Arc::default());
+    let shared = Arc::new(Shared { audience, limits, counters, peers, addresses, sender });
     tokio::spawn(accept_loop(source, config, shared));
     Incoming(receiver)
 }
@@ -163,7 +202,8 @@ struct Shared {
     audience: Audience,
     limits: Limits,
     counters: Arc<Counters>,
-    peers: Arc<Peers>,
+    peers: Arc<Places<Peer>>,
+    addresses: Arc<Places<IpAddr>>,
     sender: mpsc::Sender<Connection>,
 }
 
@@ -184,9 +224,10 @@ async fn accept_loop<A: Accept>(source: A, config: watch::Receiver<Arc<ServerCon
         };
         match accepted {
             Ok((tcp, address)) => {
-                handshakes.make_room(address.ip(), &shared);
+                handshakes.make_room(network(address.ip()), &shared);
                 let acceptor = TlsAcceptor::from(config.borrow().clone());
-                handshakes.start(address.ip(), handshake(tcp, address, acceptor, slot, shared.clone()));
+                handshakes
+                    .start(network(address.ip()), handshake(tcp, address, acceptor, slot, shared.clone()));
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -291,6 +332,8 @@ enum Refusal {
     Peer(#[from] PeerError),
     #[error("{0} has too many connections")]
     TooMany(Peer),
+    #[error("its address has too many connections")]
+    TooManyOfAddress,
     #[error("the TLS connection gives no exporter: {0}")]
     Exporter(rustls::Error),
 }
@@ -313,8 +356,12 @@ fn admit(
         }
         None => None,
     };
+    let address_slot = shared
+        .addresses
+        .enter(network(address.ip()), shared.limits.connections_per_address)
+        .ok_or(Refusal::TooManyOfAddress)?;
     let info = PeerInfo { certificate, address, exporter };
-    Ok(Connection::new(stream, info, shared.limits.preface, slot, peer_slot))
+    Ok(Connection::new(stream, info, shared, Slots { _all: slot, _peer: peer_slot, _address: address_slot }))
 }
 
 fn known_peer(session: &ServerConnection, audience: &Audience) -> Result<Option<PeerCertificate>, Refusal> {
@@ -323,43 +370,6 @@ fn known_peer(session: &ServerConnection, audience: &Audience) -> Result<Option<
     };
     let certificate = session.peer_certificates().and_then(<[_]>::first).ok_or(Refusal::NoCertificate)?;
     Ok(Some(PeerCertificate::read(certificate, trust_domain, *population)?))
-}
-
-/// How many connections each device or person has.
-#[derive(Debug, Default)]
-struct Peers(Mutex<HashMap<Peer, usize>>);
-
-impl Peers {
-    /// Counts one more connection of `peer`; `None` when it has `max` already.
-    fn enter(self: &Arc<Self>, peer: Peer, max: usize) -> Option<PeerSlot> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = counts.entry(peer).or_insert(0);
-        if *open >= max {
-            return None;
-        }
-        *open += 1;
-        Some(PeerSlot { peers: self.clone(), peer })
-    }
-}
-
-/// One connection's place in [`Peers`], given back when dropped.
-#[derive(Debug)]
-struct PeerSlot {
-    peers: Arc<Peers>,
-    peer: Peer,
-}
-
-impl Drop for PeerSlot {
-    fn drop(&mut self) {
-        let mut counts = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = counts.get_mut(&self.peer) {
-            *open = open.saturating_sub(1);
-            // Peers that are gone must not fill the memory.
-            if *open == 0 {
-                counts.remove(&self.peer);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -21,8 +21,9 @@ use crate::housekeeping::Keeper;
 use crate::http2::{
     self, AGENT_MESSAGE_BYTES_MAX, Clients, ENROL_MESSAGE_BYTES_MAX, PERSON_MESSAGE_BYTES_MAX,
 };
-use crate::listen::{Audience, Counters, Limits, listen};
+use crate::listen::{Audience, Limits, listen};
 use crate::node::Node;
+use crate::quota::Quotas;
 use crate::reload;
 use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
@@ -33,6 +34,7 @@ use crate::service::unstored::Unstored;
 use crate::silence;
 use crate::state::random;
 use crate::tree;
+use crate::turned_away::TurnedAway;
 use crate::witnesses::{self, Surroundings};
 
 /// How often certificates and revocation lists are made anew: a list holds for a day.
@@ -81,23 +83,29 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     let bind = async |name: &str, address| {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {name}"))
     };
-    let counters = || Arc::new(Counters::default());
+    let quotas = Quotas::new(&node.config.quota);
+    let mut turned_away = TurnedAway::new(Arc::clone(&quotas));
     let listen_at = node.config.listen.clone();
-    let enrol_incoming =
-        listen(bind("enrol", listen_at.enrol).await?, enrol, Audience::Anybody, limits, counters());
+    let enrol_incoming = listen(
+        bind("enrol", listen_at.enrol).await?,
+        enrol,
+        Audience::Anybody,
+        limits.of_strangers(),
+        turned_away.counters("enrol"),
+    );
     let agents_incoming = listen(
         bind("agents", listen_at.agents).await?,
         agents,
         holders(Population::Agents),
         limits,
-        counters(),
+        turned_away.counters("agents"),
     );
     let people_incoming = listen(
         bind("people", listen_at.people).await?,
         people,
         holders(Population::People),
         limits,
-        counters(),
+        turned_away.counters("people"),
     );
 
     let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_key().clone())
@@ -115,7 +123,8 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     }
     if let Some(address) = listen_at.tiles {
         let socket = bind("the public tree", address).await?;
-        let incoming = listen(socket, tiles, Audience::Anybody, limits, counters());
+        let counters = turned_away.counters("tiles");
+        let incoming = listen(socket, tiles, Audience::Anybody, limits.of_readers(), counters);
         let (root, cancel) = (node.dir.tree(), cancel.clone());
         tasks.spawn(async move { tree::web::serve(&root, incoming, cancel).await });
     }
@@ -161,9 +170,10 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     };
     tasks.spawn(keeper.run(cancel.clone()));
     tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
+    tasks.spawn(turned_away.run(cancel.clone()));
     let ingest_service = {
         let renewals = Renewals::new(Arc::clone(&state), Arc::clone(&identities));
-        IngestService::new(Arc::clone(&state), renewals, unstored, cancel.clone())
+        IngestService::new(Arc::clone(&state), renewals, unstored, Arc::clone(&quotas), cancel.clone())
     };
     let ingest_service = IngestServer::new(ingest_service).max_decoding_message_size(AGENT_MESSAGE_BYTES_MAX);
     tasks.spawn(

@@ -11,6 +11,7 @@ pub mod payloads;
 pub mod people;
 pub mod renew;
 mod telling;
+pub mod turns;
 pub mod unstored;
 
 /// The status of an error: a sentence, no paths, no internals.

@@ -17,7 +17,7 @@ const LOOK_INTERVAL: Duration = Duration::from_hours(1);
 const NAMED_MAX: usize = 20;
 
 /// Looks until cancelled.
-pub async fn watch(state: Arc<State>, cancel: CancellationToken) {
+pub(crate) async fn watch(state: Arc<State>, cancel: CancellationToken) {
     let mut told = BTreeSet::new();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     loop {

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use certs::{Identity, TlsKey, Token};
+use certs::{Identity, TlsKey, Token, pem};
 use evidence::enrolment::Transcript;
 use evidence::envelope::Envelope;
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -17,6 +18,7 @@ use proto::{EnrolBegin, EnrolFinish, EnrolRequest, Enrolled, FromAgent, Hello, T
 use rpc::connect::{ConnectError, Connection, connect};
 use rpc::v1::enrolment_client::EnrolmentClient;
 use rpc::v1::ingest_client::IngestClient;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -186,6 +188,18 @@ impl Device {
         envelope
     }
 
+    /// How it connects: with its certificate, to holders of this installation's.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS")
+    }
+
+    /// Its certificate with its authority's, its key, and the root, as PEM.
+    pub fn pems(&self) -> [String; 3] {
+        let chain = self.identity.chain.iter().map(|der| pem::encode(pem::CERTIFICATE, der)).collect();
+        let root = pem::encode(pem::CERTIFICATE, &self.root);
+        [chain, self.identity.key.to_pem().to_string(), root]
+    }
+
     /// Connects to the listener for devices.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let tls = certs::mutual_client(&self.identity, &self.root, clock()).expect("TLS");
@@ -211,8 +225,14 @@ impl Device {
     /// Opens a stream and says nothing yet.
     pub async fn open(&self) -> Result<Submit, Status> {
         let connection = self.connect().await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
+        self.open_over(&connection).await
+    }
+
+    /// The same over an open connection.
+    pub async fn open_over(&self, connection: &Connection) -> Result<Submit, Status> {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let mut client = IngestClient::new(connection.channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client =
+            IngestClient::new(connection.channel.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let answers = timely(client.submit(ReceiverStream::new(queue))).await?.into_inner();
         Ok(Submit { sender, answers })
     }
@@ -235,6 +255,11 @@ pub struct Submit {
 }
 
 impl Submit {
+    /// Its two directions, for who sends and hears at one time.
+    pub fn split(self) -> (mpsc::Sender<FromAgent>, Streaming<ToAgent>) {
+        (self.sender, self.answers)
+    }
+
     /// Sends a message. A stream that is over says why when its answer is read.
     pub async fn send(&self, item: Out) {
         drop(self.sender.send(FromAgent { item: Some(item) }).await);

@@ -57,6 +57,8 @@ pub struct Settings {
     pub witnesses_alone: bool,
     /// Let `init` choose the ports.
     pub any_ports: bool,
+    /// Leave devices the quotas of the product. The loads of tests send in seconds what a device says in years.
+    pub quotas: bool,
 }
 
 impl Default for Settings {
@@ -72,6 +74,7 @@ impl Default for Settings {
             accept_rollback_blindness: true,
             witnesses_alone: false,
             any_ports: false,
+            quotas: false,
         }
     }
 }
@@ -224,6 +227,9 @@ impl World {
         world.set("checkpoint_interval_ms", settings.checkpoint_interval_ms);
         // The agents of a test are all on one machine.
         world.set("admit_known_hardware", true);
+        if !settings.quotas {
+            world.set_quota(1_000_000, 1_000_000);
+        }
         // The tests read the journal by themselves, from its beginning.
         world.set("journal_segments_kept", u64::from(u32::MAX));
         world
@@ -277,6 +283,18 @@ impl World {
             if line.starts_with(&prefix) { format!("{key} = {value}\n") } else { format!("{line}\n") }
         };
         fs::write(&path, text.lines().map(change).collect::<String>()).expect("the configuration");
+    }
+
+    /// Sets what a device may send: statements per second, and at once; the server must be down.
+    pub fn set_quota(&self, per_second: u32, at_once: u32) {
+        let path = self.data.join("collector.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        let rest = text.split("\n[quota]").next().expect("a text");
+        let quota = format!(
+            "\n[quota]\nstatements_per_second = {per_second}\nstatements_at_once = {at_once}\n\
+             mib_per_minute = 100000\nmib_per_day = 1000000\n"
+        );
+        fs::write(&path, [rest, &quota].concat()).expect("the configuration");
     }
 
     /// Runs a command of `tallystick-collector` at the data directory.

@@ -13,6 +13,7 @@ use evidence::time::{DAY_MS, DayLabel, Timestamp};
 use super::{Directory, answer, public_key};
 use crate::config::{Config, Listen, Retention};
 use crate::init::{Init, init};
+use crate::quota::Quota;
 use crate::succession::{SIMULATED_LABEL_END, read_predecessor};
 
 #[derive(Debug, Args)]
@@ -141,6 +142,7 @@ pub(super) fn run(arguments: InitArguments, out: &mut impl Write) -> anyhow::Res
         free_bytes_min: arguments.free_bytes_min,
         ballast_bytes: arguments.ballast_bytes,
         retention: Retention::default(),
+        quota: Quota::default(),
     };
     let origin = config.origin.clone();
     let follows = predecessor.as_ref().map_or(String::new(), |old| {

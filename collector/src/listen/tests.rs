@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use certs::test_pki::TestPki;
 use certs::{Identity, Role, Serial, TrustedAuthority, enrolment_client, mutual_client, mutual_listener};
 use evidence::ids::{DeviceId, PersonId};
@@ -252,6 +254,68 @@ async fn one_peer_has_so_many_connections_and_no_more() {
     drop(held);
     clients.push(world.dial(&config).await.expect("connects"));
     assert_eq!(world.next().await.info().peer(), Some(Peer::Agent(DeviceId::from_bytes([1; 16]))));
+}
+
+#[tokio::test]
+async fn where_nobody_is_known_an_address_has_so_many_connections() {
+    let pki = TestPki::new("evidence.example.com", NOW);
+    let config = certs::open_listener(&pki.server("127.0.0.1"), pki.clock()).expect("a listener");
+    let limits = Limits { connections_per_address: 2, ..limits() };
+    let mut world = world_of(pki, config, Audience::Anybody, limits).await;
+    let stranger = enrolment_client(world.pki.pin(), world.pki.clock()).expect("a client");
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        clients.push(world.dial(&stranger).await.expect("connects"));
+    }
+    let held = [world.next().await, world.next().await];
+    gets_nothing(world.dial(&stranger).await).await;
+    world.wait_for(|c| &c.refused, 1).await;
+    drop(held);
+    clients.push(world.dial(&stranger).await.expect("connects"));
+    world.next().await;
+}
+
+#[tokio::test]
+async fn no_connection_lives_longer_than_it_may_whatever_it_says() {
+    let life = Duration::from_millis(400);
+    let mut world = world(Limits { life, ..limits() }).await;
+    let (config, _) = world.agent(1);
+    let mut client = world.dial(&config).await.expect("connects");
+    let mut connection = world.next().await;
+    let began = Instant::now();
+    let talking = tokio::spawn(async move {
+        while client.write_all(&[1; 100]).await.is_ok() && client.flush().await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut bytes = Vec::new();
+    let read = timeout(PATIENCE, connection.read_to_end(&mut bytes)).await.expect("cut in time");
+    assert_eq!(read.expect_err("cut").kind(), io::ErrorKind::TimedOut);
+    assert!(began.elapsed() >= life / 2 && bytes.len() > PREFACE_BYTES_OF_TEST, "{}", bytes.len());
+    drop(connection);
+    talking.await.expect("ends");
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_what_is_written_is_cut() {
+    let stall = Duration::from_millis(300);
+    let mut world = world(Limits { stall, ..limits() }).await;
+    let (config, _) = world.agent(1);
+    // It stays and never reads.
+    let _client = world.dial(&config).await.expect("connects");
+    let mut connection = world.next().await;
+    let writing = async {
+        loop {
+            if let Err(error) = connection.write_all(&[7; 1 << 16]).await {
+                return error.kind();
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, writing).await.expect("cut in time"), io::ErrorKind::TimedOut);
+    assert_eq!(
+        timeout(PATIENCE, connection.shutdown()).await.expect("cut").expect_err("cut").kind(),
+        io::ErrorKind::TimedOut
+    );
 }
 
 #[tokio::test]

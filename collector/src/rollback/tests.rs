@@ -24,6 +24,7 @@ fn config(high_water: Option<PathBuf>, accept_rollback_blindness: bool) -> Confi
         free_bytes_min: 0,
         ballast_bytes: 0,
         retention: crate::config::Retention::default(),
+        quota: crate::quota::Quota::default(),
     }
 }
 

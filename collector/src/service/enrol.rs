@@ -104,7 +104,7 @@ impl EnrolmentService for EnrolService {
             if let Err(status) = result {
                 tracing::warn!(%address, reason = status.message(), "Enrolment refused.");
                 // A device that is gone does not wait for the answer.
-                drop(answers.send(Err(status)).await);
+                drop(answers.try_send(Err(status)));
             }
         });
         Ok(tonic::Response::new(ReceiverStream::new(outgoing)))

@@ -22,11 +22,12 @@ use super::renew::{Renewals, Way};
 use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
-use crate::admit::{Admitted, Refusal, Standing, admit};
+use crate::admit::{Admitted, Refusal, Standing, admit, claim};
 use crate::fleet;
 use crate::http2::CONNECTION_AGE_MAX;
 use crate::ledger::{Published, ReadError};
 use crate::listen::PeerInfo;
+use crate::quota::{Over, Place, Quotas, StreamPlace};
 use crate::sequencer::{Device, DeviceAnswer, Outcome, SubmitError};
 use crate::state::State;
 
@@ -47,25 +48,37 @@ const FORKED: &str = "this key signed two statements for one place in its chain:
                       of it is admitted until a person decides (`tallystick devices conflicts`) or it is enrolled anew";
 /// What an agent is asked to wait when the disk is full.
 const FULL_WAIT_MS: u32 = 60_000;
+/// How long a stream may take to its greeting, which needs no answer to be sent.
+const HELLO_MAX: Duration = Duration::from_secs(30);
+/// How long a stream may bring no whole message: three heartbeats of an agent.
+const QUIET_MAX: Duration = Duration::from_mins(15);
+/// Statements refused in a row for a quota before a stream is read more slowly: two windows of an agent, which sends no
+/// further one once it was told to wait.
+const UNHEEDED_MAX: u32 = 64;
+/// How long it is not read then, at most: HTTP/2's window holds the sender back, and the answers before are still sent.
+const HOLD_MAX: Duration = Duration::from_secs(10);
 
 /// The ingest service.
 pub struct IngestService {
     state: Arc<State>,
     unstored: Arc<Unstored>,
+    quotas: Arc<Quotas>,
     turns: Arc<Semaphore>,
     renewals: Renewals,
     cancel: CancellationToken,
 }
 
 impl IngestService {
-    /// The service; it counts in `unstored` what it could not store, and `cancel` ends its streams at shutdown.
+    /// The service; it counts in `unstored` what it could not store, takes no more than `quotas` allow, and `cancel` ends
+    /// its streams at shutdown.
     pub fn new(
         state: Arc<State>,
         renewals: Renewals,
         unstored: Arc<Unstored>,
+        quotas: Arc<Quotas>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { state, unstored, turns: telling::turns(), renewals, cancel }
+        Self { state, unstored, quotas, turns: telling::turns(), renewals, cancel }
     }
 }
 
@@ -92,6 +105,11 @@ impl Ingest for IngestService {
         let Some(Peer::Agent(device)) = peer else {
             return Err(Status::permission_denied("only an enrolled device may submit"));
         };
+        let Some(place) = self.quotas.stream(device) else {
+            return Err(Status::resource_exhausted(
+                "this device has as many streams as it may: another one of its own is still open",
+            ));
+        };
         let incoming = request.into_inner();
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
         let session = Session {
@@ -99,6 +117,9 @@ impl Ingest for IngestService {
             unstored: Arc::clone(&self.unstored),
             telling: Telling::new(Arc::clone(&self.state), Arc::clone(&self.turns), device),
             device,
+            place,
+            unheeded: 0,
+            held_until: None,
             answers,
             pending: VecDeque::new(),
             unproved: BTreeMap::new(),
@@ -123,6 +144,12 @@ struct Session {
     unstored: Arc<Unstored>,
     telling: Telling,
     device: DeviceId,
+    /// Its place among the device's streams, through which its quota is asked.
+    place: StreamPlace,
+    /// Statements in a row that were over the quota.
+    unheeded: u32,
+    /// Nothing is read until then.
+    held_until: Option<Instant>,
     answers: mpsc::Sender<Result<ToAgent, Status>>,
     /// In the order of arrival: answers keep it.
     pending: VecDeque<Waiting>,
@@ -147,7 +174,7 @@ struct Session {
 }
 
 enum Waiting {
-    Answer(u64, oneshot::Receiver<DeviceAnswer>),
+    Answer { sequence: u64, answer: oneshot::Receiver<DeviceAnswer>, _place: Place },
     Now(Vec<Outgoing>),
 }
 
@@ -173,6 +200,15 @@ impl Session {
             // The agent may be gone already.
             drop(self.answers.try_send(Err(status)));
         }
+        // What the writer has is held in memory until it is written, whoever still waits for the answer: so are the places.
+        if self.pending.iter().any(|waiting| matches!(waiting, Waiting::Answer { .. })) {
+            let mut pending = std::mem::take(&mut self.pending);
+            tokio::spawn(async move {
+                while !pending.is_empty() {
+                    next_answer(&mut pending).await;
+                }
+            });
+        }
     }
 
     async fn serve(
@@ -180,7 +216,10 @@ impl Session {
         incoming: &mut Streaming<FromAgent>,
         cancel: &CancellationToken,
     ) -> Result<(), End> {
-        let first = incoming.message().await.map_err(unreadable)?.and_then(|message| message.item);
+        let first = tokio::time::timeout(HELLO_MAX, incoming.message())
+            .await
+            .map_err(|_| End::Told(Status::deadline_exceeded("no hello came in time: connect again")))?;
+        let first = first.map_err(unreadable)?.and_then(|message| message.item);
         let Some(Incoming::Hello(hello)) = first else {
             return Err(End::Told(Status::invalid_argument("the first message must be hello")));
         };
@@ -188,6 +227,8 @@ impl Session {
         let mut open = true;
         let age = tokio::time::sleep(CONNECTION_AGE_MAX);
         tokio::pin!(age);
+        let quiet = tokio::time::sleep(QUIET_MAX);
+        tokio::pin!(quiet);
         loop {
             if !open && self.pending.is_empty() && self.unproved.is_empty() {
                 return Ok(());
@@ -200,13 +241,20 @@ impl Session {
                 () = &mut age => {
                     return Err(End::Told(Status::unavailable("this stream is old; connect again")));
                 }
+                () = &mut quiet => {
+                    return Err(End::Told(Status::unavailable("nothing came for a long time; connect again")));
+                }
                 answers = next_answer(&mut self.pending), if !self.pending.is_empty() => {
                     let settled = self.settle(answers).await?;
                     for item in settled {
                         self.send(item).await?;
                     }
                 }
-                message = incoming.message(), if open && self.pending.len() < PENDING_MAX => {
+                () = hold(self.held_until), if self.held_until.is_some() => self.held_until = None,
+                message = incoming.message(),
+                    if open && self.held_until.is_none() && self.pending.len() < PENDING_MAX =>
+                {
+                    quiet.as_mut().reset(tokio::time::Instant::now() + QUIET_MAX);
                     match message.map_err(unreadable)?.and_then(|message| message.item) {
                         Some(Incoming::Envelope(bytes)) => self.envelope(&bytes),
                         Some(Incoming::Heartbeat(_)) => {}
@@ -271,11 +319,35 @@ impl Session {
     }
 
     fn envelope(&mut self, bytes: &[u8]) {
-        let waiting = match self.admit(bytes) {
-            Ok((sequence, answer)) => Waiting::Answer(sequence, answer),
-            Err(refused) => Waiting::Now(refused),
+        let now = Instant::now();
+        // Before anything that costs more than a glance.
+        let waiting = match self.place.take(bytes.len(), now) {
+            Ok(place) => {
+                self.unheeded = 0;
+                match self.admit(bytes) {
+                    Ok((sequence, answer)) => Waiting::Answer { sequence, answer, _place: place },
+                    Err(refused) => Waiting::Now(refused),
+                }
+            }
+            Err(over) => Waiting::Now(self.over(bytes, over, now)),
         };
         self.pending.push_back(waiting);
+    }
+
+    /// More than this device may send: it waits and sends again from there. One that does not wait is read more slowly.
+    fn over(&mut self, bytes: &[u8], over: Over, now: Instant) -> Vec<Outgoing> {
+        self.unheeded = self.unheeded.saturating_add(1);
+        if self.unheeded > UNHEEDED_MAX {
+            self.held_until = Some(now + over.wait.min(HOLD_MAX));
+        }
+        match claim(bytes) {
+            Ok((_, statement)) => {
+                let ms = u32::try_from(over.wait.as_millis()).unwrap_or(u32::MAX);
+                let sequence = statement.sequence;
+                vec![Outgoing::SlowDown(SlowDown { ms }), Outgoing::Expect(Expect { sequence })]
+            }
+            Err(refusal) => vec![refused(refusal)],
+        }
     }
 
     fn admit(&self, bytes: &[u8]) -> Result<(u64, oneshot::Receiver<DeviceAnswer>), Vec<Outgoing>> {
@@ -494,7 +566,7 @@ enum Settled {
 /// Waits for the oldest answer; taking it off the queue only once it is there keeps the wait cancel-safe.
 async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
     let settled = match pending.front_mut() {
-        Some(Waiting::Answer(sequence, answer)) => {
+        Some(Waiting::Answer { sequence, answer, .. }) => {
             let sequence = *sequence;
             Settled::Answer(sequence, answer.await.unwrap_or(Err(SubmitError::Stopped)))
         }
@@ -503,6 +575,13 @@ async fn next_answer(pending: &mut VecDeque<Waiting>) -> Settled {
     };
     pending.pop_front();
     settled
+}
+
+/// Waits until `moment`.
+async fn hold(moment: Option<Instant>) {
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(moment.into()).await;
+    }
 }
 
 fn refused(refusal: Refusal) -> Outgoing {

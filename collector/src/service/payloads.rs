@@ -7,11 +7,12 @@ use std::sync::Arc;
 use evidence::erasure::Scope;
 use evidence::leaf::{Kind, Leaf};
 use proto::{OpenedTombstone, PayloadData, PayloadsPart, PayloadsRequest, payloads_part::Part};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::people::{PART_BYTES, PARTS_WAITING_MAX};
+use super::people::{PART_BYTES, PARTS_WAITING_MAX, SLOW_READER_MAX};
 use super::status;
 use crate::ledger::{Ledger, ReadError};
 use crate::log::BUNDLE_LEAVES;
@@ -58,6 +59,7 @@ struct Call {
     state: Arc<State>,
     request: PayloadsRequest,
     parts: Sender<Result<PayloadsPart, Status>>,
+    runtime: Handle,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -97,15 +99,16 @@ impl PayloadCopies {
             "Payload bundles are copied."
         );
         let (parts, outgoing) = channel(PARTS_WAITING_MAX);
-        let call = Call { copies: self, state: Arc::clone(state), request, parts, _permit: permit };
+        let (state, runtime) = (Arc::clone(state), Handle::current());
+        let call = Call { copies: self, state, request, parts, runtime, _permit: permit };
         tokio::task::spawn_blocking(move || {
             let refused = match call.run() {
                 Ok(()) | Err(Ended::Gone) => return,
                 Err(Ended::Read(error)) => status(&error.into()),
                 Err(Ended::Asked(status)) => status,
             };
-            // A caller that is gone does not wait for the answer.
-            drop(call.parts.blocking_send(Err(refused)));
+            // A caller that is gone, or does not read, does not wait for the answer.
+            drop(call.parts.try_send(Err(refused)));
         });
         Ok(outgoing)
     }
@@ -147,7 +150,9 @@ impl Call {
     }
 
     fn send(&self, part: Part) -> Result<(), Ended> {
-        self.parts.blocking_send(Ok(PayloadsPart { part: Some(part) })).map_err(|_| Ended::Gone)
+        let part = Ok(PayloadsPart { part: Some(part) });
+        // A reader that does not read must not keep the place of others.
+        self.runtime.block_on(self.parts.send_timeout(part, SLOW_READER_MAX)).map_err(|_| Ended::Gone)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certs::{Peer, Role};
 use evidence::ids::Digest;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status};
 use super::admin::reply;
 use super::payloads::PayloadCopies;
 use super::status;
+use super::turns::Turns;
 use crate::enrolling::Enrolling;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
@@ -31,6 +33,8 @@ use crate::{audit, fleet, posture};
 pub(super) const PART_BYTES: usize = 256 * 1024;
 /// Parts that may wait for the network.
 pub(super) const PARTS_WAITING_MAX: usize = 4;
+/// How long a part may wait for a reader that does not read: what is sent lies in memory, and others wait for the turn.
+pub(super) const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 
 /// The calls of this service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,8 @@ pub struct PeopleService {
     state: Arc<State>,
     enrolling: Arc<Enrolling>,
     payloads: Arc<PayloadCopies>,
+    exports: Arc<Turns>,
+    queries: Arc<Turns>,
 }
 
 /// A person the collector knows.
@@ -116,7 +122,8 @@ struct Caller {
 impl PeopleService {
     /// The service over what the collector shares, and its folder of payload bundles.
     pub fn new(state: Arc<State>, enrolling: Arc<Enrolling>, payloads: &Path) -> Self {
-        Self { state, enrolling, payloads: Arc::new(PayloadCopies::new(payloads)) }
+        let (exports, queries) = (Turns::of_exports(), Turns::of_queries());
+        Self { state, enrolling, payloads: Arc::new(PayloadCopies::new(payloads)), exports, queries }
     }
 
     /// The caller, if the roster still has them with this role and TLS key, and the table lets them.
@@ -194,7 +201,8 @@ impl People for PeopleService {
     }
 
     async fn posture(&self, request: Request<PostureRequest>) -> Result<Response<PostureReply>, Status> {
-        self.caller(&request, Call::Posture)?;
+        let caller = self.caller(&request, Call::Posture)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let request = request.into_inner();
         let device = match request.device.as_str() {
             "" => None,
@@ -215,7 +223,8 @@ impl People for PeopleService {
     }
 
     async fn devices(&self, request: Request<DevicesRequest>) -> Result<Response<DevicesReply>, Status> {
-        self.caller(&request, Call::Devices)?;
+        let caller = self.caller(&request, Call::Devices)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let versions = request.get_ref().versions;
         let rows = tokio::task::block_in_place(|| fleet::devices(&self.state, versions))
             .map_err(|error| status(&error.into()))?;
@@ -331,14 +340,16 @@ impl People for PeopleService {
     }
 
     async fn freeze(&self, request: Request<PlanRef>) -> Result<Response<PutActReply>, Status> {
-        self.caller(&request, Call::Freeze)?;
+        let caller = self.caller(&request, Call::Freeze)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let hash = plan_hash(&request.into_inner().plan_hash)?;
         let stored = audit::freeze(&self.state, hash).await.map_err(|error| status(&error))?;
         Ok(Response::new(reply(&stored)))
     }
 
     async fn draw(&self, request: Request<PlanRef>) -> Result<Response<DrawReply>, Status> {
-        self.caller(&request, Call::Draw)?;
+        let caller = self.caller(&request, Call::Draw)?;
+        let _turn = self.queries.take(&caller.person).await?;
         let hash = plan_hash(&request.into_inner().plan_hash)?;
         let (stored, draws) = audit::draw(&self.state, hash).await.map_err(|error| status(&error))?;
         let controls = draws
@@ -357,9 +368,12 @@ impl People for PeopleService {
     async fn export(&self, request: Request<PlanRef>) -> Result<Response<Self::ExportStream>, Status> {
         let caller = self.caller(&request, Call::Export)?;
         let hash = plan_hash(&request.into_inner().plan_hash)?;
+        let turn = self.exports.take(&caller.person).await?;
         let (parts, outgoing) = tokio::sync::mpsc::channel(PARTS_WAITING_MAX);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {
+            // Until the last part is sent: so long the set lies in memory.
+            let _turn = turn;
             match audit::export(&state, hash).await {
                 Ok(files) => {
                     tracing::info!(person = %caller.person, plan = %hash, files = files.len(), "Sampling set exported.");
@@ -398,7 +412,7 @@ async fn send_file(parts: &Parts, path: &str, bytes: &[u8], files: u64) -> Resul
         let data = chunks.next().unwrap_or_default().to_vec();
         let end = chunks.peek().is_none();
         let part = SetPart { path: path.to_owned(), data, end, files };
-        parts.send(Ok(part)).await.map_err(|_| ())?;
+        parts.send_timeout(Ok(part), SLOW_READER_MAX).await.map_err(|_| ())?;
         if end {
             return Ok(());
         }
