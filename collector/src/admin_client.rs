@@ -108,8 +108,8 @@ impl Admin {
 }
 
 impl Admin {
-    /// Whether a server runs here.
-    pub(crate) async fn is_served_and_closed(self) -> anyhow::Result<bool> {
+    /// Whether a server runs here; what was opened for the question is closed.
+    pub(crate) async fn look_for_server(self) -> anyhow::Result<bool> {
         match self {
             Self::Socket(_) => Ok(true),
             Self::Here(node) => close(node).await.map(|()| false),

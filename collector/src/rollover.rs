@@ -160,7 +160,7 @@ impl<'a> Rollover<'a> {
         match step {
             KeyStep::Prepare => self.check_new(of, &certificate, trusted)?,
             KeyStep::Retire if !anyway && !standing.may_retire(self.state.clock.now()) => {
-                let until = standing.held_until.map_or_else(String::new, |until| until.rfc3339());
+                let until = standing.held_until.map_or_else(String::new, Timestamp::rfc3339);
                 return Err(refused(format!(
                     "certificates of the retiring authority are still held, the last one until {until}: wait, or give \
                      --retire-anyway, after which their devices come back by their attestation key"

@@ -233,7 +233,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
             }
             // The old ones hold for a day; the next hour tries again.
             Err(error) => {
-                tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed.")
+                tracing::error!(error = %format!("{error:#}"), "Certificates could not be refreshed.");
             }
         }
     }

