@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::device::Device;
 use crate::doctor::cli::DoctorArgs;
 use crate::enrol::{EnrolError, Wanted, enrol, enrol_and_wait};
+use crate::enrol_file::EnrolFile;
 use crate::fleet::Switches;
 use crate::host::LiveHost;
 use crate::identity::Identity;
@@ -70,7 +71,7 @@ pub struct Cli {
     /// Where identity, keys and statements lie.
     #[arg(long, global = true, value_name = "DIR", default_value_os_t = default_directory())]
     state: PathBuf,
-    /// The configuration file [default: agent.toml in the state directory, if there is one].
+    /// The configuration file [default: agent.toml in the state directory, else a package's /etc/tallystick/agent.toml].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -96,13 +97,18 @@ enum Command {
 
 /// Enrol this device with a one-time token (also spelled `enrol`). Run again after a failure: it goes on where it was.
 ///
-/// The token is read from --token-file, from the environment variable TALLYSTICK_TOKEN, or from standard input.
+/// The token is read from --token-file, from the environment variable TALLYSTICK_TOKEN, or from standard input; with --from,
+/// from the file that is named there, which is removed once the device is enrolled.
 /// Exit codes: 0 enrolled, or enrolled before with the same collector; 1 it waits for a person's approval; 2 not enrolled.
 #[derive(Debug, Args)]
 struct EnrolArgs {
     /// The collector's enrolment listener. Its certificate must be for this host.
-    #[arg(long, value_name = "HOST:PORT")]
-    server: Address,
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "from")]
+    server: Option<Address>,
+    /// A file (TOML) with `server`, `agents` and `token_file`, for an installation without a person. A device that is enrolled
+    /// and has no token waiting is left alone.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server", "agents", "token_file", "successor"])]
+    from: Option<PathBuf>,
     /// The collector's listener for agents [default: the same host, and the port after the one of --server].
     #[arg(long, value_name = "HOST:PORT")]
     agents: Option<Address>,
@@ -199,7 +205,7 @@ impl Cli {
     }
 
     fn config_path(&self, state: &StateDirectory) -> PathBuf {
-        self.config.clone().unwrap_or_else(|| state.file("agent.toml"))
+        self.config.clone().unwrap_or_else(|| crate::config::default_path(state))
     }
 
     fn config(&self, state: &StateDirectory) -> Result<Config, ConfigError> {
@@ -313,13 +319,22 @@ pub(crate) fn log_to<W: Write + 'static>(writer: impl Fn() -> W + Send + Sync + 
 impl EnrolArgs {
     fn run(&self, state: &StateDirectory, config: &Config, out: &mut dyn Write) -> anyhow::Result<u8> {
         let proxies = config.way(variable)?;
-        let token = self.token()?;
-        let token = token.parse::<certs::Token>().context("the token cannot be used")?;
-        let agents = match &self.agents {
-            Some(agents) => agents.clone(),
-            None => next_port(&self.server)?,
+        let file = match &self.from {
+            None => None,
+            Some(path) => {
+                let Some(file) = EnrolFile::waiting(path, state)? else { return Ok(DONE) };
+                Some(file)
+            }
         };
-        let wanted = Wanted { server: self.server.clone(), agents, token, proxies };
+        let token = file.as_ref().map_or_else(|| self.token(), |file| Ok(file.token()?))?;
+        let token = token.parse::<certs::Token>().context("the token cannot be used")?;
+        let server = self.server.clone().or_else(|| file.as_ref().map(|file| file.server.clone()));
+        let server = server.context("give --server HOST:PORT or --from FILE")?;
+        let agents = match self.agents.as_ref().or(file.as_ref().and_then(|file| file.agents.as_ref())) {
+            Some(agents) => agents.clone(),
+            None => next_port(&server)?,
+        };
+        let wanted = Wanted { server, agents, token, proxies };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
         let newcomer = crate::newcomer::look(&host_name, &LiveHost);
         let clock = Arc::new(SystemClock);
@@ -342,6 +357,9 @@ impl EnrolArgs {
             Err(EnrolError::Waiting { request, .. }) => return self.waits(&request, out),
             moved => moved?,
         };
+        if let Some(file) = &file {
+            file.remove_token()?;
+        }
         let Moved { identity, kept_in, unproved } = moved;
         let kept_in = kept_in.map(|folder| folder.display().to_string());
         let stored = &identity.stored;

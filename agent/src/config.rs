@@ -1,12 +1,13 @@
 //! `agent.toml`: what an administrator may choose. Everything has a default; the file may be absent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rpc::proxy::{Proxies, ProxyError};
 use serde::Deserialize;
 
 use crate::schedule::{INTERVAL_MINUTES_MAX, INTERVAL_MINUTES_MIN};
 use crate::spool::Limits;
+use crate::state::{StateDirectory, default_directory};
 
 /// Smallest spool, in MiB.
 const SPOOL_MIB_MIN: u64 = 1;
@@ -15,6 +16,16 @@ const SPOOL_MIB_MAX: u64 = 64;
 
 /// As `proxy`: no proxy, whatever the environment says.
 const DIRECT: &str = "none";
+
+/// Where packages keep it, since what a person may change lies below /etc.
+const PACKAGED: &str = "/etc/tallystick/agent.toml";
+
+/// The configuration of a state directory: the file in it, else that of the package, which belongs to the default one alone.
+pub fn default_path(state: &StateDirectory) -> PathBuf {
+    let own = state.file("agent.toml");
+    let is_packaged = cfg!(unix) && state.path() == default_directory() && !own.exists();
+    if is_packaged { PACKAGED.into() } else { own }
+}
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +157,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::Config;
+    use super::{Config, default_path};
+    use crate::state::{StateDirectory, default_directory};
 
     #[test]
     fn everything_has_a_default() {
@@ -154,6 +166,17 @@ mod tests {
         assert_eq!(config, Config::default());
         let config = Config::parse("interval_minutes = 60\nspool_mib = 4\n", "agent.toml").unwrap();
         assert_eq!((config.interval_minutes, config.limits.bytes_max), (60, 4 * 1024 * 1024));
+    }
+
+    #[test]
+    fn a_packages_file_is_that_of_the_default_state_directory_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::new(folder.path());
+        assert_eq!(default_path(&state), folder.path().join("agent.toml"));
+        let default = StateDirectory::new(default_directory());
+        if cfg!(unix) && !default.file("agent.toml").exists() {
+            assert_eq!(default_path(&default).to_str(), Some("/etc/tallystick/agent.toml"));
+        }
     }
 
     #[test]

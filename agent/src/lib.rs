@@ -15,6 +15,7 @@ pub mod device;
 pub mod disk;
 pub mod doctor;
 pub mod enrol;
+pub mod enrol_file;
 pub mod failpoints;
 pub mod fleet;
 pub mod health;

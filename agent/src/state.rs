@@ -313,6 +313,15 @@ fn make_folder(path: &Path, mode: u32) -> Result<(), StateError> {
         .map_err(|source| fail("create", path, source))
 }
 
+/// A secret outside the state directory: a regular file of this user, closed to others.
+pub(crate) fn check_secret_file(path: &Path) -> Result<(), StateError> {
+    let found = std::fs::symlink_metadata(path).map_err(|source| fail("look at", path, source))?;
+    if !found.is_file() {
+        return Err(StateError::Special { path: path.display().to_string() });
+    }
+    check_private(path, SECRET_MODE)
+}
+
 #[cfg(unix)]
 fn check_private(path: &Path, wanted: u32) -> Result<(), StateError> {
     use std::os::unix::fs::MetadataExt as _;

@@ -23,11 +23,18 @@ use evidence::trust::Trust;
 use evidence::witness::AddCheckpoint;
 use evidence::witness_policy::WitnessPolicy;
 
+mod identity;
+
 /// A parser under its name.
 pub type Entry = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
-pub const ENTRIES: [Entry; 17] = [
+pub fn entries() -> impl Iterator<Item = Entry> + Clone {
+    ENTRIES.into_iter().chain(identity::ENTRIES)
+}
+
+/// Those of the log and of sets.
+const ENTRIES: [Entry; 17] = [
     ("act", act),
     ("add_checkpoint", add_checkpoint),
     ("bundle", bundle),
@@ -299,5 +306,6 @@ pub fn seeds(set: &Files, trust: &[u8]) -> BTreeMap<&'static str, Vec<Vec<u8>>> 
     }
     group.push_commit(entries.len() as u64, &[7; 32]);
     put("journal", group.bytes());
+    found.append(&mut identity::seeds());
     found
 }

@@ -155,16 +155,22 @@ impl Proxy {
             if tcp.read_buf(&mut answer).await.map_err(TunnelError::Broken)? == 0 {
                 return Err(TunnelError::Malformed("it ended before its headers did"));
             }
-            if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
-                // A TLS server waits for its client to begin, so whatever follows a yes is not the server's.
-                let more = answer.len() > end.saturating_add(4);
-                return opened(answer.get(..end).unwrap_or_default(), more);
-            }
-            if answer.len() > ANSWER_BYTES_MAX {
-                return Err(TunnelError::Malformed("its headers are longer than 8 KiB"));
+            if let Some(read) = read_answer(&answer) {
+                return read;
             }
         }
     }
+}
+
+/// What a proxy's answer to CONNECT means, as far as it has come; `None` while its headers have not ended.
+pub fn read_answer(answer: &[u8]) -> Option<Result<(), TunnelError>> {
+    if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+        // A TLS server waits for its client to begin, so whatever follows a yes is not the server's.
+        let more = answer.len() > end.saturating_add(4);
+        return Some(opened(answer.get(..end).unwrap_or_default(), more));
+    }
+    let is_long = answer.len() > ANSWER_BYTES_MAX;
+    is_long.then_some(Err(TunnelError::Malformed("its headers are longer than 8 KiB")))
 }
 
 /// Whether the headers of an answer say that the tunnel is open. `more`: bytes came after them.

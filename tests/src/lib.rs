@@ -15,6 +15,7 @@
 pub use fleet::seeded;
 
 pub mod audit;
+pub mod copied_root;
 pub mod device;
 pub mod doctor;
 pub mod elsewhere;
@@ -31,6 +32,7 @@ pub mod raw_h2;
 pub mod renewal;
 pub mod sealed;
 pub mod told;
+pub mod unit;
 pub mod watched;
 pub mod wine;
 pub mod witness;

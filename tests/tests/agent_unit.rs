@@ -5,25 +5,17 @@
 
 #![expect(clippy::expect_used, reason = "a test stops at what it cannot do, and prints what it counted")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 use tests::process::run;
 use tests::programs;
+use tests::unit::{Filters, words};
 
 fn unit() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd/tallystick-agent.service");
-    fs::read_to_string(path).expect("the unit")
-}
-
-/// The words of a directive that stands once.
-fn words(unit: &str, directive: &str) -> Vec<String> {
-    let prefix = format!("{directive}=");
-    let lines: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix(&prefix)).collect();
-    assert_eq!(lines.len(), 1, "{directive} stands once");
-    lines.iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect()
+    tests::unit::unit("tallystick-agent.service")
 }
 
 /// What each control came to. Details like times may differ between two looks; how a look ended may not.
@@ -64,59 +56,15 @@ fn under_the_units_capabilities_every_probe_sees_what_root_sees() {
     }
 }
 
-/// Every call of a filter set, the sets inside it opened.
-fn calls_of(set: &str, all: &mut BTreeSet<String>) {
-    for line in run("systemd-analyze", ["syscall-filter", "--no-pager", set]).ok().lines().skip(1) {
-        let word = line.trim();
-        match word.strip_prefix('@') {
-            _ if word.is_empty() || word.starts_with('#') => {}
-            Some(_) => calls_of(word, all),
-            None => drop(all.insert(word.to_owned())),
-        }
-    }
-}
-
 #[test]
 fn nothing_that_a_look_does_is_refused_by_the_units_filters() {
-    let unit = unit();
-    let mut allowed = BTreeSet::new();
-    for set in words(&unit, "SystemCallFilter") {
-        calls_of(&set, &mut allowed);
-    }
-    assert!(
-        allowed.len() > 200 && allowed.contains("openat") && !allowed.contains("reboot"),
-        "{}",
-        allowed.len()
-    );
-    let families: BTreeSet<String> = words(&unit, "RestrictAddressFamilies").into_iter().collect();
-    assert_eq!(words(&unit, "MemoryDenyWriteExecute"), ["yes"]);
-    assert_eq!(words(&unit, "RestrictNamespaces"), ["yes"]);
+    let filters = Filters::of(&unit());
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("calls").display().to_string();
     run("strace", ["-f", "-qq", "-o", &log, programs!().agent, "probe", "--json"]).ok();
-    let text = String::from_utf8_lossy(&fs::read(&log).expect("the calls")).into_owned();
-    let mut used: BTreeMap<String, u64> = BTreeMap::new();
-    let mut refused = Vec::new();
-    for line in text.lines() {
-        // `PID call(arguments) = result`; what goes on after another process's line was counted at its beginning.
-        let call = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-        let Some((name, rest)) = call.split_once('(') else { continue };
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            continue;
-        }
-        *used.entry(name.to_owned()).or_default() += 1;
-        let family = rest.split([',', ')']).next().unwrap_or_default();
-        let exec = rest.contains("PROT_EXEC");
-        let bad = !allowed.contains(name)
-            || (name == "socket" && !families.contains(family))
-            || (name == "mmap" && exec && rest.contains("PROT_WRITE"))
-            || (name == "mprotect" && exec)
-            || rest.contains("CLONE_NEW");
-        if bad {
-            refused.push(line.to_owned());
-        }
-    }
+    let traced = filters.hold(&String::from_utf8_lossy(&fs::read(&log).expect("the calls")));
+    let used = &traced.used;
     assert!(used.len() > 30 && used.contains_key("execve"), "strace shows what it must: {used:?}");
     println!("{} calls of {} kinds, all allowed by the unit", used.values().sum::<u64>(), used.len());
-    assert!(refused.is_empty(), "the unit would refuse:\n{}", refused.join("\n"));
+    assert!(traced.refused.is_empty(), "the unit would refuse:\n{}", traced.refused.join("\n"));
 }

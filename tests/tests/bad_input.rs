@@ -481,6 +481,11 @@ async fn call(people: &mut PeopleClient<Channel>, call: Call) -> Result<(), Stat
         }
         Call::Proof => people.proof(proto::ProofRequest { index: 0 }).await.map(drop),
         Call::Genesis => people.genesis(proto::GenesisRequest {}).await.map(drop),
+        Call::Pending => people.pending(proto::PendingRequest::default()).await.map(drop),
+        Call::Conflicts => people.conflicts(proto::ConflictsRequest::default()).await.map(drop),
+        Call::Configurations => {
+            people.configurations(proto::ConfigurationsRequest::default()).await.map(drop)
+        }
         Call::Plans => people.plans(proto::PlansRequest {}).await.map(drop),
         Call::Freeze => people.freeze(plan()).await.map(drop),
         Call::Draw => people.draw(plan()).await.map(drop),
