@@ -91,10 +91,11 @@ mod tests {
     fn a_fleet_of_one_day_renews_between_the_17th_and_the_23rd_day_and_evenly() {
         let pki = TestPki::new("evidence.example.com", NOW);
         let mut days = [0_u32; 31];
+        let holder = key();
         for _ in 0..700 {
             let order = Order {
                 subject: &Subject::Agent(DeviceId::from_bytes(random())),
-                public_key: key().public(),
+                public_key: holder.public(),
                 serial: serial(),
                 now: NOW,
                 lifetime: AGENT_LIFETIME,

@@ -115,7 +115,7 @@ impl Standing {
 
     fn holders(&self) -> String {
         match (self.said.holders, self.said.held_until_ms) {
-            (0, 0) => "and nobody holds a certificate of it".to_owned(),
+            (0, 0) => "nobody holds a certificate of it any more".to_owned(),
             (0, until) => format!("certificates of it end at {}", Timestamp(until).rfc3339()),
             (holders, until) => format!(
                 "{holders} of {} devices still hold a certificate of it, the last until {}",
