@@ -398,8 +398,11 @@ async fn whoever_was_left_behind_by_a_retirement_comes_back_by_its_attestation_k
     // Its certificate has not ended, but nobody trusts it any more.
     let agent = Running::start(world.agent_command("asleep", &["run"]), &world.file("agent.log"));
     tests::process::wait_for("a recovery", || agent.said().contains("has a new certificate").then_some(()));
+    // A stop waits for the look that is under way: it is over when its statement is in the log.
+    tests::process::wait_for("a statement", || {
+        agent.said().contains("proved to be in the log").then_some(())
+    });
     agent.stop();
-    run_command(world.agent_command("asleep", &["once", "--until-proved"])).ok();
     server.stop();
     // A copy of the data directory opens the same authorities.
     let (trusted, certificates) = authorities(&world).await;
