@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use evidence::ids::Digest;
+use evidence::log_keys::LogKeys;
 use evidence::merkle::{self, ProofError};
 use evidence::note::{Checkpoint, Note, NoteError, VerifierKey};
 use evidence::statement;
 
 use crate::disk;
+
+/// Changes of the log's key in one message at most: one a month for twenty years.
+const KEY_CHANGES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +55,25 @@ pub struct PinnedLog {
 }
 
 impl PinnedLog {
+    /// Takes the keys that this log's key changed to, as far as a key that is held endorsed them. They are held beside the
+    /// ones before: a collector that waits for its witnesses may still show a checkpoint of before.
+    pub fn follow(&mut self, changes: &[proto::LogKeyChange]) {
+        let mut keys = LogKeys::pinned(&self.keys);
+        for change in changes.iter().take(KEY_CHANGES_MAX) {
+            if let Ok(key) = VerifierKey::parse(&change.vkey)
+                && key.name() == self.origin
+                && !keys.all().contains(&key)
+                && !keys.follow(change.index, &key, &change.endorsement)
+            {
+                tracing::warn!(
+                    vkey = change.vkey,
+                    "A key of the log is not endorsed by the one before; it is not taken."
+                );
+            }
+        }
+        self.keys = keys.all().to_vec();
+    }
+
     /// The checkpoint of a note, once every line of it is by a pinned key and it is of this log.
     pub fn open(&self, note: &str) -> Result<Checkpoint, AnchorError> {
         let note = Note::parse(note.as_bytes())?;
@@ -143,6 +166,11 @@ impl Anchor {
         }
         self.newest = Some((next, Some(note.to_owned())));
         Ok(true)
+    }
+
+    /// Follows the log's key before a checkpoint by it is looked at.
+    pub fn follow(&mut self, changes: &[proto::LogKeyChange]) {
+        self.log.follow(changes);
     }
 
     /// Whether `seen` contradicts what was verified: the same size with another root.

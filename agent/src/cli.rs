@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use evidence::ids::Digest;
 use evidence::json::{self, Value};
@@ -332,7 +332,7 @@ impl EnrolArgs {
         let server = server.context("give --server HOST:PORT or --from FILE")?;
         let agents = match self.agents.as_ref().or(file.as_ref().and_then(|file| file.agents.as_ref())) {
             Some(agents) => agents.clone(),
-            None => next_port(&server)?,
+            None => crate::enrol_file::next_port(&server)?,
         };
         let wanted = Wanted { server, agents, token, proxies };
         let host_name = sysinfo::System::host_name().unwrap_or_default();
@@ -444,15 +444,6 @@ fn looking(
 /// A variable of this process's environment, where it is text.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-fn next_port(server: &Address) -> anyhow::Result<Address> {
-    let text = server.to_string();
-    let (host, port) = text.rsplit_once(':').context("the address has no port")?;
-    let Some(port) = port.parse::<u16>().ok().and_then(|port| port.checked_add(1)) else {
-        bail!("there is no port after {port}: give --agents HOST:PORT");
-    };
-    Ok(format!("{host}:{port}").parse()?)
 }
 
 impl StatusArgs {

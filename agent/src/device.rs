@@ -8,7 +8,7 @@ use crate::anchor::{Anchor, AnchorFile};
 use crate::attest::{Attester, Moment, Observed, file_digest};
 use crate::disk::Folder;
 use crate::fleet::{Fleet, ReplaceError};
-use crate::identity::{ANCHOR_FILE, Identity};
+use crate::identity::{ANCHOR_FILE, IDENTITY_FILE, Identity};
 use crate::renewal::{self, Schedule};
 use crate::schedule::RESERVE_MINUTES;
 use crate::spool::{Limits, Place, Room, Spool, SpoolError};
@@ -210,7 +210,7 @@ impl Device {
 
     fn spool_statements(&mut self, moment: &Moment, observed: Observed) -> Result<u64, DeviceError> {
         // Durable before any statement names it, so that no later statement can name an older one.
-        self.anchor_file.keep(&self.anchor).map_err(DeviceError::Anchor)?;
+        self.keep_anchor()?;
         if self.spool.room() == Room::Free
             && let Some(not_made) = self.spool.not_made()
         {
@@ -235,7 +235,7 @@ impl Device {
 
     /// Signs and spools the gap that names everything from `first` on as destroyed. Returns its sequence.
     pub fn state_destroyed(&mut self, first: u64) -> Result<u64, DeviceError> {
-        self.anchor_file.keep(&self.anchor).map_err(DeviceError::Anchor)?;
+        self.keep_anchor()?;
         let sequence = self.spool.place()?.sequence;
         let (gap, previous) = self.spool.destroyed_from(first)?;
         let place = Place { sequence, previous };
@@ -250,6 +250,17 @@ impl Device {
 
     /// Keeps the newest checkpoint on disk.
     pub fn keep_anchor(&mut self) -> Result<(), DeviceError> {
+        // The keys first: without them the note is not believed after a restart.
+        let keys = &self.anchor.log().keys;
+        if *keys != self.identity.log.keys {
+            self.identity.stored.log_vkeys = keys.iter().map(evidence::note::VerifierKey::vkey).collect();
+            self.identity.log.keys.clone_from(keys);
+            self.state.write_json(IDENTITY_FILE, &self.identity.stored)?;
+            tracing::info!(
+                keys = self.identity.log.keys.len(),
+                "The log has another key, which the one before endorsed."
+            );
+        }
         self.anchor_file.keep(&self.anchor).map_err(DeviceError::Anchor)
     }
 

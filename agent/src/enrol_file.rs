@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail};
 use rpc::connect::Address;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -118,6 +119,16 @@ impl EnrolFile {
         let left = |source| EnrolFileError::Left { path: self.token_file.display().to_string(), source };
         removed.map_err(left)
     }
+}
+
+/// Where agents connect unless told otherwise: the port after the one they enrol at.
+pub(crate) fn next_port(server: &Address) -> anyhow::Result<Address> {
+    let text = server.to_string();
+    let (host, port) = text.rsplit_once(':').context("the address has no port")?;
+    let Some(port) = port.parse::<u16>().ok().and_then(|port| port.checked_add(1)) else {
+        bail!("there is no port after {port}: give --agents HOST:PORT");
+    };
+    Ok(format!("{host}:{port}").parse()?)
 }
 
 #[cfg(test)]

@@ -105,7 +105,8 @@ impl FakeLog {
         let consistency = if from == 0 { Vec::new() } else { subproof(from, &self.leaves, true) };
         let consistency = consistency.iter().map(|hash| hash.as_bytes().to_vec()).collect();
         let note = self.note();
-        let message = proto::Checkpoint { note, consistency, from_size: self.anchor_of_agent };
+        let message =
+            proto::Checkpoint { note, consistency, from_size: self.anchor_of_agent, ..Default::default() };
         self.anchor_of_agent = self.leaves.len() as u64;
         say(Out::Checkpoint(message))
     }

@@ -240,6 +240,7 @@ impl Session {
             In::Stored(stored) => self.stored(stored, spool).map(Some),
             In::Proved(proved) => self.proved(&proved, spool, anchor),
             In::Checkpoint(checkpoint) => {
+                anchor.follow(&checkpoint.key_changes);
                 let grew = anchor.advance(&checkpoint.note, checkpoint.from_size, &checkpoint.consistency)?;
                 Ok(grew.then(|| Event::Anchored(anchor.size())))
             }

@@ -121,7 +121,7 @@ pub fn fill(
     let (sequencer, thread) = unstarted.start(writer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let entered = runtime.enter();
-    let _tree = tree::start(root.clone(), ledger.clone(), verifier_key()?)?;
+    let _tree = tree::start(root.clone(), ledger.clone(), vec![verifier_key()?])?;
     drop(entered);
     let mut edge = Edge::default();
     edge.push(ledger.leaf(0)?.hash());

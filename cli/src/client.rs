@@ -9,9 +9,10 @@ use anyhow::{Context as _, anyhow};
 use certs::{PERSON_KEY_BYTES_MAX, PROFILE_BYTES_MAX, PersonKey, Profile};
 use clap::Args;
 use evidence::keys::SecretKey;
-use evidence::note::{Checkpoint, Note};
+use evidence::log_keys::LogKeys;
+use evidence::note::{Checkpoint, Note, VerifierKey};
 use evidence::time::Clock;
-use proto::{LatestCheckpointReply, LatestCheckpointRequest};
+use proto::{LatestCheckpointReply, LatestCheckpointRequest, LogKeyChange};
 use rpc::connect::{Address, connect};
 use rpc::v1::people_client::PeopleClient;
 use tonic::transport::Channel;
@@ -26,6 +27,8 @@ const ANSWER_SECONDS_MAX: Duration = Duration::from_mins(10);
 /// Longest answer taken, in bytes: posture and a draw are one message each, of about 250 bytes a unit. The 4 MiB that
 /// gRPC clients take by themselves are reached by a fleet of some thousand devices.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Changes of the log's key that are read of one answer at most: one a month for twenty years.
+const KEY_CHANGES_MAX: usize = 256;
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -99,9 +102,21 @@ impl Caller {
         let reply = answer(self.people.latest_checkpoint(LatestCheckpointRequest { from_size })).await?;
         let note = Note::parse(reply.note.as_bytes()).context("the collector's checkpoint")?;
         // Witnesses may have cosigned it; a profile does not know them, and outside a set strange lines are ignored.
-        let checkpoint = Checkpoint::open_of(&note, &self.profile.log_keys, &self.profile.origin)
-            .context("the collector's checkpoint")?;
+        let mut keys = LogKeys::pinned(&self.profile.log_keys);
+        follow(&mut keys, &reply.key_changes);
+        let checkpoint =
+            keys.open_ignoring(&note, &self.profile.origin).context("the collector's checkpoint")?;
+        self.profile.log_keys = keys.all().to_vec();
         Ok((checkpoint, reply))
+    }
+}
+
+/// Follows the log's key: what no believed key endorsed is left out, and then signs nothing that is believed.
+pub(crate) fn follow(keys: &mut LogKeys, changes: &[LogKeyChange]) {
+    for change in changes.iter().take(KEY_CHANGES_MAX) {
+        if let Ok(key) = VerifierKey::parse(&change.vkey) {
+            keys.follow(change.index, &key, &change.endorsement);
+        }
     }
 }
 

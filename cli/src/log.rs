@@ -105,6 +105,8 @@ impl CheckpointArgs {
 impl ProofArgs {
     async fn run(&self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let mut caller = context.options.connect(context.clock.clone()).await?;
+        // The log's key may have changed since the profile was written.
+        caller.checkpoint(0).await?;
         let reply = answer(caller.people.proof(ProofRequest { index: self.index })).await?;
         let (leaf, size) = check(&reply, self.index, &caller.profile.log_keys, &caller.profile.origin)?;
         if let Some(path) = &self.out {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use evidence::ids::Digest;
+use evidence::log_keys::{LOG_KEYS_BYTES_MAX, LOG_KEYS_PATH, LogKeys};
 use evidence::merkle::leaf_hash;
 use evidence::note::{Checkpoint, NOTE_BYTES_MAX, Note, VerifierKey};
 use evidence::tiles::{self, CHECKPOINT_PATH, Content, Edge, TILE_WIDTH, Tile};
@@ -63,9 +64,10 @@ pub(crate) struct MirrorArgs {
 }
 
 /// Whose checkpoints count, and which are known already.
+#[derive(Clone)]
 struct Believed {
     origin: String,
-    log_keys: Vec<VerifierKey>,
+    log_keys: LogKeys,
     /// Size and root.
     pinned: Vec<(u64, Digest)>,
 }
@@ -88,7 +90,7 @@ struct Done {
 impl MirrorArgs {
     /// Copies, checks, prints.
     pub(crate) async fn run(&self, context: &mut Context<'_>) -> anyhow::Result<Outcome> {
-        let believed = self.believed()?;
+        let mut believed = self.believed()?;
         let tls = match &self.ca {
             Some(path) => {
                 let text = String::from_utf8(files::read(path, "the root certificate", CA_BYTES_MAX)?)
@@ -129,7 +131,7 @@ impl MirrorArgs {
         {
             bar.set_style(style);
         }
-        let (ours, result) = mirror(&source, &mut copy, &believed, payloads.as_ref(), &bar).await?;
+        let (ours, result) = mirror(&source, &mut copy, &mut believed, payloads.as_ref(), &bar).await?;
         bar.finish_and_clear();
         report(context, &self.dir, ours, result)
     }
@@ -137,7 +139,11 @@ impl MirrorArgs {
     fn believed(&self) -> anyhow::Result<Believed> {
         if let Some(vkey) = &self.vkey {
             let key = VerifierKey::parse(vkey).context("--vkey")?;
-            return Ok(Believed { origin: key.name().to_owned(), log_keys: vec![key], pinned: Vec::new() });
+            return Ok(Believed {
+                origin: key.name().to_owned(),
+                log_keys: LogKeys::pinned(&[key]),
+                pinned: Vec::new(),
+            });
         }
         let path = self.trust.as_deref().context("give --trust FILE or --vkey VKEY")?;
         let bytes = files::read(path, "the trust file", TRUST_BYTES_MAX)?;
@@ -145,7 +151,7 @@ impl MirrorArgs {
             Trust::parse(&bytes).with_context(|| format!("{} is not a trust file", path.display()))?;
         let of_log = trust.checkpoints.iter().filter(|pinned| pinned.origin == trust.origin);
         let pinned = of_log.map(|pinned| (pinned.size, pinned.root)).collect();
-        Ok(Believed { origin: trust.origin.clone(), log_keys: trust.log_keys.clone(), pinned })
+        Ok(Believed { origin: trust.origin.clone(), log_keys: LogKeys::pinned(&trust.log_keys), pinned })
     }
 }
 
@@ -163,10 +169,14 @@ enum Ended {
 async fn mirror(
     source: &Source,
     copy: &mut Copy,
-    believed: &Believed,
+    believed: &mut Believed,
     payloads: Option<&PayloadSource<'_>>,
     bar: &ProgressBar,
 ) -> anyhow::Result<(u64, Ended)> {
+    // What the copy kept of the log's key, then what the source shows; neither is believed without an endorsement.
+    for lines in [copy.file(LOG_KEYS_PATH, LOG_KEYS_BYTES_MAX)?, source.log_keys().await?] {
+        believed.log_keys.follow_lines(&lines.unwrap_or_default());
+    }
     let note = read_if_there(&copy.root().join(CHECKPOINT_PATH), NOTE_BYTES_MAX)?;
     let ours = match note {
         Some(note) => Some(believed.open(note).with_context(|| {
@@ -215,6 +225,9 @@ async fn mirror(
             return Ok((size, fork(copy, pin.as_bytes(), theirs, why)?));
         }
     }
+    if let Some(lines) = source.log_keys().await? {
+        copy.put_log_keys(&lines)?;
+    }
     let done = fill(source, copy, &mut proved, &theirs, payloads, bar).await?;
     Ok((size, Ended::Level(theirs, done)))
 }
@@ -228,10 +241,7 @@ fn fork(copy: &mut Copy, ours: &[u8], theirs: Signed, why: String) -> anyhow::Re
 impl Believed {
     fn open(&self, note: Vec<u8>) -> anyhow::Result<Signed> {
         let parsed = Note::parse(&note)?;
-        let checkpoint = Checkpoint::open(&parsed, &self.log_keys)?;
-        if checkpoint.origin != self.origin {
-            bail!("it is of {:?}, expected {:?}", checkpoint.origin, self.origin);
-        }
+        let checkpoint = self.log_keys.open_ignoring(&parsed, &self.origin)?;
         Ok(Signed { checkpoint, note })
     }
 }

@@ -43,6 +43,8 @@ impl SuccessionArgs {
     /// Asks, checks, prints.
     pub(crate) async fn run(&self, context: &mut Context<'_>) -> anyhow::Result<Outcome> {
         let mut caller = context.options.connect(context.clock.clone()).await?;
+        // The log's key may have changed since the profile was written.
+        caller.checkpoint(0).await?;
         let first = answer(caller.people.genesis(GenesisRequest {})).await?;
         let origin = &caller.profile.origin;
         let salt = first.salt.as_slice().try_into().ok().context("the collector's salt is not 32 bytes")?;

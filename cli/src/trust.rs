@@ -7,14 +7,15 @@ use certs::{PERSON_KEY_BYTES_MAX, PersonPublicKey, Profile};
 use clap::{Args, Subcommand, ValueEnum};
 use evidence::ids::Digest;
 use evidence::keys::PublicKey;
+use evidence::log_keys::LogKeys;
 use evidence::merkle;
-use evidence::note::{Checkpoint, Note};
+use evidence::note::{Checkpoint, Note, VerifierKey};
 use evidence::trust::{MadeBy, Trust};
 use evidence::witness_policy::{POLICY_BYTES_MAX, WitnessPolicy};
-use proto::LatestCheckpointRequest;
+use proto::{LatestCheckpointReply, LatestCheckpointRequest};
 use serde_json::json;
 
-use crate::client::answer;
+use crate::client::{answer, follow};
 use crate::command::Context;
 use crate::files;
 use crate::table::clean;
@@ -124,7 +125,7 @@ impl PinArgs {
         for pinned in &known {
             let request = LatestCheckpointRequest { from_size: pinned.size };
             let reply = answer(caller.people.latest_checkpoint(request)).await?;
-            newest = Some(grown(&trust, pinned, &reply.note, &reply.consistency)?);
+            newest = Some(grown(&trust, pinned, &reply)?);
         }
         let newest = newest.context("no checkpoint was asked for")?;
         let added = !trust.checkpoints.contains(&newest);
@@ -159,9 +160,14 @@ impl PinArgs {
     }
 
     fn new_trust(&self, profile: &Profile, auditor_key: PublicKey, policy: Option<String>) -> Trust {
+        // A policy that was written before the log's key changed names the key of then: from it the others follow.
+        let named = policy.as_ref().and_then(|text| WitnessPolicy::parse(text.as_bytes()).ok());
+        let named = named.map(|policy| policy.log_keys());
+        let all_known = |keys: &Vec<VerifierKey>| keys.iter().all(|key| profile.log_keys.contains(key));
+        let log_keys = named.filter(all_known).unwrap_or_else(|| profile.log_keys.clone());
         let witness_policy = policy.unwrap_or_else(|| {
             let mut none = String::new();
-            for key in &profile.log_keys {
+            for key in &log_keys {
                 none += &["log ", &key.vkey(), "\n"].concat();
             }
             none + "quorum none\n"
@@ -169,7 +175,7 @@ impl PinArgs {
         Trust {
             trust_domain: profile.trust_domain.to_string(),
             origin: profile.origin.clone(),
-            log_keys: profile.log_keys.clone(),
+            log_keys,
             witness_policy,
             checkpoints: Vec::new(),
             auditor_key,
@@ -212,14 +218,12 @@ impl PinArgs {
 }
 
 /// The checkpoint of `note`, once it is signed by the log and shown to be a later state of `pinned`.
-fn grown(
-    trust: &Trust,
-    pinned: &Checkpoint,
-    note: &str,
-    consistency: &[Vec<u8>],
-) -> anyhow::Result<Checkpoint> {
-    let note = Note::parse(note.as_bytes()).context("the collector's checkpoint")?;
-    let newest = Checkpoint::open_of(&note, &trust.log_keys, &trust.origin)
+fn grown(trust: &Trust, pinned: &Checkpoint, reply: &LatestCheckpointReply) -> anyhow::Result<Checkpoint> {
+    let note = Note::parse(reply.note.as_bytes()).context("the collector's checkpoint")?;
+    let mut keys = LogKeys::pinned(&trust.log_keys);
+    follow(&mut keys, &reply.key_changes);
+    let newest = keys
+        .open_ignoring(&note, &trust.origin)
         .context("the collector's checkpoint does not verify with the keys of the trust file")?;
     let policy = trust.policy().context("the trust file's witness policy")?;
     let standing = policy.standing(&note).context("the collector's checkpoint")?;
@@ -230,7 +234,8 @@ fn grown(
             standing.sentence()
         );
     }
-    let proof = consistency
+    let proof = reply
+        .consistency
         .iter()
         .map(|hash| Digest::from_slice(hash))
         .collect::<Result<Vec<_>, _>>()

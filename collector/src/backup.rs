@@ -178,7 +178,8 @@ impl BackupError {
 /// What a backup is told.
 pub struct Options<'a> {
     /// The log's key.
-    pub log_key: &'a VerifierKey,
+    /// The key of today last.
+    pub log_keys: &'a [VerifierKey],
     /// Length of the journal's segments, bytes.
     pub segment_bytes: u64,
     /// Files that the configuration names beside it: a witness policy, roots. Those outside the data directory are left.
@@ -229,14 +230,16 @@ pub fn backup(dir: &DataDir, to: &Path, options: &Options<'_>) -> Result<Report,
         refuse_inside(to, keys)?;
     }
     let (target, earlier) = Target::open(to, options.around)?;
-    let vkey = options.log_key.vkey();
-    let origin = options.log_key.name();
-    if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.log_key != vkey) {
+    let current = options.log_keys.last().ok_or(BackupError::Unsigned)?;
+    let (vkey, origin) = (current.vkey(), current.name());
+    let is_ours = |earlier: &&Manifest| options.log_keys.iter().any(|key| key.vkey() == earlier.log_key);
+    if let Some(earlier) = earlier.as_ref().filter(|earlier| !is_ours(earlier)) {
         let (path, origin, log_key) = (to.to_owned(), earlier.origin.clone(), earlier.log_key.clone());
         return Err(BackupError::OtherLog { path, origin, log_key });
     }
-    let source = Source::open(dir, options.segment_bytes, options.log_key)?;
-    let before = earlier.clone().unwrap_or_else(|| Manifest::new(origin, &vkey));
+    let source = Source::open(dir, options.segment_bytes, options.log_keys)?;
+    let mut before = earlier.clone().unwrap_or_else(|| Manifest::new(origin, &vkey));
+    before.log_key.clone_from(&vkey);
     // After the log's end was found: whatever is before it has its key by now.
     let data_keys = DataKeys::inspect(&dir.keys(), &dir.data_keys()).ok();
     let files = before.files.clone();
@@ -244,7 +247,7 @@ pub fn backup(dir: &DataDir, to: &Path, options: &Options<'_>) -> Result<Report,
     run.log()?;
     run.others(dir)?;
     if let Some(folder) = options.keys_to {
-        keys::copy(dir, folder)?;
+        keys::copy(dir, folder, options.log_keys)?;
     }
     run.finish(dir, earlier.as_ref())
 }

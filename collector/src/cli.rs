@@ -28,6 +28,7 @@ mod erasing;
 mod rebuilding;
 mod recovering;
 mod rolling_over;
+mod rotating;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -72,6 +73,9 @@ enum Command {
     ///
     /// Exit code 0: everything is sound now; 1: it is not, and what is left is listed; 2: it could not be done.
     Rebuild(rebuilding::RebuildArguments),
+    /// The log and its key.
+    #[command(subcommand)]
+    Log(rotating::LogCommand),
     Backup(backing_up::BackupArguments),
     Restore(backing_up::RestoreArguments),
     /// Bring a log that went back (an older copy was restored) level with a mirror of it, byte for byte, then check everything
@@ -196,6 +200,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
         Command::Fsck(arguments) => checking::run(&arguments, out),
         Command::Rebuild(arguments) => rebuilding::run(&arguments, out),
+        Command::Log(command) => rotating::run(command, out).await.map(|()| true),
         Command::Backup(arguments) => backing_up::backup(&arguments, out).map(|()| true),
         Command::Restore(arguments) => backing_up::restore(&arguments, out),
         Command::Recover(arguments) => recovering::run(&arguments, out),
@@ -272,8 +277,8 @@ async fn user(arguments: UserArguments, out: &mut impl Write) -> anyhow::Result<
     let admin = Admin::at(&arguments.directory.dir).await?;
     let reply = admin.create_user(envelope, detail, public.tls.spki_der().to_vec()).await?;
     let trust_domain = config.trust_domain.parse().context("trust_domain")?;
-    let log_key = admin_log_key(&arguments.directory.dir)?;
-    let profile = profile(&config, person, arguments.role, reply.chain, &trust_domain, log_key)?;
+    let log_keys = admin_log_keys(&arguments.directory.dir)?;
+    let profile = profile(&config, person, arguments.role, reply.chain, &trust_domain, log_keys)?;
     write_profile(&arguments.profile_out, &profile)?;
     let index = reply.entry.map_or(0, |entry| entry.index);
     let value = object([("index", json::count(index)), ("person", json::text(person.to_string()))]);
@@ -293,17 +298,16 @@ async fn renew(arguments: RenewArguments, out: &mut impl Write) -> anyhow::Resul
     let person: PersonId = reply.person.parse().context("the server named no person")?;
     let role: acts::Role = reply.role.parse().context("the server named no role")?;
     let trust_domain = config.trust_domain.parse().context("trust_domain")?;
-    let log_key = admin_log_key(&arguments.directory.dir)?;
-    let profile = profile(&config, person, role, reply.chain, &trust_domain, log_key)?;
+    let log_keys = admin_log_keys(&arguments.directory.dir)?;
+    let profile = profile(&config, person, role, reply.chain, &trust_domain, log_keys)?;
     write_profile(&arguments.profile_out, &profile)?;
     let value = object([("person", json::text(person.to_string())), ("role", json::text(role.as_str()))]);
     let text = format!("Fresh profile for {person} ({role}): {}", arguments.profile_out.display());
     answer(out, arguments.directory.json, &value, &text)
 }
 
-/// The log's verifier key, from its key file.
-fn admin_log_key(dir: &Path) -> anyhow::Result<evidence::note::VerifierKey> {
+/// The log's verifier keys, from its key file and what lies beside it; the one of today last.
+fn admin_log_keys(dir: &Path) -> anyhow::Result<Vec<evidence::note::VerifierKey>> {
     let config = Config::read(&dir.join("collector.toml"))?;
-    let key = secrets::signing_key(&dir.join("keys").join("log.key"))?;
-    Ok(evidence::note::VerifierKey::new(&config.origin, *key.public())?)
+    Ok(crate::log_key::known(dir, &config.origin)?)
 }

@@ -72,7 +72,9 @@ impl Conflicts {
         };
         let mut records = records;
         // What was being logged when the list was written is among the newest leaves, or was not logged.
-        records.values_mut().for_each(|of: &mut Vec<Record>| of.retain(|known| known.index.is_some()));
+        for of in records.values_mut() {
+            of.retain(|known: &Record| known.index.is_some());
+        }
         let before: usize = records.values().map(Vec::len).sum();
         // Nothing is written before all is read: half a list would look like a whole one.
         let mut conflicts = Self { path: None, records: Mutex::new(records), live: Live::default() };

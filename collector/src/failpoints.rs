@@ -30,6 +30,10 @@
 //! | `tombstone-covered` | a tombstone under a checkpoint, and every key it names: erased at the next start |
 //! | `data-keys-rewritten` | a tombstone, and a file without the keys beside the one with them: erased at the next start |
 //! | `data-keys-renamed` | the same, or the file without the keys |
+//! | `log-key-made` | a log key that nothing names: the next `rotate-key` takes it |
+//! | `log-key-logged` | the entry that changes the log's key, and the files of before: the next start puts them in their places |
+//! | `log-key-kept` | the same, and the old key's file for the time both sign |
+//! | `log-key-renamed` | the new key in its place, and its first file beside it: removed at the next start |
 //! | `recover-begun` | a data directory that says which checkpoint a recovery must reach, and nothing of it |
 //! | `recover-group-synced` | a beginning of what is recovered, which no checkpoint covers: continued by the next `recover` |
 //! | `recover-checkpoint-synced` | everything, and the note of what had to be reached: the next start or `recover` removes it |
@@ -95,6 +99,9 @@ pub const ROLLOVER_POINTS: [&str; 6] = [
 /// The points of a renewal of a device's certificate.
 pub const RENEWAL_POINTS: [&str; 2] = ["renewal-kept", "renewal-stored"];
 
+/// The points of a change of the log's key, beside those of the journal.
+pub const LOG_KEY_POINTS: [&str; 4] = ["log-key-made", "log-key-logged", "log-key-kept", "log-key-renamed"];
+
 /// The points of an enrolment, beside those of the journal.
 pub const ENROL_POINTS: [&str; 3] = ["enrol-waiting-kept", "enrol-issued", "enrol-logged"];
 
@@ -119,8 +126,8 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::{
-        ENROL_POINTS, KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, RENEWAL_POINTS, ROLLOVER_POINTS,
-        TREE_POINTS, WITNESS_POINTS,
+        ENROL_POINTS, KEY_POINTS, LOG_KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, RENEWAL_POINTS,
+        ROLLOVER_POINTS, TREE_POINTS, WITNESS_POINTS,
     };
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
@@ -138,6 +145,7 @@ mod armed {
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
         let of_log = POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS);
         let of_keys = KEY_POINTS.iter().chain(&ROLLOVER_POINTS).chain(&RENEWAL_POINTS).chain(&ENROL_POINTS);
+        let of_keys = of_keys.chain(&LOG_KEY_POINTS);
         let mut all = of_log.chain(of_keys).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {

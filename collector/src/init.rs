@@ -140,7 +140,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
     }
     let chain =
         admin::person_chain(&identities, certs::Role::Admin, person, &admin.tls, now).map_err(setting)?;
-    let profile = profile(&config, person, Role::Admin, chain, &trust_domain, verifier.clone())?;
+    let profile = profile(&config, person, Role::Admin, chain, &trust_domain, vec![verifier.clone()])?;
     write_profile(&profile_out, &profile)?;
     Ok(Made { admin: person, log_vkey: verifier.vkey(), root_ca })
 }
@@ -152,7 +152,7 @@ pub fn profile(
     role: Role,
     chain: Vec<Vec<u8>>,
     trust_domain: &TrustDomain,
-    log_key: VerifierKey,
+    log_keys: Vec<VerifierKey>,
 ) -> Result<Profile, NodeError> {
     let [certificate, issuing, root] =
         <[Vec<u8>; 3]>::try_from(chain).map_err(|_| setting("a chain of three certificates was expected"))?;
@@ -167,7 +167,7 @@ pub fn profile(
         certificate: certificate.into(),
         issuing: issuing.into(),
         root: root.into(),
-        log_keys: vec![log_key],
+        log_keys,
     })
 }
 

@@ -33,6 +33,7 @@ pub mod judging;
 pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod log_key;
 pub mod node;
 mod notes;
 pub mod payload_bundles;

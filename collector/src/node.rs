@@ -18,6 +18,7 @@ use crate::conflicts::Conflicts;
 use crate::datadir::{DataDir, DataDirError};
 use crate::identity::{Identities, IdentityError};
 use crate::ledger::{Ledger, LedgerOptions, OpenError, OpenReport, ReadError, Unstarted};
+use crate::log_key::{LogKey, LogKeyError, Rotation};
 use crate::recover;
 use crate::rollback::{Memory, RollbackError, mirror, require_memory};
 use crate::secrets::{self, SecretError};
@@ -56,6 +57,9 @@ pub enum NodeError {
     /// What the log follows.
     #[error(transparent)]
     Succession(#[from] SuccessionError),
+    /// The log's key.
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
     /// Something set is wrong.
     #[error("{0}")]
     Setting(String),
@@ -81,6 +85,8 @@ pub struct Node {
     pub report: OpenReport,
     /// Its witnesses, and the desk where they are asked; none without a quorum. Whoever serves asks them.
     pub witnesses: Option<(Settings, Arc<Desk>)>,
+    /// The change of the log's key that it was opened for.
+    pub rotation: Option<Arc<Rotation>>,
     writer: SequencerThread,
 }
 
@@ -96,7 +102,7 @@ impl Node {
     /// Opens the collector at `path` and starts its writer, unless this is an old copy of the log, or nothing would show
     /// that it is, or time in it is simulated. `progress` is told how many entries were read.
     pub fn open(path: &Path, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
-        Self::open_by(path, Time::System, progress)
+        Self::open_by(path, Time::System, None, progress)
     }
 
     /// As [`Node::open`], for a log whose genesis says that its time is simulated, and for no other. `clock` is advanced to
@@ -106,16 +112,30 @@ impl Node {
         clock: Arc<SimulatedClock>,
         progress: impl FnMut(u64),
     ) -> Result<Self, NodeError> {
-        Self::open_by(path, Time::Simulated(clock), progress)
+        Self::open_by(path, Time::Simulated(clock), None, progress)
     }
 
     /// As [`Node::open`], by a clock of a test: quarters end slowly.
     #[cfg(feature = "failpoints")]
     pub fn open_at(path: &Path, clock: Arc<dyn Clock>, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
-        Self::open_by(path, Time::Test(clock), progress)
+        Self::open_by(path, Time::Test(clock), None, progress)
     }
 
-    fn open_by(path: &Path, time: Time, progress: impl FnMut(u64)) -> Result<Self, NodeError> {
+    /// As [`Node::open`], to change the log's key: the next one is made, unless an earlier attempt made it.
+    pub fn open_to_rotate(
+        path: &Path,
+        overlap_days: u64,
+        progress: impl FnMut(u64),
+    ) -> Result<Self, NodeError> {
+        Self::open_by(path, Time::System, Some(overlap_days), progress)
+    }
+
+    fn open_by(
+        path: &Path,
+        time: Time,
+        rotate: Option<u64>,
+        progress: impl FnMut(u64),
+    ) -> Result<Self, NodeError> {
         let dir = Arc::new(DataDir::open(path)?);
         let config = Config::read(&dir.configuration())?;
         let mut memory = require_memory(dir.path(), &config)?;
@@ -123,7 +143,6 @@ impl Node {
             .trust_domain
             .parse()
             .map_err(|_| NodeError::Setting("trust_domain is no DNS name".into()))?;
-        let log_key = secrets::signing_key(&dir.keys().join("log.key"))?;
         let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
         let options = LedgerOptions {
             segment_bytes: config.segment_bytes,
@@ -133,14 +152,13 @@ impl Node {
         let (ledger, mut unstarted) = Ledger::open(Arc::clone(&dir), &options)?;
         let report = std::mem::take(&mut unstarted.report);
         let book = Arc::new(RwLock::new(Book::replay(&config.origin, &ledger, progress)?));
-        let authorities =
-            book.read().unwrap_or_else(PoisonError::into_inner).authority.roster().authorities().clone();
-        let verifier = VerifierKey::new(&config.origin, *log_key.public())
-            .map_err(|error| NodeError::Setting(error.to_string()))?;
-        let genesis =
-            book.read().unwrap_or_else(PoisonError::into_inner).authority.roster().genesis().cloned();
-        let fits =
-            |genesis: &Genesis| genesis.log_key == verifier && genesis.operations_key == *operations.public();
+        let (genesis, log_keys, authorities) = {
+            let book = book.read().unwrap_or_else(PoisonError::into_inner);
+            let roster = book.authority.roster();
+            let authorities = roster.authorities();
+            (roster.genesis().cloned(), authorities.log_keys().to_vec(), authorities.clone())
+        };
+        let fits = |genesis: &Genesis| genesis.operations_key == *operations.public();
         let Some(genesis) = genesis.filter(fits) else {
             return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
         };
@@ -164,12 +182,16 @@ impl Node {
                 return Err(NodeError::Setting(what.into()));
             }
         };
+        let mut log_key = LogKey::open(&dir, &ledger, &log_keys, clock.now())?;
+        let log_keys: Vec<VerifierKey> = log_keys.into_iter().map(|(_, key)| key).collect();
+        let rotation = rotate.map(|days| log_key.prepare(&dir, days)).transpose()?;
+        let changes = std::mem::take(&mut log_key.changes);
         // Sets print what the genesis says: an acceptance they do not print would be a secret one.
         if config.accept_rollback_blindness && !genesis.accept_rollback_blindness {
             return Err(RollbackError::AcceptedLater.into());
         }
         let tls_clock = Arc::new(certs::SystemClock(clock.clone()));
-        let settings = Settings::read(dir.path(), &config, &verifier, tls_clock)?;
+        let settings = Settings::read(dir.path(), &config, &log_keys, tls_clock)?;
         let policy_text = settings.as_ref().map(|settings| settings.text.clone());
         let settings = settings.filter(|settings| settings.policy.has_quorum());
         if memory == Memory::Witnesses && settings.is_none() {
@@ -183,7 +205,9 @@ impl Node {
             (settings, desk)
         });
         let witnessed = witnesses.as_ref().map(|(settings, desk)| (settings, desk, memory));
-        let mut writer = writer_options(&dir, &config, log_key, clock.clone(), witnessed);
+        let mut writer = writer_options(&dir, &config, log_key.key, clock.clone(), witnessed);
+        writer.beside = log_key.beside;
+        writer.earlier_keys = log_keys.split_last().map(|(_, earlier)| earlier.to_vec()).unwrap_or_default();
         // An old copy takes nothing in: whoever was answered by it would hold entries that the log cannot have.
         gate(&dir, &config, memory, &unstarted, &writer)?;
         let kept = Arc::clone(&book);
@@ -197,9 +221,11 @@ impl Node {
         });
         let (sequencer, thread) = unstarted.start(writer).map_err(NodeError::Thread)?;
         let conflicts = Conflicts::open(dir.conflicts(), &ledger)?;
-        let state = State::new(ledger, sequencer, clock, book, trust_domain.as_str(), verifier, operations);
-        let state = Arc::new(state.with_witness_policy(policy_text).with_conflicts(conflicts));
-        Ok(Self { dir, config, state, identities, report, witnesses, writer: thread })
+        let state = State::new(ledger, sequencer, clock, book, trust_domain.as_str(), log_keys, operations);
+        let state =
+            state.with_witness_policy(policy_text).with_conflicts(conflicts).with_log_key_changes(changes);
+        let state = Arc::new(state);
+        Ok(Self { dir, config, state, identities, report, witnesses, rotation, writer: thread })
     }
 
     /// Stops the writer after everything submitted, with a last checkpoint.
@@ -221,8 +247,7 @@ pub(crate) fn gate(
     recover::check_finished(dir, ledger, newest).map_err(RollbackError::OldCopy)?;
     unstarted.check_high_water(writer).map_err(RollbackError::OldCopy)?;
     let Some(folder) = &config.mirror else { return Ok(()) };
-    let log = VerifierKey::new(&config.origin, *writer.log_key.public())
-        .map_err(|error| RollbackError::OldCopy(error.to_string()))?;
+    let log = writer.log_keys().map_err(|error| RollbackError::OldCopy(error.to_string()))?;
     mirror::check(folder, ledger, newest, &log, memory == Memory::Mirror)
 }
 

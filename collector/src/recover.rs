@@ -50,7 +50,8 @@ pub use mirror::MirrorError;
 /// What recovering needs from outside.
 pub struct Options<'a> {
     /// This log's key, under its origin.
-    pub log_key: VerifierKey,
+    /// The one of today last.
+    pub log_keys: Vec<VerifierKey>,
     /// The witness policy, if it has a quorum.
     pub policy: Option<&'a WitnessPolicy>,
     /// How the ledger is opened.
@@ -154,7 +155,7 @@ pub struct Counts {
 
 /// Recovers the log at `dir` from the mirror at `from`.
 pub fn recover(dir: &Arc<DataDir>, from: &Path, options: &Options<'_>) -> Result<Recovered, RecoverError> {
-    let mirror = Mirror::open(from, &options.log_key)?;
+    let mirror = Mirror::open(from, &options.log_keys)?;
     let (ledger, unstarted) = Ledger::open(Arc::clone(dir), &options.ledger)?;
     let size_before = ledger.size();
     let checkpoint = mirror.checkpoint().clone();
@@ -362,7 +363,7 @@ impl Recovery<'_> {
         let path = self.dir.recovering();
         let before = fs::read(&path).ok().and_then(|note| parse_note(&note).ok());
         if before.is_none_or(|before| before.size < self.mirror.checkpoint().size) {
-            let note = self.mirror.note().with_lines_of(std::slice::from_ref(&self.options.log_key), &[]);
+            let note = self.mirror.note().with_lines_of(&self.options.log_keys, &[]);
             replace_file(&path, note.encode().as_bytes()).map_err(|source| failed(path, source))?;
         }
         failpoints::reach("recover-begun");
@@ -386,7 +387,7 @@ impl Recovery<'_> {
     /// The note with the log's line alone, and with those of the quorum, as the log itself keeps them.
     fn put_note(&self, journal: &mut Journal, [newest, cosigned]: [u64; 2]) -> Result<(), RecoverError> {
         let size = self.mirror.checkpoint().size;
-        let signed = self.mirror.note().with_lines_of(std::slice::from_ref(&self.options.log_key), &[]);
+        let signed = self.mirror.note().with_lines_of(&self.options.log_keys, &[]);
         let full = self.options.policy.and_then(|policy| meets(policy, self.mirror.note()));
         let notes = [
             (newest < size).then(|| signed.encode()),

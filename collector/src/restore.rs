@@ -25,6 +25,7 @@ use crate::fsck;
 use crate::journal::JournalError;
 use crate::ledger::{LedgerOptions, OpenError, level_index};
 use crate::log::BUNDLE_LEAVES;
+use crate::log_key::{KNOWN_PATH, known_with};
 use crate::payload_bundles::PayloadBundles;
 use crate::secrets::{self, SecretError};
 use crate::shipment::{
@@ -45,6 +46,9 @@ pub enum RestoreError {
     /// The shipment.
     #[error(transparent)]
     Shipment(#[from] ShipmentError),
+    /// The keys the log had.
+    #[error("the backup's list of log keys cannot be read: {0}")]
+    LogKeys(String),
     /// The new data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -161,7 +165,8 @@ pub fn restore(from: &Path, to: &Path, options: &Options<'_>) -> Result<Report, 
     } else {
         LedgerOptions { epoch_leaves: options.epoch_leaves, ..ledger }
     };
-    let maker = Maker { from, manifest: &manifest, dir: &dir, options, log_key: &log_key };
+    let log_keys = log_keys(from, &manifest, log_key)?;
+    let maker = Maker { from, manifest: &manifest, dir: &dir, options, log_keys: &log_keys };
     maker.log(&ledger)?;
     maker.others()?;
     maker.keys()?;
@@ -222,6 +227,18 @@ impl Drop for Unfinished<'_> {
 }
 
 /// Refuses the keys of another log.
+/// The key of the manifest, and those before it, as far as the backup has them: they signed what is older.
+fn log_keys(
+    from: &Path,
+    manifest: &Manifest,
+    current: VerifierKey,
+) -> Result<Vec<VerifierKey>, RestoreError> {
+    let Some(shipped) = manifest.files.get(KNOWN_PATH) else { return Ok(vec![current]) };
+    manifest.bytes(from, KNOWN_PATH)?;
+    let path = place(from, shipped.run, KNOWN_PATH);
+    known_with(&path, current).map_err(|error| RestoreError::LogKeys(error.to_string()))
+}
+
 fn check_key(path: &Path, log_key: &VerifierKey) -> Result<(), RestoreError> {
     let key = secrets::signing_key(path)?;
     if key.public() == log_key.key() {
@@ -243,7 +260,7 @@ struct Maker<'a> {
     manifest: &'a Manifest,
     dir: &'a DataDir,
     options: &'a Options<'a>,
-    log_key: &'a VerifierKey,
+    log_keys: &'a [VerifierKey],
 }
 
 impl Maker<'_> {
@@ -323,9 +340,7 @@ impl Maker<'_> {
         }
         let note = self.manifest.bytes(self.from, path)?;
         let checkpoint = Note::parse(&note)
-            .and_then(|note| {
-                Checkpoint::open_of(&note, std::slice::from_ref(self.log_key), &self.manifest.origin)
-            })
+            .and_then(|note| Checkpoint::open_of(&note, self.log_keys, &self.manifest.origin))
             .map_err(|source| RestoreError::Note { what, source })?;
         if checkpoint.size > self.manifest.log.size {
             return Err(root_error(what, &Head::new(checkpoint.size, &checkpoint.root)));
@@ -358,7 +373,7 @@ impl Maker<'_> {
             }
         };
         let options = fsck::Options {
-            log_keys: std::slice::from_ref(self.log_key),
+            log_keys: self.log_keys,
             origin: Some(&self.manifest.origin),
             // One inside the data directory is never shipped, and remembers nothing.
             high_water: config.high_water.as_deref().filter(|mark| !mark.starts_with(self.dir.path())),

@@ -38,12 +38,14 @@ use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
 use evidence::keys::SecretKey;
 use evidence::leaf::{Kind, Leaf, SALT_BYTES, Stream};
+use evidence::note::{NoteError, VerifierKey};
 use evidence::statement::{Statement, StatementError};
 use evidence::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::index::DeviceLink;
 use crate::ledger::Unstarted;
+use crate::log_key::Beside;
 use crate::store::rows::StreamHead;
 
 mod checkpoints;
@@ -91,6 +93,10 @@ pub struct WriterOptions {
     pub origin: String,
     /// Signs checkpoints, and nothing else.
     pub log_key: SecretKey,
+    /// Sign beside it, each for its time.
+    pub beside: Vec<Beside>,
+    /// Keys that signed before it: what lies in the journal may be by one of them.
+    pub earlier_keys: Vec<VerifierKey>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Salts.
@@ -120,11 +126,19 @@ pub struct WriterOptions {
 }
 
 impl WriterOptions {
+    /// Every key of the log, the one that signs now last.
+    pub(crate) fn log_keys(&self) -> Result<Vec<VerifierKey>, NoteError> {
+        let current = VerifierKey::new(&self.origin, *self.log_key.public())?;
+        Ok(self.earlier_keys.iter().cloned().chain([current]).collect())
+    }
+
     /// Options with the default limits, the system's randomness, no follower, and `abort` as the end.
     pub fn new(origin: &str, log_key: SecretKey, clock: Arc<dyn Clock>, high_water: PathBuf) -> Self {
         Self {
             origin: origin.to_owned(),
             log_key,
+            beside: Vec::new(),
+            earlier_keys: Vec::new(),
             clock,
             random: system_random(),
             observer: Box::new(|_| {}),

@@ -108,7 +108,13 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         turned_away.counters("people"),
     );
 
-    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_key().clone())
+    let changes = node.state.log_key_changes();
+    if !changes.is_empty() {
+        let lines: String = changes.iter().map(crate::log_key::Changed::line).collect();
+        let mut folder = tree::Folder::new(&node.dir.tree());
+        folder.prepare().and_then(|()| folder.put_log_keys(&lines)).context("cannot show the log's keys")?;
+    }
+    let tree = tree::start(node.dir.tree(), node.state.ledger.clone(), node.state.log_keys().to_vec())
         .context("cannot start the thread of the public tree")?;
     let tasks = TaskTracker::new();
     if let Some((settings, desk)) = &node.witnesses {

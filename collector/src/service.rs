@@ -2,7 +2,8 @@
 
 use tonic::Status;
 
-use crate::state::StateError;
+use crate::log_key::Changed;
+use crate::state::{State, StateError};
 
 pub mod admin;
 pub mod enrol;
@@ -13,6 +14,16 @@ pub mod renew;
 mod telling;
 pub mod turns;
 pub mod unstored;
+
+/// The changes of the log's key, as they go over the wire.
+fn key_changes(state: &State) -> Vec<proto::LogKeyChange> {
+    let change = |changed: &Changed| proto::LogKeyChange {
+        index: changed.index,
+        vkey: changed.key.vkey(),
+        endorsement: changed.endorsement.clone(),
+    };
+    state.log_key_changes().iter().map(change).collect()
+}
 
 /// The status of an error: a sentence, no paths, no internals.
 pub fn status(error: &StateError) -> Status {

@@ -44,7 +44,7 @@ pub(crate) async fn watch(state: Arc<State>, cancel: CancellationToken) {
                 }
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "The log could not be read to look for silent devices; run fsck.")
+                tracing::error!(%error, "The log could not be read to look for silent devices; run fsck.");
             }
             Err(error) => tracing::error!(%error, "Looking for silent devices has failed."),
         }

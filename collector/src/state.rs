@@ -21,6 +21,7 @@ use crate::conflicts::Conflicts;
 use crate::data_keys::DataKeyError;
 use crate::failpoints;
 use crate::ledger::{ErasedEntry, Found, Ledger, Published, ReadError};
+use crate::log_key::Changed;
 use crate::reload::Reload;
 use crate::sequencer::{Committed, Context, NewEntry, Sequencer, SubmitError};
 
@@ -228,7 +229,8 @@ pub struct State {
     pub conflicts: Arc<Conflicts>,
     book: Arc<RwLock<Book>>,
     trust_domain: String,
-    log_key: VerifierKey,
+    log_keys: Vec<VerifierKey>,
+    log_key_changes: Vec<Changed>,
     operations: SecretKey,
     witness_policy: String,
 }
@@ -241,23 +243,30 @@ impl State {
         clock: Arc<dyn Clock>,
         book: Arc<RwLock<Book>>,
         trust_domain: &str,
-        log_key: VerifierKey,
+        log_keys: Vec<VerifierKey>,
         operations: SecretKey,
     ) -> Self {
-        let (trust_domain, witness_policy) = (trust_domain.to_owned(), Trust::no_witnesses(&log_key));
-        let (reload, conflicts) = (Reload::default(), Arc::default());
+        // What a reader pins: the others follow from the first.
+        let witness_policy = log_keys.first().map(Trust::no_witnesses).unwrap_or_default();
         Self {
             ledger,
             sequencer,
             clock,
-            reload,
-            conflicts,
+            reload: Reload::default(),
+            conflicts: Arc::default(),
             book,
-            trust_domain,
-            log_key,
+            trust_domain: trust_domain.to_owned(),
+            log_keys,
+            log_key_changes: Vec::new(),
             operations,
             witness_policy,
         }
+    }
+
+    /// With the changes of the log's key so far.
+    pub fn with_log_key_changes(mut self, changes: Vec<Changed>) -> Self {
+        self.log_key_changes = changes;
+        self
     }
 
     /// With the text of a witness policy, if there is one.
@@ -321,7 +330,7 @@ impl State {
 
     /// The log's name.
     pub fn origin(&self) -> &str {
-        self.log_key.name()
+        self.log_keys.first().map(VerifierKey::name).unwrap_or_default()
     }
 
     /// The company's DNS name.
@@ -329,9 +338,14 @@ impl State {
         &self.trust_domain
     }
 
-    /// The key that checks checkpoints.
-    pub fn log_key(&self) -> &VerifierKey {
-        &self.log_key
+    /// Every key of the log, the genesis's first and the one of today last.
+    pub fn log_keys(&self) -> &[VerifierKey] {
+        &self.log_keys
+    }
+
+    /// The changes of the log's key, as readers are told them.
+    pub fn log_key_changes(&self) -> &[Changed] {
+        &self.log_key_changes
     }
 
     /// The operations key.

@@ -108,15 +108,19 @@ pub struct PublicTree {
 impl PublicTree {
     /// Opens the tree in `folder`, makes it if there is none, and makes every file again that is not what the ledger
     /// says. Reads the whole tree once.
-    pub fn open(folder: Folder, ledger: Ledger, log_key: &VerifierKey) -> Result<(Self, Repairs), TreeError> {
+    pub fn open(
+        folder: Folder,
+        ledger: Ledger,
+        log_keys: &[VerifierKey],
+    ) -> Result<(Self, Repairs), TreeError> {
         let mut tree = Self { folder, ledger, edge: Edge::new(), bundle: Vec::new(), note: Vec::new() };
         tree.folder.prepare().map_err(|source| tree.failed(source))?;
         let mut repairs = Repairs::default();
         let found = tree.folder.checkpoint().map_err(|source| tree.failed(source))?;
         let Some(note) = found else { return Ok((tree, repairs)) };
-        let parsed =
-            Note::parse(&note).and_then(|note| Checkpoint::open(&note, std::slice::from_ref(log_key)));
-        let Some(checkpoint) = parsed.ok().filter(|checkpoint| checkpoint.origin == log_key.name()) else {
+        let parsed = Note::parse(&note).and_then(|note| Checkpoint::open(&note, log_keys));
+        let is_ours = |checkpoint: &Checkpoint| log_keys.iter().any(|key| key.name() == checkpoint.origin);
+        let Some(checkpoint) = parsed.ok().filter(is_ours) else {
             repairs.checkpoint = true;
             return Ok((tree, repairs));
         };
@@ -318,7 +322,7 @@ impl TreeThread {
 }
 
 /// Begins to follow the checkpoints of `ledger` in the tree at `root`. Must be called inside a tokio runtime.
-pub fn start(root: PathBuf, ledger: Ledger, log_key: VerifierKey) -> io::Result<TreeThread> {
+pub fn start(root: PathBuf, ledger: Ledger, log_keys: Vec<VerifierKey>) -> io::Result<TreeThread> {
     let stop = CancellationToken::new();
     let (cancelled, runtime) = (stop.clone(), tokio::runtime::Handle::current());
     let thread = thread::Builder::new().name("public-tree".to_owned()).spawn(move || {
@@ -326,7 +330,7 @@ pub fn start(root: PathBuf, ledger: Ledger, log_key: VerifierKey) -> io::Result<
         let wait = |interval| {
             runtime.block_on(async { tokio::time::timeout(interval, cancelled.cancelled()).await.is_err() })
         };
-        let Some(mut tree) = open_patiently(&root, &ledger, &log_key, wait) else { return };
+        let Some(mut tree) = open_patiently(&root, &ledger, &log_keys, wait) else { return };
         let mut checkpoints = ledger.checkpoints();
         loop {
             let last = cancelled.is_cancelled();
@@ -364,11 +368,11 @@ fn wait_for_next(
 fn open_patiently(
     root: &std::path::Path,
     ledger: &Ledger,
-    log_key: &VerifierKey,
+    log_keys: &[VerifierKey],
     wait: impl Fn(Duration) -> bool,
 ) -> Option<PublicTree> {
     loop {
-        match PublicTree::open(Folder::new(root), ledger.clone(), log_key) {
+        match PublicTree::open(Folder::new(root), ledger.clone(), log_keys) {
             Ok((tree, repairs)) => {
                 let Repairs { size, files, checkpoint } = repairs;
                 if files > 0 || checkpoint {

@@ -505,7 +505,8 @@ impl Authority {
     fn key_change(&mut self, index: u64, act: &KeyChange) -> Result<(), AuthorityError> {
         if let NewKey::Log { key, endorsement, possession } = &act.key {
             if key.name() != self.origin {
-                return Err(AuthorityError::GenesisMembers("the log key is not named after the origin"));
+                let what = "the new log key is not named after the origin";
+                return Err(AuthorityError::Admission(RosterError::KeyChange(what)));
             }
             let text = log_key_text(&self.origin, key);
             let old = self.roster.authorities().log_keys().last().ok_or(AuthorityError::Genesis)?;

@@ -21,6 +21,7 @@ pub mod json;
 pub mod judge;
 pub mod keys;
 pub mod leaf;
+pub mod log_keys;
 pub mod merkle;
 pub mod newcomer;
 pub mod note;

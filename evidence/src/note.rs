@@ -4,7 +4,7 @@
 
 use crate::ids::Digest;
 use crate::json::{decode_base64, decode_decimal, encode_base64};
-use crate::keys::{KeyError, PublicKey, SecretKey};
+use crate::keys::{KeyError, PublicKey, SIGNATURE_BYTES, SecretKey};
 use crate::merkle::PROOF_HASHES_MAX;
 
 mod cosignature;
@@ -32,6 +32,9 @@ pub enum NoteError {
     /// No line by the key that must sign.
     #[error("not signed by {0}")]
     Unsigned(String),
+    /// Signed, and by none of the keys that sign for this tree.
+    #[error("only a log key that another took the place of signed this checkpoint of {0} entries")]
+    Retired(u64),
     /// A line of a key nobody vouches for.
     #[error("signed by {0}, which is not a key of the trust file or the set")]
     UnknownSigner(String),
@@ -243,9 +246,26 @@ impl Note {
         out
     }
 
+    /// Signs the same text with a further key.
+    pub fn sign_also(&mut self, name: &str, key: &SecretKey) -> Result<(), NoteError> {
+        let more = Self::sign(&self.text, name, key)?;
+        if self.lines.len().saturating_add(more.lines.len()) > SIGNATURE_LINES_MAX {
+            return Err(NoteError::Form("too many signature lines"));
+        }
+        self.lines.extend(more.lines);
+        Ok(())
+    }
+
     /// The text, nothing of it checked.
     pub(crate) fn claimed_text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether others than the log signed this checkpoint: a log's lines bear the name in its first line, and while its key
+    /// changes there are two of them. Nothing is verified.
+    pub fn is_cosigned(&self) -> bool {
+        let origin = self.text.split('\n').next().unwrap_or_default();
+        self.lines.iter().any(|line| line.name != origin || line.signature.len() != SIGNATURE_BYTES)
     }
 
     /// How many signature lines there are.

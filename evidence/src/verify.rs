@@ -8,6 +8,7 @@ use crate::acts::TreeHead;
 use crate::authority::{Authority, Ceremony};
 use crate::ids::Digest;
 use crate::leaf::Stream;
+use crate::log_keys::LogKeys;
 use crate::note::{Checkpoint, Note};
 use crate::set::{Files, Manifest, StreamEntry};
 use crate::trust::Trust;
@@ -119,6 +120,8 @@ struct Found {
     manifest: Option<Manifest>,
     trust: Option<Trust>,
     witnesses: Option<WitnessPolicy>,
+    /// The trust file's log keys, and those that the roster leads to from them.
+    log_keys: Option<LogKeys>,
     /// How the set's checkpoint and the export proof's stand under the policy.
     standing: Option<Standing>,
     standing_later: Option<Standing>,
@@ -174,7 +177,7 @@ pub fn verify_with_tree(
     found.run(1, &[], |found| files::complete(found, files, irregular));
     let parsed = found.manifest.is_some();
     if parsed {
-        found.run(2, &[], |found| files::trust(found, trust));
+        found.run(2, &[], |found| files::trust(found, files, trust));
         found.run(3, &[2], |found| files::checkpoint(found, files));
         found.run(4, &[], |found| streams::parse(found, files));
         found.run(5, &[3, 4], |found| streams::proofs(found, files));

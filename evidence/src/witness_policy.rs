@@ -148,6 +148,13 @@ impl WitnessPolicy {
         self.logs.iter().map(|log| log.key.clone()).collect()
     }
 
+    /// Takes a further log key, where it has no line yet.
+    pub fn add_log(&mut self, key: &VerifierKey) {
+        if !self.logs.iter().any(|log| log.key == *key) {
+            self.logs.push(PolicyLog { key: key.clone(), url: None });
+        }
+    }
+
     /// Keys of the witnesses.
     pub fn witness_keys(&self) -> Vec<WitnessKey> {
         self.witnesses.iter().map(|witness| witness.key.clone()).collect()

@@ -413,7 +413,12 @@ pub fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     for item in [
         Item::Welcome(proto::Welcome { schema_max: SCHEMA_MAX, next_sequence: expected }),
         Item::Stored(proto::Stored { sequence: expected, index: 3, received_ms: NOW.0, salt: vec![6; 32] }),
-        Item::Checkpoint(proto::Checkpoint { note: first, consistency: Vec::new(), from_size: 0 }),
+        Item::Checkpoint(proto::Checkpoint {
+            note: first,
+            consistency: Vec::new(),
+            from_size: 0,
+            key_changes: Vec::new(),
+        }),
         Item::Proved(proto::Proved {
             sequence: expected,
             tlog_proof: "c2sp.org/tlog-proof@v1\nindex 3\n".into(),

@@ -55,8 +55,8 @@ class Sets(unittest.TestCase):
             return file.read()
 
     def test_expected(self):
-        self.assertGreaterEqual(sum(row["exit"] == 1 for row in self.expected.values()), 300)
-        self.assertGreaterEqual(sum(row["exit"] == 0 for row in self.expected.values()), 13)
+        self.assertGreaterEqual(sum(row["exit"] == 1 for row in self.expected.values()), 570)
+        self.assertGreaterEqual(sum(row["exit"] == 0 for row in self.expected.values()), 90)
         for name, row in self.expected.items():
             with self.subTest(name):
                 sound, failed, details = run(os.path.join(self.out, name), self._trust(name))

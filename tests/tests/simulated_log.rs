@@ -195,8 +195,8 @@ impl Simulation {
         let trust = Trust {
             trust_domain: "example.org".to_owned(),
             origin: state.origin().to_owned(),
-            log_keys: vec![state.log_key().clone()],
-            witness_policy: Trust::no_witnesses(state.log_key()),
+            log_keys: state.log_keys().to_vec(),
+            witness_policy: Trust::no_witnesses(state.log_keys().last().expect("a log key")),
             checkpoints: vec![pinned],
             auditor_key: *auditor.public(),
             made_by: MadeBy::Auditor,

@@ -226,7 +226,12 @@ fn checkpoints_only_grow_and_only_continue() {
     let checkpoint = rewritten.checkpoint();
     assert!(matches!(device.hear(checkpoint), Err(SessionError::Checkpoint(_))));
     let mut smaller = FakeLog::new(3);
-    let checkpoint = proto::Checkpoint { note: smaller.note(), consistency: Vec::new(), from_size: 5 };
+    let checkpoint = proto::Checkpoint {
+        note: smaller.note(),
+        consistency: Vec::new(),
+        from_size: 5,
+        ..Default::default()
+    };
     assert!(matches!(device.hear(say(In::Checkpoint(checkpoint))), Err(SessionError::Checkpoint(_))));
     smaller.anchor_of_agent = 0;
     let checkpoint = smaller.checkpoint();
@@ -409,7 +414,12 @@ fn lie() -> impl Strategy<Value = proto::ToAgent> {
         (small.clone(), ".{0,40}")
             .prop_map(|(sequence, tlog_proof)| { say(In::Proved(proto::Proved { sequence, tlog_proof })) }),
         (small.clone(), ".{0,40}").prop_map(|(from_size, note)| {
-            say(In::Checkpoint(proto::Checkpoint { note, consistency: vec![vec![0; 32]], from_size }))
+            say(In::Checkpoint(proto::Checkpoint {
+                note,
+                consistency: vec![vec![0; 32]],
+                from_size,
+                ..Default::default()
+            }))
         }),
         small.clone().prop_map(|sequence| say(In::Expect(proto::Expect { sequence }))),
         (small, any::<i32>()).prop_map(|(sequence, reason)| {

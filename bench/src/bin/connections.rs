@@ -182,6 +182,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     let folder = tempfile::tempdir().context("no temporary directory")?;
     let binary = program(arguments.collector.clone(), "tallystick-collector")?;
     let load = machine::load();
+    let socket = socket_kib(arguments.connections).await?;
+    let pair = Pair::new()?;
+    let session = pair.session_kib(arguments.connections)?;
     let installation = Installation::create(&binary, folder.path())?;
     let server = installation.serve()?;
     let mut devices = Vec::new();
@@ -196,7 +199,6 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
         }
     }
     let address: SocketAddr = installation.agents.to_string().parse()?;
-    let pair = Pair::new()?;
     let generator = cpu_of("self")?.own;
     let mut rounds = Vec::new();
     for _ in 0..arguments.rounds {
@@ -221,7 +223,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
         "{}; load before {load}, after {}\n\
          {} rounds of {} handshakes, {AT_ONCE} devices at once; {} idle connections; load generator {generator:.1} s\n\n\
          | what | figure |\n|---|---|\n\
-         | handshake in memory, server's side, µs | {} |\n| the same, client's side, µs | {} |\n\
+         | handshake in memory, processor time of the server's side, µs | {} |\n| the same, client's side, µs | {} |\n\
          | collector's processor time for a connection let in, µs | {} |\n| bare by collector's | {ratio:.2} |\n\
          | connections let in per second, both ends on {cores} cores | {} |\n\
          | of what both cores could do with bare handshakes | {reached:.2} |\n\

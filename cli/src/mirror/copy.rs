@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use evidence::log_keys::LOG_KEYS_PATH;
 use evidence::tiles::{CHECKPOINT_PATH, Tile};
 
 use super::source::{BUNDLE_BYTES_MAX, read_if_there};
@@ -79,6 +80,11 @@ impl Copy {
     /// Puts a file that only its owner may read, in place of an older one.
     pub(crate) fn put_private(&mut self, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
         self.write(&self.root.join(path), bytes, Readers::Owner)
+    }
+
+    /// Keeps the changes of the log's key, by which its checkpoint is believed the next time.
+    pub(crate) fn put_log_keys(&mut self, lines: &[u8]) -> anyhow::Result<()> {
+        self.write(&self.root.join(LOG_KEYS_PATH), lines, Readers::Everybody)
     }
 
     /// Whether there is anything at a path in the folder.

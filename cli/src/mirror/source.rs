@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use evidence::ids::Digest;
 use evidence::leaf::LEAF_BYTES_STREAM;
+use evidence::log_keys::{LOG_KEYS_BYTES_MAX, LOG_KEYS_PATH};
 use evidence::note::{Checkpoint, NOTE_BYTES_MAX};
 use evidence::tiles::{self, CHECKPOINT_PATH, Content, Edge, LEVEL_MAX, TILE_BYTES_MAX, TILE_WIDTH, Tile};
 use rpc::connect::{Address, connect};
@@ -53,6 +54,11 @@ impl Source {
         let address: Address = host.parse().with_context(|| format!("{from} is not an address"))?;
         let connection = connect(&address, tls).await.with_context(|| format!("{from} cannot be reached"))?;
         Ok(Self::Web { channel: connection.channel, prefix })
+    }
+
+    /// The changes of the log's key; none if there is none.
+    pub(crate) async fn log_keys(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        self.file(LOG_KEYS_PATH, LOG_KEYS_BYTES_MAX).await
     }
 
     /// The checkpoint's note; none if there is none.

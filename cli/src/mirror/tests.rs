@@ -15,7 +15,7 @@ fn log_key() -> SecretKey {
 
 fn believed() -> Believed {
     let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
-    Believed { origin: ORIGIN.to_owned(), log_keys: vec![key], pinned: Vec::new() }
+    Believed { origin: ORIGIN.to_owned(), log_keys: LogKeys::pinned(&[key]), pinned: Vec::new() }
 }
 
 /// Leaf `n` of the history `tag`; histories are alike before `fork_at`.
@@ -57,7 +57,13 @@ fn publish(root: &Path, size: u64, tag: u8, fork_at: u64) -> Digest {
 fn run(from: &Path, to: &Path, believed: &Believed) -> anyhow::Result<(u64, Ended)> {
     let source = Source::Folder(from.to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(mirror(&source, &mut Copy::open(to).unwrap(), believed, None, &ProgressBar::hidden()))
+    runtime.block_on(mirror(
+        &source,
+        &mut Copy::open(to).unwrap(),
+        &mut believed.clone(),
+        None,
+        &ProgressBar::hidden(),
+    ))
 }
 
 fn level(from: &Path, to: &Path) -> Done {
@@ -218,7 +224,7 @@ fn pins_and_keys_must_hold() {
     assert!(matches!(run(&from, &to, &pinned).unwrap().1, Ended::Level(..)));
     let mut stranger = believed();
     let key = SecretKey::from_seed(&[8; 32]).unwrap();
-    stranger.log_keys = vec![VerifierKey::new(ORIGIN, *key.public()).unwrap()];
+    stranger.log_keys = LogKeys::pinned(&[VerifierKey::new(ORIGIN, *key.public()).unwrap()]);
     let empty = to.join("empty");
     assert!(run(&from, &empty, &stranger).is_err());
     assert!(!empty.join("checkpoint").exists());

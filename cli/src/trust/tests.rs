@@ -30,26 +30,30 @@ fn trees() -> (Checkpoint, Checkpoint, Vec<Vec<u8>>) {
     (at(1, a), at(2, merkle::node_hash(&a, &b)), vec![b.as_bytes().to_vec()])
 }
 
+fn reply(note: &str, proof: &[Vec<u8>]) -> LatestCheckpointReply {
+    LatestCheckpointReply { note: note.to_owned(), consistency: proof.to_vec(), key_changes: Vec::new() }
+}
+
 #[test]
 fn a_grown_log_is_pinned() {
     let (one, two, proof) = trees();
     let note = two.sign(&log_key()).unwrap().encode();
-    assert_eq!(grown(&trust(), &one, &note, &proof).unwrap(), two);
-    assert_eq!(grown(&trust(), &two, &note, &[]).unwrap(), two);
+    assert_eq!(grown(&trust(), &one, &reply(&note, &proof)).unwrap(), two);
+    assert_eq!(grown(&trust(), &two, &reply(&note, &[])).unwrap(), two);
     let nothing = Checkpoint { origin: ORIGIN.to_owned(), size: 0, root: merkle::empty_root() };
-    assert_eq!(grown(&trust(), &nothing, &note, &[]).unwrap(), two);
+    assert_eq!(grown(&trust(), &nothing, &reply(&note, &[])).unwrap(), two);
 }
 
 #[test]
 fn a_rolled_back_or_forked_log_is_not() {
     let (one, two, proof) = trees();
     let older = one.sign(&log_key()).unwrap().encode();
-    let error = format!("{:#}", grown(&trust(), &two, &older, &[]).unwrap_err());
+    let error = format!("{:#}", grown(&trust(), &two, &reply(&older, &[])).unwrap_err());
     assert!(error.contains("Nothing was pinned"), "{error}");
     let forked = Checkpoint { root: Digest::of(b"other"), ..two.clone() };
     let forked = forked.sign(&log_key()).unwrap().encode();
-    grown(&trust(), &one, &forked, &proof).unwrap_err();
-    grown(&trust(), &two, &forked, &[]).unwrap_err();
+    grown(&trust(), &one, &reply(&forked, &proof)).unwrap_err();
+    grown(&trust(), &two, &reply(&forked, &[])).unwrap_err();
 }
 
 #[test]
@@ -57,10 +61,10 @@ fn a_checkpoint_of_another_key_or_log_is_not() {
     let (one, two, proof) = trees();
     let stranger = SecretKey::from_seed(&[9; 32]).unwrap();
     let note = two.sign(&stranger).unwrap().encode();
-    grown(&trust(), &one, &note, &proof).unwrap_err();
+    grown(&trust(), &one, &reply(&note, &proof)).unwrap_err();
     let other = Checkpoint { origin: "other.example.com/log/main".to_owned(), ..two };
     let note = other.sign(&log_key()).unwrap().encode();
-    grown(&trust(), &one, &note, &proof).unwrap_err();
+    grown(&trust(), &one, &reply(&note, &proof)).unwrap_err();
 }
 
 #[test]
@@ -75,12 +79,12 @@ fn a_checkpoint_without_its_quorum_is_not() {
     let note = two.sign(&log_key()).unwrap();
     let line = note.cosignature(name, &witness, 1).unwrap();
     let cosigned = format!("{}{line}", note.encode());
-    assert_eq!(grown(&asking, &one, &cosigned, &proof).unwrap(), two);
+    assert_eq!(grown(&asking, &one, &reply(&cosigned, &proof)).unwrap(), two);
     // A trust file that asks for nobody takes it with strange lines too.
-    assert_eq!(grown(&trust(), &one, &cosigned, &proof).unwrap(), two);
-    let error = format!("{:#}", grown(&asking, &one, &note.encode(), &proof).unwrap_err());
+    assert_eq!(grown(&trust(), &one, &reply(&cosigned, &proof)).unwrap(), two);
+    let error = format!("{:#}", grown(&asking, &one, &reply(&note.encode(), &proof)).unwrap_err());
     assert!(error.contains("missing: w1. Nothing was pinned"), "{error}");
     let fork = Checkpoint { root: Digest::of(b"other"), ..two.clone() }.sign(&log_key()).unwrap();
     let lie = format!("{}{}", note.encode(), fork.cosignature(name, &witness, 1).unwrap());
-    grown(&asking, &one, &lie, &proof).unwrap_err();
+    grown(&asking, &one, &reply(&lie, &proof)).unwrap_err();
 }

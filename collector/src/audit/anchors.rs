@@ -60,7 +60,7 @@ fn note_of(
             found.map_err(|error| refused(format!("the cosigned notes could not be read: {error}")))?;
         let Some(text) = found else { continue };
         let opened = Note::parse(text.as_bytes()).and_then(|note| {
-            Checkpoint::open_known(&note, &policy.log_keys(), &policy.witness_keys(), state.origin())
+            Checkpoint::open_known(&note, state.log_keys(), &policy.witness_keys(), state.origin())
         });
         return Ok(match opened {
             Ok(checkpoint) if by.iter().all(|(_, named)| *named == checkpoint) => Some(text),

@@ -34,7 +34,9 @@ pub async fn export(state: &Arc<State>, plan_hash: Digest) -> Result<Files, Stat
         .draw
         .as_ref()
         .ok_or_else(|| refused("nothing is drawn: `tallystick audit draw` comes first"))?;
-    let published = state.wait_for_checkpoint(draw.index + 1).await?;
+    // A set shows every change of the log's key that its export's checkpoint may be signed after.
+    let changed = state.log_key_changes().last().map_or(0, |change| change.index);
+    let published = state.wait_for_checkpoint(draw.index.max(changed) + 1).await?;
     let building = Arc::clone(state);
     let (mut files, head) = tokio::task::spawn_blocking(move || build(&building, &revealed, &published))
         .await
@@ -239,10 +241,13 @@ fn seal(
 /// No set leaves that the verifiers' own code does not find sound.
 fn self_check(state: &State, files: &Files, plan_hash: Digest) -> Result<(), StateError> {
     let auditor_key = state.book().authority.ceremony(&plan_hash).map(|ceremony| ceremony.plan.auditor_key);
+    let policy = WitnessPolicy::parse(state.witness_policy().as_bytes())
+        .map_err(|error| refused(format!("the witness policy: {error}")))?;
     let trust = Trust {
         trust_domain: state.trust_domain().to_owned(),
         origin: state.origin().to_owned(),
-        log_keys: vec![state.log_key().clone()],
+        // What somebody pinned on the first day: the set must show the way from there.
+        log_keys: policy.log_keys(),
         witness_policy: state.witness_policy().to_owned(),
         checkpoints: Vec::new(),
         auditor_key: auditor_key.ok_or_else(|| refused("the plan is not in the log"))?,

@@ -4,10 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use evidence::note::VerifierKey;
 use zeroize::Zeroizing;
 
 use super::BackupError;
 use crate::datadir::{self, DataDir, replace_file};
+use crate::secrets::signing_key;
 use crate::shipment::is_scratch;
 
 /// Folder of the data keys, in data directory and copy.
@@ -18,7 +20,7 @@ pub(crate) const KEYS: &str = "keys";
 pub(crate) const DATA_KEYS_FILE: &str = "keys";
 
 /// Copies the keys of a data directory into `folder`, readable by its owner alone.
-pub(super) fn copy(dir: &DataDir, folder: &Path) -> Result<(), BackupError> {
+pub(super) fn copy(dir: &DataDir, folder: &Path, log_keys: &[VerifierKey]) -> Result<(), BackupError> {
     let failed = |path: &Path, source| BackupError::Keys { path: path.to_owned(), source };
     for made in [folder.to_owned(), folder.join(KEYS), folder.join(DATA_KEYS)] {
         datadir::make_folder(&made)?;
@@ -50,8 +52,11 @@ pub(super) fn copy(dir: &DataDir, folder: &Path) -> Result<(), BackupError> {
                     what: "holds more data keys than this log has",
                 });
             }
-            let is_for_ever = to.file_name().is_some_and(|name| name == "log.key" || name == "wrap.key");
-            if is_for_ever && *old != bytes {
+            let is_for_ever = name_is(&to, "log.key") || name_is(&to, "wrap.key");
+            // A key that the log had before makes room for the one it has now.
+            let went_before = name_is(&to, "log.key")
+                && signing_key(&to).is_ok_and(|old| log_keys.iter().any(|key| key.key() == old.public()));
+            if is_for_ever && !went_before && *old != bytes {
                 return Err(BackupError::OtherKeys { path: to, what: "is another key than this log's" });
             }
         }
@@ -64,6 +69,10 @@ pub(super) fn copy(dir: &DataDir, folder: &Path) -> Result<(), BackupError> {
         write(&to, &bytes).map_err(|source| failed(&to, source))?;
     }
     Ok(())
+}
+
+fn name_is(path: &Path, name: &str) -> bool {
+    path.file_name().is_some_and(|found| found == name)
 }
 
 /// Replaces a file, and overwrites the old one: what was erased since must not be found in its blocks.

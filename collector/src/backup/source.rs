@@ -77,12 +77,12 @@ impl Source {
     pub(super) fn open(
         dir: &DataDir,
         segment_bytes: u64,
-        log_key: &VerifierKey,
+        log_keys: &[VerifierKey],
     ) -> Result<Self, BackupError> {
         let tree = Folder::new(&dir.tree());
         // Before the journal: it holds at least as much.
         let published = tree.checkpoint().map_err(|source| BackupError::read(&dir.tree(), source))?;
-        let published = published.map(|note| open_note(note, log_key, "the public tree")).transpose()?;
+        let published = published.map(|note| open_note(note, log_keys, "the public tree")).transpose()?;
         let (reader, walked) = if dir.is_locked() {
             let (journal, _) = Journal::open(&dir.journal(), segment_bytes, Arc::new(SystemIo))?;
             let reader = journal.reader();
@@ -96,8 +96,8 @@ impl Source {
         };
         let Walked { first, positions, commit, signed, cosigned } = walked;
         let signed = signed.ok_or(BackupError::Unsigned)?;
-        let signed = open_note(signed, log_key, "the journal")?;
-        let cosigned = cosigned.map(|note| open_note(note, log_key, "the journal")).transpose()?;
+        let signed = open_note(signed, log_keys, "the journal")?;
+        let cosigned = cosigned.map(|note| open_note(note, log_keys, "the journal")).transpose()?;
         // The journal may have let go of it.
         let shown = published.clone().filter(|shown| is_cosigned(&shown.note));
         let cosigned =
@@ -250,13 +250,15 @@ fn try_walk_beside(reader: &JournalReader) -> Result<Walked, BackupError> {
 }
 
 fn is_cosigned(note: &[u8]) -> bool {
-    Note::parse(note).is_ok_and(|note| note.signatures() > 1)
+    Note::parse(note).is_ok_and(|note| note.is_cosigned())
 }
 
-fn open_note(note: Vec<u8>, log_key: &VerifierKey, place: &'static str) -> Result<Signed, BackupError> {
+fn open_note(note: Vec<u8>, log_keys: &[VerifierKey], place: &'static str) -> Result<Signed, BackupError> {
     let refused = |source| BackupError::Checkpoint { place, source };
     let checkpoint = Note::parse(&note)
-        .and_then(|parsed| Checkpoint::open_of(&parsed, std::slice::from_ref(log_key), log_key.name()))
+        .and_then(|parsed| {
+            Checkpoint::open_of(&parsed, log_keys, log_keys.last().map(VerifierKey::name).unwrap_or_default())
+        })
         .map_err(refused)?;
     Ok(Signed { checkpoint, note })
 }

@@ -46,9 +46,9 @@ pub(crate) fn ship_to(bench: &Bench, to: &Path, around: Option<&Around<'_>>) -> 
         opened => opened.unwrap(),
     };
     let keys = bench.parent.path().join("kept-keys");
-    let key = key();
+    let key = [key()];
     let options = Options {
-        log_key: &key,
+        log_keys: &key,
         segment_bytes: SEGMENT_BYTES,
         named: vec!["witnesses.policy".into()],
         keys_to: Some(&keys),
@@ -185,10 +185,10 @@ fn another_log_and_an_older_copy_are_refused_with_both_checkpoints() {
     refused(&bench, "no beginning of this log");
     // Another key is another log, whatever its name.
     let (another, ..) = shippable();
-    let another_key = VerifierKey::new("example.org/log/other", *log_key().public()).unwrap();
+    let another_key = [VerifierKey::new("example.org/log/other", *log_key().public()).unwrap()];
     let dir = DataDir::open(&another.path()).unwrap();
     let options = Options {
-        log_key: &another_key,
+        log_keys: &another_key,
         segment_bytes: SEGMENT_BYTES,
         named: Vec::new(),
         keys_to: None,

@@ -9,7 +9,7 @@ use clap::Args;
 use evidence::time::{Clock as _, Timestamp};
 use indicatif::ProgressBar;
 
-use super::{Directory, admin_log_key};
+use super::Directory;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
@@ -69,11 +69,11 @@ pub(super) fn backup(arguments: &BackupArguments, out: &mut impl Write) -> anyho
         opened => opened?,
     };
     let config = Config::read(&dir.configuration())?;
-    let log_key = admin_log_key(path)?;
+    let log_keys = crate::log_key::known(path, &config.origin)?;
     let bar = bar("hashing every entry and copying what is new");
     let progress = |entries: u64, size: u64| bar.set_message(format!("{entries} of {size} entries hashed"));
     let options = backup::Options {
-        log_key: &log_key,
+        log_keys: &log_keys,
         segment_bytes: config.segment_bytes,
         named: config.witness_policy.into_iter().chain(config.witness_roots).collect(),
         keys_to: arguments.keys_to.as_deref(),

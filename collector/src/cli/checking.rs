@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{FsckArguments, admin_log_key};
+use super::{FsckArguments, admin_log_keys};
 use crate::config::Config;
 use crate::datadir::DataDir;
 use crate::fsck;
@@ -14,7 +14,7 @@ use crate::fsck;
 pub(super) fn run(arguments: &FsckArguments, out: &mut impl Write) -> anyhow::Result<bool> {
     let dir = DataDir::open(&arguments.directory.dir)?;
     let config = Config::read(&dir.configuration())?;
-    let log_keys = [admin_log_key(&arguments.directory.dir)?];
+    let log_keys = admin_log_keys(&arguments.directory.dir)?;
     let high_water = crate::node::high_water(&dir, &config);
     let bar =
         indicatif::ProgressBar::new_spinner().with_message("recomputing every entry, proof and checkpoint");

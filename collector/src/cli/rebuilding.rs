@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Directory, admin_log_key};
+use super::{Directory, admin_log_keys};
 use crate::config::Config;
 use crate::datadir::DataDir;
 use crate::ledger::LedgerOptions;
@@ -25,7 +25,7 @@ pub(super) struct RebuildArguments {
 pub(super) fn run(arguments: &RebuildArguments, out: &mut impl Write) -> anyhow::Result<bool> {
     let dir = DataDir::open(&arguments.directory.dir)?;
     let config = Config::read(&dir.configuration())?;
-    let log_keys = [admin_log_key(&arguments.directory.dir)?];
+    let log_keys = admin_log_keys(&arguments.directory.dir)?;
     let high_water = crate::node::high_water(&dir, &config);
     let bar = indicatif::ProgressBar::new_spinner().with_message("comparing the copies of every entry");
     bar.enable_steady_tick(Duration::from_millis(250));

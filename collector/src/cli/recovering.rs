@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use evidence::note::VerifierKey;
 use evidence::time::Clock;
 use serde_json::{Value, json};
 
@@ -46,17 +45,17 @@ pub(super) fn run(arguments: &RecoverArguments, out: &mut impl Write) -> anyhow:
     let config = Config::read(&dir.configuration())?;
     let memory = require_memory(dir.path(), &config)?;
     let log_key = secrets::signing_key(&dir.keys().join("log.key"))?;
-    let verifier = VerifierKey::new(&config.origin, *log_key.public())?;
+    let log_keys = crate::log_key::known(dir.path(), &config.origin)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings =
-        Settings::read(dir.path(), &config, &verifier, Arc::new(certs::SystemClock(Arc::clone(&clock))))?;
+        Settings::read(dir.path(), &config, &log_keys, Arc::new(certs::SystemClock(Arc::clone(&clock))))?;
     let settings = settings.filter(|settings| settings.policy.has_quorum());
     let bar = indicatif::ProgressBar::new_spinner().with_message("reading the mirror");
     bar.enable_steady_tick(Duration::from_millis(250));
     let progress = |what: &'static str, entries: u64| bar.set_message(format!("{entries} entries {what}"));
     let ledger = LedgerOptions { segment_bytes: config.segment_bytes, ..LedgerOptions::default() };
     let options = recover::Options {
-        log_key: verifier.clone(),
+        log_keys: log_keys.clone(),
         policy: settings.as_ref().map(|settings| &settings.policy),
         ledger: ledger.clone(),
         free_bytes_min: config.free_bytes_min,
@@ -68,7 +67,8 @@ pub(super) fn run(arguments: &RecoverArguments, out: &mut impl Write) -> anyhow:
         let witnesses =
             settings.as_ref().map(|settings| (settings, Arc::new(Desk::new(settings.policy.clone()))));
         let witnesses = witnesses.as_ref().map(|(settings, desk)| (*settings, desk, memory));
-        let writer = writer_options(&dir, &config, log_key, clock, witnesses);
+        let mut writer = writer_options(&dir, &config, log_key, clock, witnesses);
+        writer.earlier_keys = log_keys.split_last().map(|(_, earlier)| earlier.to_vec()).unwrap_or_default();
         let (opened, unstarted) = Ledger::open(Arc::clone(&dir), &ledger)?;
         let gate = gate(&dir, &config, memory, &unstarted, &writer).map_err(|error| error.to_string());
         // The check opens the index itself.
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &RecoverArguments, out: &mut impl Write) -> anyhow:
         let mark = high_water(&dir, &config);
         let progress = |entries: u64| bar.set_message(format!("{entries} entries checked"));
         let options = fsck::Options {
-            log_keys: &[verifier],
+            log_keys: &log_keys,
             origin: Some(&config.origin),
             high_water: Some(&mark),
             progress: Some(&progress),

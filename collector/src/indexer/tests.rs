@@ -44,7 +44,7 @@ fn publish(bench: &Bench, running: &Running) {
     let key = VerifierKey::new(ORIGIN, *log_key().public()).unwrap();
     let published = running.published();
     let folder = Folder::new(&bench.path().join("tree"));
-    let (mut tree, _) = PublicTree::open(folder, running.ledger.clone(), &key).unwrap();
+    let (mut tree, _) = PublicTree::open(folder, running.ledger.clone(), &[key]).unwrap();
     tree.publish(&published).unwrap();
 }
 

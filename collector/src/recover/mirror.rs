@@ -71,15 +71,15 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// Opens the folder at `root` and checks its checkpoint.
-    pub(super) fn open(root: &Path, log_key: &VerifierKey) -> Result<Self, MirrorError> {
+    pub(super) fn open(root: &Path, log_keys: &[VerifierKey]) -> Result<Self, MirrorError> {
         let tree = Folder::new(root);
         let failed = |source| MirrorError::Io { path: root.to_owned(), source };
         let refused = |source| MirrorError::Checkpoint { path: root.to_owned(), source };
         let bytes = tree.checkpoint().map_err(failed)?;
         let bytes = bytes.ok_or_else(|| MirrorError::Absent { path: root.to_owned() })?;
         let note = Note::parse(&bytes).map_err(refused)?;
-        let keys = std::slice::from_ref(log_key);
-        let checkpoint = Checkpoint::open_of(&note, keys, log_key.name()).map_err(refused)?;
+        let origin = log_keys.last().map(VerifierKey::name).unwrap_or_default();
+        let checkpoint = Checkpoint::open_of(&note, log_keys, origin).map_err(refused)?;
         let payloads = PayloadBundles::new(&root.join(PAYLOADS));
         Ok(Self { root: root.to_owned(), tree, payloads, checkpoint, note })
     }

@@ -62,7 +62,7 @@ fn mirror(root: &Path, records: u64) -> Vec<Digest> {
 fn the_roots_of_every_prefix_are_those_of_its_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let roots = mirror(folder.path(), SIZE);
-    let mirror = Mirror::open(folder.path(), &key().1).unwrap();
+    let mirror = Mirror::open(folder.path(), &[key().1]).unwrap();
     for size in [0_u64, 1, 2, 255, 256, 257, 299, 300] {
         let place = usize::try_from(size).unwrap();
         assert_eq!(mirror.roots_at([size, SIZE], |_| {}).unwrap(), [roots[place], roots[300]], "{size}");
@@ -73,13 +73,13 @@ fn the_roots_of_every_prefix_are_those_of_its_leaves() {
 fn a_record_that_is_not_there_is_none_and_changes_the_digest() {
     let folder = tempfile::tempdir().unwrap();
     mirror(folder.path(), SIZE);
-    let whole = Mirror::open(folder.path(), &key().1).unwrap().bundle(1).unwrap();
+    let whole = Mirror::open(folder.path(), &[key().1]).unwrap().bundle(1).unwrap();
     let entries: Vec<_> = whole.entries_from(298).collect();
     let expected = [298_u64, 299].map(|n| (leaf(n), Some((0, n.to_be_bytes().to_vec()))));
     assert!(entries.into_iter().map(|(leaf, record)| (leaf.to_vec(), record.cloned())).eq(expected));
 
     mirror(folder.path(), 299);
-    let short = Mirror::open(folder.path(), &key().1).unwrap().bundle(1).unwrap();
+    let short = Mirror::open(folder.path(), &[key().1]).unwrap().bundle(1).unwrap();
     let records: Vec<bool> = short.entries_from(297).map(|(_, record)| record.is_some()).collect();
     assert_eq!(records, [true, true, false]);
     assert_ne!(short.digest(), whole.digest());
@@ -91,7 +91,7 @@ fn a_bundle_that_is_cut_or_gone_is_named() {
     mirror(folder.path(), SIZE);
     let path = folder.path().join("tile/entries/001.p/44");
     let bytes = fs::read(&path).unwrap();
-    let opened = || Mirror::open(folder.path(), &key().1).unwrap();
+    let opened = || Mirror::open(folder.path(), &[key().1]).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     assert!(matches!(opened().roots_at([0], |_| {}), Err(MirrorError::Bundle { .. })));
     fs::remove_file(&path).unwrap();

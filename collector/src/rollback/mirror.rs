@@ -41,7 +41,7 @@ pub fn check(
     folder: &Path,
     ledger: &Ledger,
     newest_size: u64,
-    log: &VerifierKey,
+    log: &[VerifierKey],
     alone: bool,
 ) -> Result<(), RollbackError> {
     let path = folder.display();
@@ -81,7 +81,7 @@ pub fn check(
 }
 
 /// The mirror's newest checkpoint, signed by the log's key and of its origin.
-fn newest(folder: &Path, log: &VerifierKey) -> Result<Checkpoint, String> {
+fn newest(folder: &Path, log: &[VerifierKey]) -> Result<Checkpoint, String> {
     let path = folder.join(CHECKPOINT_PATH);
     let mut bytes = Vec::new();
     let limit = NOTE_BYTES_MAX as u64 + 1;
@@ -89,7 +89,12 @@ fn newest(folder: &Path, log: &VerifierKey) -> Result<Checkpoint, String> {
     read.map_err(|error| format!("{}: {error}", path.display()))?;
     let note = Note::parse(&bytes).map_err(|error| chain(&error))?;
     // Witnesses may have signed it too: whether they did is not asked here.
-    Checkpoint::open_of(&note, std::slice::from_ref(log), log.name()).map_err(|error| chain(&error))
+    let checkpoint = Checkpoint::open(&note, log).map_err(|error| chain(&error))?;
+    if log.iter().any(|key| key.name() == checkpoint.origin) {
+        Ok(checkpoint)
+    } else {
+        Err(format!("it is of the log {:?}", checkpoint.origin))
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use evidence::ids::Digest;
 use evidence::merkle::{empty_root, verify_consistency};
-use evidence::note::{Checkpoint, Note, VerifierKey};
+use evidence::note::{Checkpoint, Note};
 
 use super::read_back::{Checked, ReadBack};
 use super::witnessed::{Refusal, Witnessed, append};
@@ -170,8 +170,12 @@ impl Checkpointer {
         signed.check_extension(ledger, size, &root)?;
 
         let checkpoint = Checkpoint { origin: options.origin.clone(), size, root };
-        let signed_note =
+        let mut signed_note =
             checkpoint.sign(&options.log_key).map_err(|error| SignError::Later(chain(&error)))?;
+        for beside in &options.beside {
+            let signed = beside.sign(&mut signed_note, &checkpoint, options.clock.now());
+            signed.map_err(|error| SignError::Later(chain(&error)))?;
+        }
         let note = signed_note.encode();
         failpoints::reach("checkpoint-signed");
         let at = append(journal, &note)?;
@@ -252,9 +256,9 @@ pub(super) fn check_high_water(
 
 /// The newest checkpoint, once it is one of this origin by this key.
 fn check_newest(row: &CheckpointRow, options: &WriterOptions) -> Result<Published, String> {
-    let key = VerifierKey::new(&options.origin, *options.log_key.public()).map_err(|error| chain(&error))?;
+    let keys = options.log_keys().map_err(|error| chain(&error))?;
     let note = Note::parse(row.note.as_bytes()).map_err(|error| chain(&error))?;
-    let checkpoint = Checkpoint::open(&note, &[key]).map_err(|error| {
+    let checkpoint = Checkpoint::open(&note, &keys).map_err(|error| {
         format!("the newest checkpoint in the journal is not by this log key and origin: {error}")
     })?;
     if checkpoint.origin != options.origin || checkpoint.size != row.size || checkpoint.root != row.root {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evidence::merkle::empty_root;
-use evidence::note::{Checkpoint, Note, VerifierKey};
+use evidence::note::{Checkpoint, Note};
 use evidence::witness_policy::WitnessPolicy;
 
 use super::checkpoints::SignError;
@@ -79,12 +79,11 @@ impl Witnessed {
         cosigned: Option<&CheckpointRow>,
     ) -> Result<Self, String> {
         let policy = options.desk.rounds().policy().clone();
-        let key =
-            VerifierKey::new(&writer.origin, *writer.log_key.public()).map_err(|error| chain(&error))?;
+        let keys = writer.log_keys().map_err(|error| chain(&error))?;
         let (checkpoint, note) = match newest {
             Some(newest) => {
                 let note = Note::parse(newest.note.as_bytes()).map_err(|error| chain(&error))?;
-                (newest.checkpoint.clone(), note.with_lines_of(&[key], &[]))
+                (newest.checkpoint.clone(), note.with_lines_of(&keys, &[]))
             }
             None => {
                 let empty = Checkpoint { origin: writer.origin.clone(), size: 0, root: empty_root() };

@@ -128,6 +128,7 @@ impl Ingest for IngestService {
             authorities: self.state.reload.taken(),
             anchor_size: 0,
             greeted: false,
+            key_changes: super::key_changes(&self.state),
             instance: None,
             stream: self.state.conflicts.live().stream(),
             configured: 0,
@@ -163,6 +164,8 @@ struct Session {
     anchor_size: u64,
     /// The newest checkpoint at the stream's beginning was sent.
     greeted: bool,
+    /// What the first checkpoint of the stream brings.
+    key_changes: Vec<proto::LogKeyChange>,
     /// Who speaks, once it said so.
     instance: Option<InstanceId>,
     /// This stream's number: later ones have higher.
@@ -506,10 +509,12 @@ impl Session {
                 Err(error) => return Err(End::Told(status(&error.into()))),
             };
             self.anchor_size = size;
+            let key_changes = std::mem::take(&mut self.key_changes);
             self.send(Outgoing::Checkpoint(proto::Checkpoint {
                 note: published.note.clone(),
                 consistency: proof.iter().map(|hash: &Digest| hash.0.to_vec()).collect(),
                 from_size: from,
+                key_changes,
             }))
             .await?;
         }

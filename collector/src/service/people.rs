@@ -7,7 +7,7 @@ use std::time::Duration;
 use certs::{Peer, Role};
 use evidence::ids::Digest;
 use evidence::leaf::Kind;
-use evidence::note::{Note, TlogProof};
+use evidence::note::{Note, TlogProof, VerifierKey};
 use proto::{
     ConfigurationsReply, ConfigurationsRequest, ConflictsReply, ConflictsRequest, DevicesReply,
     DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
@@ -21,8 +21,8 @@ use tonic::{Request, Response, Status};
 
 use super::admin::reply;
 use super::payloads::PayloadCopies;
-use super::status;
 use super::turns::Turns;
+use super::{key_changes, status};
 use crate::enrolling::Enrolling;
 use crate::listen::PeerInfo;
 use crate::state::{DETAIL_BYTES_MAX, Detail, State};
@@ -169,7 +169,7 @@ impl People for PeopleService {
             role: caller.role.as_str().to_owned(),
             trust_domain: self.state.trust_domain().to_owned(),
             origin: self.state.origin().to_owned(),
-            log_vkeys: vec![self.state.log_key().vkey()],
+            log_vkeys: self.state.log_keys().iter().map(VerifierKey::vkey).collect(),
         }))
     }
 
@@ -275,6 +275,7 @@ impl People for PeopleService {
         Ok(Response::new(LatestCheckpointReply {
             note: published.note.clone(),
             consistency: consistency.iter().map(|hash| hash.0.to_vec()).collect(),
+            key_changes: key_changes(&self.state),
         }))
     }
 

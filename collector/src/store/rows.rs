@@ -164,7 +164,7 @@ impl CheckpointRow {
 
     /// Whether witnesses signed too.
     pub fn is_cosigned(&self) -> bool {
-        Note::parse(self.note.as_bytes()).is_ok_and(|note| note.signatures() > 1)
+        Note::parse(self.note.as_bytes()).is_ok_and(|note| note.is_cosigned())
     }
 
     /// The row with its key, which says whether witnesses signed too. None for a note that is longer than a value may be:

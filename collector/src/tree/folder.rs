@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use evidence::log_keys::LOG_KEYS_PATH;
 use evidence::tiles::{self, CHECKPOINT_PATH, Content, Tile};
 
 /// Mode of folders: what is in them is public, wherever they are copied to.
@@ -87,6 +88,20 @@ impl Folder {
     /// The newest checkpoint's note; none if there is none.
     pub fn checkpoint(&self) -> io::Result<Option<Vec<u8>>> {
         absent(fs::read(self.root.join(CHECKPOINT_PATH)))
+    }
+
+    /// The changes of the log's key; none if there is none.
+    pub fn log_keys(&self) -> io::Result<Option<Vec<u8>>> {
+        absent(fs::read(self.root.join(LOG_KEYS_PATH)))
+    }
+
+    /// Shows the changes of the log's key.
+    pub fn put_log_keys(&mut self, lines: &str) -> io::Result<()> {
+        if self.log_keys()?.is_some_and(|shown| shown == lines.as_bytes()) {
+            return Ok(());
+        }
+        self.put_path(LOG_KEYS_PATH, lines.as_bytes())?;
+        self.sync()
     }
 
     /// Puts a tile in its place. It is durable after [`Folder::sync`].

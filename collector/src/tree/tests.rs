@@ -51,7 +51,7 @@ fn published(running: &Running) -> Arc<Published> {
 }
 
 fn open(root: &Path, running: &Running) -> (PublicTree, Repairs) {
-    PublicTree::open(Folder::new(root), running.ledger.clone(), &key()).unwrap()
+    PublicTree::open(Folder::new(root), running.ledger.clone(), &[key()]).unwrap()
 }
 
 /// What a stranger would check, with nothing but the folder and the key.
@@ -202,7 +202,7 @@ fn a_damaged_checkpoint_file_is_made_again_and_a_newer_or_other_log_is_left_alon
     };
     for (note, ahead) in [(of(21, newest.checkpoint.root), true), (of(20, empty_root()), false)] {
         fs::write(root.join("checkpoint"), &note).unwrap();
-        let refused = PublicTree::open(Folder::new(&root), running.ledger.clone(), &key()).unwrap_err();
+        let refused = PublicTree::open(Folder::new(&root), running.ledger.clone(), &[key()]).unwrap_err();
         assert_eq!(matches!(refused, TreeError::Ahead { .. }), ahead);
         assert_eq!(matches!(refused, TreeError::Fork { .. }), !ahead);
         assert_eq!(fs::read_to_string(root.join("checkpoint")).unwrap(), note);
@@ -243,7 +243,7 @@ fn the_thread_shows_the_last_checkpoint_before_it_stops() {
     let running = bench.open(In::Sled).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
-    let thread = start(root.clone(), running.ledger.clone(), key()).unwrap();
+    let thread = start(root.clone(), running.ledger.clone(), vec![key()]).unwrap();
     grow_to(&running, 400);
     running.thread.stop();
     thread.stop();

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evidence::log_keys::LOG_KEYS_PATH;
 use evidence::tiles::{CHECKPOINT_PATH, Tile};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -140,6 +141,7 @@ impl Tree {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Checkpoint,
+    LogKeys,
     Tile(Tile),
 }
 
@@ -149,12 +151,16 @@ impl Wanted {
         if path == CHECKPOINT_PATH {
             return Some(Self::Checkpoint);
         }
+        if path == LOG_KEYS_PATH {
+            return Some(Self::LogKeys);
+        }
         Tile::parse(path).ok().map(Self::Tile)
     }
 
     fn path(self) -> String {
         match self {
             Self::Checkpoint => CHECKPOINT_PATH.to_owned(),
+            Self::LogKeys => LOG_KEYS_PATH.to_owned(),
             Self::Tile(tile) => tile.path(),
         }
     }
@@ -162,13 +168,14 @@ impl Wanted {
     fn read(self, folder: &Folder) -> std::io::Result<Option<Vec<u8>>> {
         match self {
             Self::Checkpoint => folder.checkpoint(),
+            Self::LogKeys => folder.log_keys(),
             Self::Tile(tile) => folder.tile_or_part_of_full(&tile),
         }
     }
 
     fn response(self, bytes: Vec<u8>, is_head: bool) -> Response<Full<Bytes>> {
         let (kind, caching) = match self {
-            Self::Checkpoint => ("text/plain; charset=utf-8", CHECKPOINT_CACHING),
+            Self::Checkpoint | Self::LogKeys => ("text/plain; charset=utf-8", CHECKPOINT_CACHING),
             Self::Tile(_) => ("application/octet-stream", TILE_CACHING),
         };
         let length = bytes.len();

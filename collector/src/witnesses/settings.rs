@@ -118,7 +118,7 @@ impl Settings {
     pub fn read(
         dir: &Path,
         config: &Config,
-        log_key: &VerifierKey,
+        log_keys: &[VerifierKey],
         clock: certs::Clock,
     ) -> Result<Option<Self>, SettingsError> {
         if config.witness_recosign_seconds == 0 {
@@ -133,10 +133,16 @@ impl Settings {
         let path = dir.join(path);
         let bytes = read(&path, "witness_policy", POLICY_BYTES_MAX as u64 + 1)?;
         let refused = |source| SettingsError::Policy { path: path.clone(), source };
-        let policy = WitnessPolicy::parse(&bytes).map_err(refused)?;
+        let mut policy = WitnessPolicy::parse(&bytes).map_err(refused)?;
         let text = String::from_utf8(bytes).map_err(|_| refused(PolicyError::Form("not UTF-8")))?;
-        if policy.log_keys() != std::slice::from_ref(log_key) {
-            return Err(SettingsError::Log { path, vkey: log_key.vkey() });
+        let named = policy.log_keys();
+        if named.is_empty() || named.iter().any(|key| !log_keys.contains(key)) {
+            let vkey = log_keys.last().map(VerifierKey::vkey).unwrap_or_default();
+            return Err(SettingsError::Log { path, vkey });
+        }
+        // One key of the log vouches for the others: nobody has to write the file anew when it changes.
+        for key in log_keys {
+            policy.add_log(key);
         }
         let mut endpoints = Vec::new();
         for witness in policy.witnesses() {

@@ -258,7 +258,7 @@ fn each_outcome_has_its_state_and_word() {
             because
         })
         .collect();
-    assert_eq!(words.len(), 12);
+    assert_eq!(words.len(), 13);
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn facts_belong_to_their_control() {
 
 #[test]
 fn could_not_look_and_need_not_look_say_why() {
-    for reason in [0, 13, -1] {
+    for reason in [0, 14, -1] {
         let refused = outcome("firewall", |outcome| {
             *outcome = Outcome::Unavailable(proto::Unavailable { reason, question: String::new() });
         });

@@ -7,7 +7,7 @@ use crate::acts::{Act, Body, Head, Heads};
 use crate::ids::Digest;
 use crate::leaf::{Leaf, Stream};
 use crate::merkle::leaf_hash;
-use crate::note::{Checkpoint, Note, TlogProof};
+use crate::note::{Note, TlogProof};
 use crate::set::{EXPORT_PROOF, Files, SET_STREAMS, parse_export_extra};
 use crate::tiles::{self, CHECKPOINT_PATH, Content, Edge, TILE_WIDTH, Tile};
 use crate::time::Timestamp;
@@ -26,11 +26,10 @@ pub(super) fn check(found: &Found, files: &Files, read: ReadTree<'_>) -> Verdict
     let trust = found.trust.as_ref().ok_or("the trust file cannot be read")?;
     let set = found.head().ok_or("the manifest cannot be read")?;
     let note = Note::parse(&read(CHECKPOINT_PATH)?).map_err(|error| format!("{CHECKPOINT_PATH}: {error}"))?;
-    let tree = Checkpoint::open(&note, &trust.log_keys)
+    let keys = found.log_keys.as_ref().ok_or("the trust file cannot be read")?;
+    let tree = keys
+        .open_ignoring(&note, &trust.origin)
         .map_err(|error| format!("{CHECKPOINT_PATH} of the tree: {error}"))?;
-    if tree.origin != trust.origin {
-        return Err(format!("the tree is of {:?}, the trust file of {:?}", tree.origin, trust.origin));
-    }
     if tree.size < set.size {
         let (has, needs) = (tree.size, set.size);
         return Err(format!("the tree ends at {has} entries and the set at {needs}: copy it anew"));

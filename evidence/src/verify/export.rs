@@ -6,7 +6,7 @@ use crate::acts::{Act, Body};
 use crate::ids::Digest;
 use crate::leaf::{self, Kind};
 use crate::merkle;
-use crate::note::{Checkpoint, TlogProof, VerifierKey};
+use crate::note::{TlogProof, VerifierKey};
 use crate::set::{
     CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, note_name, note_text,
     parse_export_extra,
@@ -35,8 +35,8 @@ pub(super) fn check(found: &mut Found, files: &Files) -> Verdict {
     let extra = extra.ok_or_else(|| fail("its extra is not leaf, salt, payload and consistency".into()))?;
     let policy = found.witnesses.as_ref().ok_or("the trust file cannot be read")?;
     let witnesses = policy.witness_keys();
-    let later = Checkpoint::open_known(&proof.note, &trust.log_keys, &witnesses, &trust.origin)
-        .map_err(|error| fail(error.to_string()))?;
+    let keys = found.log_keys.as_ref().ok_or("the trust file cannot be read")?;
+    let later = keys.open(&proof.note, &witnesses, &trust.origin).map_err(|error| fail(error.to_string()))?;
     let standing_later = policy.standing(&proof.note).map_err(|error| fail(error.to_string()))?;
     merkle::verify_inclusion(proof.index, later.size, &extra.leaf.hash(), &proof.hashes, &later.root)
         .map_err(|error| fail(error.to_string()))?;

@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{Found, Irregular, Verdict, file, note, short};
 use crate::ids::Digest;
-use crate::note::{Checkpoint, NoteError};
-use crate::set::{CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, Manifest};
+use crate::leaf::Stream;
+use crate::log_keys::LogKeys;
+use crate::note::NoteError;
+use crate::set::{
+    CHECKPOINT, EXPORT_PROOF, Files, MANIFEST, MANIFEST_NOTE, MANIFEST_TSR, Manifest, StreamEntry,
+    stream_path,
+};
 use crate::trust::Trust;
 
 /// Reads the manifest before any check, since most of them need it.
@@ -47,7 +52,7 @@ pub(super) fn complete(found: &mut Found, files: &Files, irregular: &Irregular) 
     Ok(format!("{count} files, each with the size and hash the manifest says"))
 }
 
-pub(super) fn trust(found: &mut Found, bytes: &[u8]) -> Verdict {
+pub(super) fn trust(found: &mut Found, files: &Files, bytes: &[u8]) -> Verdict {
     let trust = Trust::parse(bytes).map_err(|error| format!("trust file: {error}"))?;
     let manifest = found.manifest.as_ref().ok_or("the manifest cannot be read")?;
     if manifest.origin != trust.origin {
@@ -55,8 +60,20 @@ pub(super) fn trust(found: &mut Found, bytes: &[u8]) -> Verdict {
     }
     let detail = format!("log {}", trust.origin);
     found.witnesses = Some(trust.policy().map_err(|error| format!("trust file: {error}"))?);
+    found.log_keys = Some(log_keys(&trust, files));
     found.trust = Some(trust);
     Ok(detail)
+}
+
+/// The keys that may sign: read from the roster before it is verified, since an endorsement needs no other witness than a
+/// pinned key. A line that cannot be read is check 4's to name.
+fn log_keys(trust: &Trust, files: &Files) -> LogKeys {
+    let mut keys = LogKeys::pinned(&trust.log_keys);
+    let roster = files.get(&stream_path(Stream::Roster)).map(Vec::as_slice).unwrap_or_default();
+    let entries: Vec<StreamEntry> =
+        roster.split(|byte| *byte == b'\n').filter_map(|line| StreamEntry::parse(line).ok()).collect();
+    keys.follow_roster(&entries);
+    keys
 }
 
 pub(super) fn checkpoint(found: &mut Found, files: &Files) -> Verdict {
@@ -66,13 +83,18 @@ pub(super) fn checkpoint(found: &mut Found, files: &Files) -> Verdict {
     let note = note(files, CHECKPOINT)?;
     let policy = found.witnesses.as_ref().ok_or("the trust file cannot be read")?;
     let fail = |error: NoteError| format!("{CHECKPOINT}: {error}");
-    let checkpoint = Checkpoint::open_known(&note, &trust.log_keys, &policy.witness_keys(), &trust.origin)
-        .map_err(fail)?;
+    let keys = found.log_keys.as_ref().ok_or("the trust file cannot be read")?;
+    let checkpoint = keys.open(&note, &policy.witness_keys(), &trust.origin).map_err(fail)?;
     found.standing = Some(policy.standing(&note).map_err(fail)?);
     if checkpoint.size != head.size || checkpoint.root != head.root {
         return Err(format!("{CHECKPOINT} is of size {}, the manifest says {}", checkpoint.size, head.size));
     }
-    let detail = format!("size {}, root {}…", checkpoint.size, short(&checkpoint.root));
+    let mut detail = format!("size {}, root {}…", checkpoint.size, short(&checkpoint.root));
+    let learned = keys.all().len().saturating_sub(trust.log_keys.len());
+    if learned > 0 {
+        detail =
+            format!("{detail}, {learned} log keys that the trust file does not name follow from one it does");
+    }
     found.checkpoint = Some(checkpoint);
     Ok(detail)
 }

@@ -114,6 +114,7 @@ fn anchors(found: &Found) -> Vec<&Anchor> {
 fn cosigned(found: &Found, files: &Files, anchors: &[&Anchor]) -> Result<BTreeMap<Digest, Cosigned>, String> {
     let trust = found.trust.as_ref().ok_or("the trust file cannot be read")?;
     let policy = found.witnesses.as_ref().ok_or("the trust file cannot be read")?;
+    let log_keys = found.log_keys.as_ref().ok_or("the trust file cannot be read")?;
     let named: BTreeSet<Digest> = anchors.iter().filter_map(|anchor| anchor.note).collect();
     if let Some(path) = files.keys().find(|path| {
         path.strip_prefix(ANCHORS)
@@ -133,8 +134,7 @@ fn cosigned(found: &Found, files: &Files, anchors: &[&Anchor]) -> Result<BTreeMa
         let note = note(files, &path)?;
         let fail = |error: crate::note::NoteError| format!("{path}: {error}");
         let keys = policy.witness_keys();
-        let checkpoint =
-            Checkpoint::open_known(&note, &trust.log_keys, &keys, &trust.origin).map_err(fail)?;
+        let checkpoint = log_keys.open(&note, &keys, &trust.origin).map_err(fail)?;
         let standing = policy.standing(&note).map_err(fail)?;
         if anchors.iter().any(|anchor| anchor.note == Some(hash) && anchor.checkpoint() != checkpoint) {
             return Err(format!("{path} is another checkpoint than the anchor that names it"));

@@ -99,13 +99,20 @@ class Audit:
         scope = self.plan["scope"]
         units = []
         for device in self.devices.values():
-            if device.enrolled_ms is None or (scope["groups"] and device.group not in scope["groups"]):
+            if device.enrolled_ms is None:
                 continue
             for label, start, end, _partial in self.days():
-                classes = device.classes_on(start, end)
-                if any(not scope["classes"] or c in scope["classes"] for c in classes):
+                if self._fits(device, start, end, scope):
                     units.append("%s/%s/%s" % (device.id, label, control))
         return self.hooks.bend("population", sorted(units))
+
+    @staticmethod
+    def _fits(device, start, end, scope):
+        """Whether some state of those days is in scope."""
+        return any(
+            (not scope["classes"] or c in scope["classes"]) and (not scope["groups"] or g in scope["groups"])
+            for c, g in device.states_on(start, end)
+        )
 
     def freeze(self):
         """Freezes the populations."""
@@ -171,9 +178,7 @@ class Audit:
         if control_id not in controls:
             return "INDETERMINATE", "no-policy", [], policy_index, set()
         control = controls[control_id]
-        classes = device.classes_on(start, end)
-        fits = any(not control["classes"] or c in control["classes"] for c in classes)
-        if not fits or (control["groups"] and device.group not in control["groups"]):
+        if not self._fits(device, start, end, control):
             return "NOT_APPLICABLE", "class", [], policy_index, set()
         rows = []
         for s in device.statements:
@@ -208,6 +213,11 @@ class Audit:
         start, end, partial = next(day[1:] for day in self.days() if day[0] == label)
         control = self._policy(end, partial)[1].get(control_id, {})
         known = [s for s in self.devices[device_id].statements if s["index"] < self.size]
+        instances = dict.fromkeys(s["instance"] for s in known)
+        shown = [s for i in instances for s in self._of_instance([s for s in known if s["instance"] == i], start, end, control)]
+        return sorted(shown, key=lambda s: s["index"])
+
+    def _of_instance(self, known, start, end, control):
         inside = [n for n, s in enumerate(known) if self._inside(s, start, end, control)]
         if inside:
             return known[max(inside[0] - 1, 0) : inside[-1] + 2]
@@ -227,16 +237,15 @@ class Audit:
             folder = "units/%s/%04d/" % (control, number)
             state, because, decided, policy, counted = self.judge(row["unit"])
             statements = self.hooks.bend("statements %s" % folder, self._statements(row["unit"]))
-            device = self.devices[row["unit"].split("/")[0]]
             files[folder + "unit.json"] = jcs(self.hooks.bend("unit " + folder, {
                 "unit": row["unit"], "ticket": row["ticket"], "role": role, "state": state, "because": because,
                 "decided_by": decided, "policy_index": policy,
                 "statements": [
-                    {"index": s["index"], "sequence": s["sequence"], "instance": device.instance,
+                    {"index": s["index"], "sequence": s["sequence"], "instance": s["instance"],
                      "counts": int(s["index"] in counted)} for s in statements if s["erased"] is None
                 ],
                 "erased": [
-                    {"index": s["index"], "sequence": s["sequence"], "instance": device.instance,
+                    {"index": s["index"], "sequence": s["sequence"], "instance": s["instance"],
                      "counts": int(s["index"] in counted), "tombstone": s["erased"]}
                     for s in statements if s["erased"] is not None
                 ],
@@ -331,8 +340,8 @@ class Audit:
         self._seal(files, stamp)
         trust = hooks.bend("trust", {
             "format": "tallystick/trust/v1", "trust_domain": "audit.example", "origin": log.origin,
-            "log_keys": [log.keys["log"].vkey(log.origin)],
-            "witness_policy": "log %s\nquorum none\n" % log.keys["log"].vkey(log.origin),
+            "log_keys": [log.first_key.vkey(log.origin)],
+            "witness_policy": "log %s\nquorum none\n" % log.first_key.vkey(log.origin),
             "checkpoints": [log.checkpoint(size) for size in (self.committed_size, *pinned)],
             "auditor_key": log.keys["auditor"].hex, "made_by": "auditor",
             "simulated": "accept" if log.origin.endswith("/simulated") else "refuse",

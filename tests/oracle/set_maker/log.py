@@ -1,5 +1,7 @@
 """A log with its roster, made act by act; every step can be bent by a hook."""
 
+import base64
+
 from .facts import observation
 from .tree import Tree
 from .wire import Key, TlsKey, b64, blob, fixed, instance_bytes, jcs, lp, note, num, pae, random_id, sha, sha_hex
@@ -9,7 +11,8 @@ STATEMENT_TYPE = b"application/vnd.tallystick.attestation.v1+protobuf"
 DOMAIN = "audit.example"
 ZERO = "0" * 64
 KINDS = {
-    "genesis": (1, 1), "person": (1, 2), "token": (1, 3), "enrolment": (1, 4), "retire": (1, 6), "class": (1, 8),
+    "genesis": (1, 1), "person": (1, 2), "token": (1, 3), "enrolment": (1, 4), "re-key": (1, 5), "retire": (1, 6),
+    "revoke": (1, 7), "class": (1, 8), "group": (1, 9), "merge": (1, 10), "split": (1, 11), "key-change": (1, 12), "approval": (1, 13),
     "policy": (2, 1), "plan": (3, 1), "commitment": (3, 2), "freeze": (3, 3), "reveal": (3, 4), "draw": (3, 5),
     "export": (3, 7), "tombstone": (4, 4), "configuration": (4, 5),
 }
@@ -36,10 +39,11 @@ class Device:
     """A device as the generator knows it."""
 
     def __init__(self, name, device_class, group):
-        self.name, self.group = name, group
+        self.name, self.speaker = name, name  # the name that its instance comes from
         self.id, self.instance = random_id("d", name), random_id("i", name)
         self.key, self.tls = Key("device " + name), TlsKey("device " + name)
         self.classes = [(None, device_class)]  # (from ms, class); None: enrolment
+        self.groups = [(None, group)]
         self.enrolled_ms = self.retired_ms = None
         self.statements = []  # dicts, in order of sequence
         self.anchor = None
@@ -47,20 +51,22 @@ class Device:
         self.anchor_note = None  # bytes of the cosigned note that its statements name by hash
 
     def states(self):
-        """[(start, end or None, class)], in service."""
-        starts = [(self.enrolled_ms, self.classes[0][1])] + self.classes[1:]
-        ends = [start for start, _class in starts[1:]] + [None]
+        """[(start, end or None, class, group)], in service."""
+        starts = sorted({self.enrolled_ms} | {at for at, _new in self.classes[1:] + self.groups[1:]})
+        ends = starts[1:] + [None]
         rows = []
-        for (start, device_class), end in zip(starts, ends):
+        for start, end in zip(starts, ends):
+            def now(changes, start=start):
+                return [new for at, new in changes if at is None or at <= start][-1]
             if self.retired_ms is not None:
                 end = self.retired_ms if end is None else min(end, self.retired_ms)
             if end is None or start < end:
-                rows.append((start, end, device_class))
+                rows.append((start, end, now(self.classes), now(self.groups)))
         return rows
 
-    def classes_on(self, start, end):
-        """The classes in service during [start, end)."""
-        return [c for s, e, c in self.states() if max(s, start) < (end if e is None else min(e, end))]
+    def states_on(self, start, end):
+        """The (class, group) in service during [start, end)."""
+        return [(c, g) for s, e, c, g in self.states() if max(s, start) < (end if e is None else min(e, end))]
 
 
 class Log:
@@ -74,6 +80,7 @@ class Log:
         self.leaves, self.payloads, self.salts = [], [], []
         self.streams = {1: [], 2: [], 3: [], 4: []}  # indexes
         self.keys = {name: Key(name) for name in ("log", "operations", "admin", "analyst", "auditor", "stranger")}
+        self.first_key = self.keys["log"]
         self.counter = 0
         self.anchor_notes = {}  # hash of a note -> its bytes
         self.policies = []  # (index, received_ms, {control: members})
@@ -168,32 +175,41 @@ class Log:
             "predecessor": [],
         }, "operations")
 
-    def person(self, name, role):
+    def person(self, name, role, **more):
         """Admits somebody."""
         self.act("person", {
             "person": random_id("p", name), "role": role, "key": self.keys[name].hex,
-            "tls_key": fixed(name + " tls").hex(), "detail": fixed(name + " detail").hex(),
+            "tls_key": fixed(name + " tls").hex(), "detail": fixed(name + " detail").hex(), **more,
         }, "admin")
 
-    def enrol(self, name, device_class, group="office", expires=10**9):
-        """A token and the enrolment by it."""
+    def token(self, name, device_class, group="office", expires=10**9, **more):
+        """Admits a token; its secret."""
         secret = self.hooks.bend("token secret", fixed("token " + name))
         self.act("token", {
             "token_hash": sha_hex(secret), "class": device_class, "group": group,
-            "expires_at": str(self.now + expires), "uses": 1,
+            "expires_at": str(self.now + expires), "uses": 1, **more,
         }, "admin")
-        return self.enrolment(name, device_class, group, secret)
+        return secret
 
-    def enrolment(self, name, device_class, group, secret):
+    def enrol(self, name, device_class, group="office", expires=10**9):
+        """A token and the enrolment by it."""
+        return self.enrolment(name, device_class, group, self.token(name, device_class, group, expires))
+
+    @staticmethod
+    def transcript(name, token_hash, tls, key):
+        """What a device's new keys sign."""
+        parts = [
+            DOMAIN.encode(), fixed("enrolment " + name, 16), fixed("nonce " + name), fixed("exporter " + name),
+            token_hash, tls.spki, key.public, fixed("facts " + name),
+        ]
+        return b"tallystick/enrol/v1\0" + b"".join(lp(part) for part in parts)
+
+    def enrolment(self, name, device_class, group, secret, **more):
         """A device's detail and its enrolment by a token."""
         device = Device(name, device_class, group)
         device.key = self.hooks.bend("device key", device.key)
         self._append(0, 4, fixed("random " + name) + b"detail of the device")
-        parts = [
-            DOMAIN.encode(), fixed("enrolment " + name, 16), fixed("nonce " + name), fixed("exporter " + name),
-            sha(secret), device.tls.spki, device.key.public, fixed("facts " + name),
-        ]
-        signed = b"tallystick/enrol/v1\0" + b"".join(lp(part) for part in parts)
+        signed = self.transcript(name, sha(secret), device.tls, device.key)
         transcript = self.hooks.bend("transcript", signed)
         device.enrolled_ms = self.now
         self.act("enrolment", {
@@ -201,7 +217,7 @@ class Log:
             "key_level": "k0", "attestation_key": device.key.hex, "token_hash": sha_hex(secret),
             "transcript": b64(transcript), "sig_ed25519": b64(device.key.sign(signed)),
             "sig_p256": b64(device.tls.sign(signed)), "certificate": fixed("certificate " + name).hex(),
-            "predecessor": [],
+            "predecessor": [], **more,
         }, "operations")
         return device
 
@@ -214,6 +230,58 @@ class Log:
         """Changes a device's class, never earlier than now."""
         device.classes.append((max(effective_ms, self.now), device_class))
         self.act("class", {"device": device.id, "class": device_class, "effective_at": str(effective_ms)}, "admin")
+
+    def change_group(self, device, group, effective_ms):
+        """Changes a device's group, never earlier than now."""
+        device.groups.append((max(effective_ms, self.now), group))
+        self.act("group", {"device": device.id, "group": group, "effective_at": str(effective_ms)}, "analyst")
+
+    def re_key(self, device, name):
+        """A new instance of a device, by its old key. Sequence and anchors begin anew."""
+        before, previous = device.key, device.instance
+        device.speaker, device.instance = name, random_id("i", name)
+        device.key, device.tls = self.hooks.bend("re-key key", Key("device " + name)), TlsKey("device " + name)
+        label = b"tallystick/re-key/v1\0"
+        token = sha(label + lp(base64.b32decode(previous[2:].upper() + "======")))
+        signed = self.transcript(name, self.hooks.bend("re-key token", token), device.tls, device.key)
+        device.anchor = device.anchor_note = None
+        self.act("re-key", {
+            "device": device.id, "instance": device.instance, "previous": previous, "key_level": "k2",
+            "attestation_key": device.key.hex, "transcript": b64(signed), "sig_ed25519": b64(device.key.sign(signed)),
+            "sig_p256": b64(device.tls.sign(signed)),
+            "sig_previous": b64(self.hooks.bend("re-key before", before).sign(signed)),
+            "certificate": fixed("certificate " + name).hex(),
+        }, "operations")
+
+    def revoke(self, reason, device=None, person=None, key="admin"):
+        """Revokes a device, or a person by name."""
+        self.act("revoke", {
+            "device": [device.id] if device else [], "person": [random_id("p", person)] if person else [],
+            "reason": reason, "detail": [],
+        }, key)
+
+    def pair(self, name, device, other, key="analyst"):
+        """Merges or splits two devices."""
+        if name == "merge":
+            other.retired_ms = min(self.now, other.retired_ms or self.now)
+        self.act(name, {"device": device.id, "other": other.id, "detail": []}, key)
+
+    def key_change(self, of, step, certificate):
+        """A step of a change of an authority."""
+        self.act("key-change", {"of": of, "step": step, "certificate": [fixed(certificate).hex()], "log": []}, "operations")
+
+    def rotate(self, name):
+        """The log's key changes; (index, the key before)."""
+        old, new = self.keys["log"], Key(name)
+        vkey = new.vkey(self.origin)
+        text = b"tallystick/log-key/v1\0" + lp(self.origin.encode()) + lp(vkey.encode())
+        endorser = self.hooks.bend("endorser", old)
+        index, _act, _body = self.act("key-change", {"of": "log", "step": "rotate", "certificate": [], "log": [{
+            "vkey": vkey, "endorsement": b64(endorser.sign(text)),
+            "possession": b64(self.hooks.bend("possession", new).sign(text)),
+        }]}, "operations")
+        self.keys["log"] = new
+        return index, old
 
     def policy(self, controls):
         """Puts a policy; controls are full members."""
@@ -243,25 +311,26 @@ class Log:
                 note_hash = sha(device.anchor_note)
                 self.anchor_notes[note_hash.hex()] = device.anchor_note
             anchor = blob(4, blob(1, device.anchor_origin or self.origin) + num(2, size) + blob(3, root) + blob(4, note_hash))
-        payload = blob(1, instance_bytes(device.name)) + num(2, sequence) + blob(3, previous) + anchor + body
-        payload = self.hooks.bend("statement %s/%d" % (device.name, sequence), payload)
+        payload = blob(1, instance_bytes(device.speaker)) + num(2, sequence) + blob(3, previous) + anchor + body
+        payload = self.hooks.bend("statement %s/%d" % (device.speaker, sequence), payload)
         signature = device.key.sign(pae(STATEMENT_TYPE, payload))
-        signature = self.hooks.bend("sig %s/%d" % (device.name, sequence), signature)
+        signature = self.hooks.bend("sig %s/%d" % (device.speaker, sequence), signature)
         envelope = blob(1, payload) + blob(2, sha(device.key.public)) + blob(3, signature)
-        envelope = self.hooks.bend("envelope %s/%d" % (device.name, sequence), envelope)
+        envelope = self.hooks.bend("envelope %s/%d" % (device.speaker, sequence), envelope)
         received = self.now
         index = self._append(0, 1 if outcomes is not None else 2, envelope)
         device.statements.append({
-            "index": index, "sequence": sequence, "first": sequence if first is None else first,
+            "index": index, "sequence": sequence, "instance": device.instance, "first": sequence if first is None else first,
             "observed": observed_ms, "received": received, "outcomes": outcomes or {}, "envelope": envelope, "anchor": device.anchor,
             "note": sha(device.anchor_note).hex() if device.anchor_note else None, "erased": None,
         })
         self.now += 1
 
     def _next(self, device):
-        if not device.statements:
+        mine = [statement for statement in device.statements if statement["instance"] == device.instance]
+        if not mine:
             return 0, bytes(32)
-        return device.statements[-1]["sequence"] + 1, sha(device.statements[-1]["envelope"])
+        return mine[-1]["sequence"] + 1, sha(mine[-1]["envelope"])
 
     def attest(self, device, observed_ms, outcomes, received_ms=None):
         """An attestation observed at a whole minute and received then or later."""
@@ -270,7 +339,7 @@ class Log:
         sequence, previous = self._next(device)
         digests = [fixed(name) for name in ("agent", "catalogue")]
         body = (
-            blob(1, device.id) + blob(2, sha(b"tallystick/boot/v1\0" + instance_bytes(device.name) + b"boot"))
+            blob(1, device.id) + blob(2, sha(b"tallystick/boot/v1\0" + instance_bytes(device.speaker) + b"boot"))
             + num(3, minute % 1000) + num(4, minute) + num(5, 1) + blob(6, "0.1.0") + blob(7, digests[0])
             + blob(8, digests[1]) + blob(9, bytes(32)) + blob(10, _ASSETS[sequence % len(_ASSETS)], True)
             + blob(11, fixed("answers %s %d" % (device.name, sequence)))

@@ -195,4 +195,4 @@ def other_log_key():
 def enrol_again(log, device):
     """A second enrolment by a token that is used: the second device's own token is never admitted."""
     secret = fixed("token " + device.name)
-    return log.enrolment("laptop-2", device.classes[0][1], device.group, secret)
+    return log.enrolment("laptop-2", device.classes[0][1], device.groups[0][1], secret)

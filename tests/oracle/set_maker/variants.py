@@ -1,6 +1,6 @@
 """All sets by name, with what a verifier has to say about them."""
 
-from . import bad_log, bad_set, erased, scenes, times, trees, witness
+from . import bad_log, bad_set, erased, identity, key_changes, scenes, times, trees, witness
 
 # Check -> the checks it needs: docs/FORMAT.md section 12. What needs a failed check may fail or not be run.
 NEEDS = {
@@ -41,6 +41,8 @@ def good_sets():
     yield from witness.good_sets()
     yield from times.good_sets()
     yield from erased.good_sets()
+    yield from identity.good_sets()
+    yield from key_changes.good_sets()
     yield from trees.good_sets()
     files, trust = witness.cosigned(witness.ALL, "w1", "w2")
     for name, text in witness.good_policies(trust["witness_policy"]):
@@ -51,7 +53,10 @@ def all_sets():
     """(name, files, trust, failed, also) of every set."""
     for name, files, trust in good_sets():
         yield name, files, trust, [], []
-    makers = (bad_set.cases, bad_log.cases, witness.bad_sets, times.bad_sets, erased.bad_sets, trees.bad_sets)
+    makers = (
+        bad_set.cases, bad_log.cases, witness.bad_sets, times.bad_sets, erased.bad_sets, trees.bad_sets, identity.bad_sets,
+        key_changes.bad_sets,
+    )
     for cases in (maker() for maker in makers):
         for name, files, trust, failed in cases:
             manifest_lost = "MANIFEST.json" not in files or name.startswith("bad-manifest-unreadable")

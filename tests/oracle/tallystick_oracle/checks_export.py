@@ -5,7 +5,7 @@ from .checks_audit import check_heads
 from .checks_files import NOTE, PROOF, STAMP
 from .ledger import open_act, parse_leaf
 from .merkle import check_consistency, check_inclusion
-from .notes import NoteKey, open_cosigned, open_note, parse_tlog_proof
+from .notes import NoteKey, open_note, parse_tlog_proof
 from .signatures import sha256_hex
 
 
@@ -28,7 +28,7 @@ def check_export(run):
     """19: the export entry binds manifest, stamp and checkpoint, and the note binds both."""
     proof_bytes = run.folder.read(PROOF)
     proof = parse_tlog_proof(proof_bytes, PROOF)
-    later, run.cosigned_later = open_cosigned(proof.note, run.log_keys, run.policy, PROOF)
+    later, run.cosigned_later = run.log_keys.open(proof.note, run.policy, PROOF)
     if proof.extra is None:
         raise Bad("%s: no extra line" % PROOF)
     size, rest = _take(proof.extra, 1)

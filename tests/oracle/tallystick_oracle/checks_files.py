@@ -4,7 +4,8 @@ import re
 
 from . import canonical, shapes
 from .canonical import Bad
-from .notes import is_note_name, open_cosigned, parse_vkey
+from .log_keys import LogKeys
+from .notes import is_note_name, parse_vkey
 from .witnesses import Policy
 from .signatures import sha256_hex
 
@@ -77,14 +78,15 @@ def check_trust(run):
         raise Bad("trust file: origin is not a log of its trust_domain")
     if run.manifest["origin"] != origin:
         raise Bad("the set is of another log than the trust file")
-    run.trust, run.log_keys, run.policy, run.origin = trust, keys, policy, origin
+    roster = run.folder.read("streams/roster.jsonl") if run.folder.has("streams/roster.jsonl") else b""
+    run.trust, run.log_keys, run.policy, run.origin = trust, LogKeys(keys, roster), policy, origin
     return "%s, made by %s" % (origin, trust["made_by"])
 
 
 def check_checkpoint(run):
     """3: the set's checkpoint."""
     run.checkpoint_bytes = run.folder.read("log/checkpoint")
-    checkpoint, cosigned = open_cosigned(run.checkpoint_bytes, run.log_keys, run.policy, "log/checkpoint")
+    checkpoint, cosigned = run.log_keys.open(run.checkpoint_bytes, run.policy, "log/checkpoint")
     stated = run.manifest["checkpoint"]
     if checkpoint.size != stated["size"] or checkpoint.root.hex() != stated["root"]:
         raise Bad("log/checkpoint is not the manifest's checkpoint")

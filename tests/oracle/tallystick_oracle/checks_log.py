@@ -5,6 +5,7 @@ import base64
 from . import shapes
 from .canonical import Bad, unbase64
 from .ledger import STREAM_NAMES, check_order, open_act, read_stream
+from .log_keys import labelled, log_key_text
 from .merkle import check_inclusion
 from .notes import parse_tlog_proof, parse_vkey
 from .roster import people
@@ -13,7 +14,6 @@ from .signatures import ed25519_holds, p256_holds, sha256_hex
 TRANSCRIPT_LABEL = b"tallystick/enrol/v1\0"
 RE_KEY_LABEL = b"tallystick/re-key/v1\0"
 REQUEST_LABEL = b"tallystick/request/v1\0"
-LOG_KEY_LABEL = b"tallystick/log-key/v1\0"
 _OPERATIONS = {(1, 1), (1, 4), (1, 5), (1, 12), (3, 3), (3, 5), (3, 7)}
 _ADMIN = {(1, 2), (1, 3), (1, 13)}
 _ADMIN_OR_ANALYST = {(1, 6), (1, 7), (1, 8), (1, 9), (1, 10), (1, 11), (2, 1), (3, 1)}
@@ -121,11 +121,6 @@ class _Once:
         self.used.add(value)
 
 
-def labelled(label, *parts):
-    """The label and each part with its length before it."""
-    return label + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
 class _Changes:
     """The issuing authorities and the log's key, step by step: section 8, changing keys."""
 
@@ -167,7 +162,7 @@ class _Changes:
         new = parse_vkey(row["vkey"])
         if new.name != origin:
             raise Bad("%s: log key has another name than the log" % where)
-        text = labelled(LOG_KEY_LABEL, origin.encode("utf-8"), row["vkey"].encode("utf-8"))
+        text = log_key_text(row["vkey"])
         for key, member in ((self.log_key, "endorsement"), (new, "possession")):
             if not ed25519_holds(key.key, unbase64(row[member], where), text):
                 raise Bad("%s: %s does not hold" % (where, member))

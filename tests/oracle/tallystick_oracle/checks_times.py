@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 from .canonical import Bad
 from .merkle import check_consistency
-from .notes import hash_lines, open_cosigned
+from .notes import hash_lines
 from .signatures import sha256
 
 ANCHORS = "log/anchors/"
@@ -94,7 +94,7 @@ def _cosigned(run, anchors):
         data = run.folder.read(path)
         if sha256(data).hex() != name:
             raise Bad("%s is not the note of its name" % path)
-        checkpoint, cosigned = open_cosigned(data, run.log_keys, run.policy, path)
+        checkpoint, cosigned = run.log_keys.open(data, run.policy, path)
         for anchor in anchors:
             same = (anchor["size"], anchor["root"]) == (checkpoint.size, checkpoint.root)
             if anchor["note"].hex() == name and not same:

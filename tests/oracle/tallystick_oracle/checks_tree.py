@@ -4,7 +4,6 @@ from .canonical import ZERO_HASH, Bad
 from .checks_export import NotRun
 from .ledger import parse_leaf
 from .merkle import leaf_hash, node_hash
-from .notes import open_cosigned
 from .signatures import sha256
 
 
@@ -36,7 +35,7 @@ def check_completeness(run):
     """21: no gap and no fork in any stream, and the signed heads are those of all leaves."""
     if run.tree is None:
         raise NotRun("needs the public tree")
-    tree, _cosigned = open_cosigned(run.tree.read("checkpoint"), run.log_keys, run.policy, "checkpoint of the tree")
+    tree, _cosigned = run.log_keys.open(run.tree.read("checkpoint"), run.policy, "checkpoint of the tree")
     if tree.size < run.checkpoint.size:
         raise Bad("the tree ends before the set's checkpoint")
     roots = {pin["size"]: pin["root"] for pin in run.trust["checkpoints"] if pin["origin"] == run.origin}

@@ -165,15 +165,21 @@ def _lies_before(received, statement, day):
 
 def _check_contiguous(unit, day, minutes):
     """Raises if a sequence is missing between the statements of a unit, or before the first of its day."""
-    rows = sorted(unit.rows(), key=lambda row: row[2].sequence)
+    chains = {}
+    for row in unit.rows():
+        chains.setdefault(row[2].instance, []).append(row)
+    for rows in chains.values():
+        _check_chain(unit, sorted(rows, key=lambda row: row[2].sequence), day, minutes)
+
+
+def _check_chain(unit, rows, day, minutes):
     for (_index, _received, one), (_next_index, _next_received, other) in zip(rows, rows[1:]):
         if other.first_sequence != one.sequence + 1:
             raise Bad("%s: statements between sequences %d and %d are missing"
                       % (unit.path, one.sequence, other.sequence))
-    if rows:
-        _index, received, first = rows[0]
-        if first.first_sequence != 0 and _lies_in(received, first, day, minutes):
-            raise Bad("%s: statement before sequence %d is missing" % (unit.path, first.sequence))
+    _index, received, first = rows[0]
+    if first.first_sequence != 0 and _lies_in(received, first, day, minutes):
+        raise Bad("%s: statement before sequence %d is missing" % (unit.path, first.sequence))
 
 
 def _due(day, minutes, rows):
@@ -188,16 +194,19 @@ def _due(day, minutes, rows):
 
 def _check_nothing_held_back(units, days, ages):
     """Raises if a unit lacks a statement of its device and day that another unit of the set shows."""
-    shown = {}  # device -> index -> row
+    shown = {}  # device -> instance -> index -> row
     for unit in units.values():
-        shown.setdefault(unit.value["unit"].split("/")[0], {}).update((row[0], row) for row in unit.rows())
+        instances = shown.setdefault(unit.value["unit"].split("/")[0], {})
+        for row in unit.rows():
+            instances.setdefault(row[2].instance, {})[row[0]] = row
     for unit in units.values():
         device_id, label, control = unit.value["unit"].split("/")
-        low, high = _due(days[label], ages(label, control), shown[device_id].values())
         listed = {index for index, _received, _statement in unit.rows()}
-        for index, _received, statement in shown[device_id].values():
-            if low <= statement.sequence <= high and index not in listed:
-                raise Bad("%s: leaves out statement %d, which another unit shows" % (unit.path, index))
+        for rows in shown[device_id].values():
+            low, high = _due(days[label], ages(label, control), rows.values())
+            for index, _received, statement in rows.values():
+                if low <= statement.sequence <= high and index not in listed:
+                    raise Bad("%s: leaves out statement %d, which another unit shows" % (unit.path, index))
 
 
 def check_statements(run):

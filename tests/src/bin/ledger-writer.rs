@@ -176,7 +176,7 @@ fn write_with(
 /// The tree beside the ledger, and what it had to make again.
 fn open_tree(dir: &str, open: &Open) -> anyhow::Result<PublicTree> {
     let folder = Folder::new(&Path::new(dir).join("tree"));
-    let (tree, repairs) = PublicTree::open(folder, open.ledger.clone(), &ledger::verifier_key()?)?;
+    let (tree, repairs) = PublicTree::open(folder, open.ledger.clone(), &[ledger::verifier_key()?])?;
     let told = serde_json::json!({
         "size": repairs.size, "files": repairs.files, "checkpoint": repairs.checkpoint,
     });

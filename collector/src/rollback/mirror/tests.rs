@@ -23,7 +23,7 @@ fn a_mirror_that_is_behind_or_level_is_one_and_every_other_refuses() {
     let newest = running.published().checkpoint.clone();
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("mirror");
-    let ask = |alone| check(&folder, &running.ledger, newest.size, &log(), alone);
+    let ask = |alone| check(&folder, &running.ledger, newest.size, &[log()], alone);
     let why = |alone| ask(alone).unwrap_err().to_string();
 
     assert!(why(true).contains("nothing shows whether this is the newest copy"), "{}", why(true));
@@ -33,7 +33,7 @@ fn a_mirror_that_is_behind_or_level_is_one_and_every_other_refuses() {
     // Beside another memory it may be empty; alone it must have been kept.
     ask(false).unwrap();
     assert!(why(true).contains("holds nothing yet"), "{}", why(true));
-    check(&folder, &running.ledger, 0, &log(), true).unwrap();
+    check(&folder, &running.ledger, 0, &[log()], true).unwrap();
 
     for level in [&older, &newest] {
         put(&folder, ORIGIN, level.size, level.root, &log_key());

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use evidence::keys::SecretKey;
-use evidence::note::WitnessKey;
+use evidence::note::{VerifierKey, WitnessKey};
 
 use super::*;
 use crate::fsck;

@@ -46,7 +46,7 @@ pub(super) async fn answer(
         certificate,
         chain: chain_of(identities, &before.act.certificate)?,
         origin: state.origin().to_owned(),
-        log_vkeys: vec![state.log_key().vkey()],
+        log_vkeys: state.log_keys().iter().map(evidence::note::VerifierKey::vkey).collect(),
         witness_policy: state.witness_policy().to_owned(),
         checkpoint: published.note.clone(),
         enrolment_index: before.index,
