@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use evidence::ids::{Digest, InstanceId};
 use evidence::time::{Clock, Timestamp};
 
+use crate::failpoints;
 use crate::schedule::SLEPT_MS_MIN;
 
 /// First bytes of what a boot digest is taken over. docs/FORMAT.md section 3.
@@ -17,7 +18,8 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(ms.saturating_add(failpoints::clock_ahead_ms()))
     }
 }
 

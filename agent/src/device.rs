@@ -9,6 +9,7 @@ use crate::attest::{Attester, Moment, Observed, file_digest};
 use crate::disk::Folder;
 use crate::fleet::{Fleet, ReplaceError};
 use crate::identity::{ANCHOR_FILE, IDENTITY_FILE, Identity};
+use crate::renewal::{self, Schedule};
 use crate::schedule::RESERVE_MINUTES;
 use crate::spool::{Limits, Place, Room, Spool, SpoolError};
 use crate::state::{Lock, OPEN_MODE, StateDirectory, StateError};
@@ -97,6 +98,8 @@ pub struct Device {
     pub spool: Spool<Folder>,
     /// The newest verified checkpoint.
     pub anchor: Anchor,
+    /// When its certificate is renewed.
+    pub renewal: Schedule,
     state: StateDirectory,
     attester: Attester,
     anchor_file: AnchorFile,
@@ -110,11 +113,14 @@ pub struct Device {
 impl Device {
     /// Opens everything, which only one process can at a time.
     pub fn open(state: &StateDirectory, limits: Limits) -> Result<Self, DeviceError> {
-        let identity = Identity::read(state)?;
+        let _enrolled_before_the_lock = Identity::read(state)?;
         let lock = state.lock()?;
+        // Read again: another agent may have renewed the certificate until it gave the lock back.
+        let identity = Identity::read(state)?;
         let key = identity.attestation_key(state)?;
         // Keys of before this was noted are taken to be this machine's.
         crate::binding::bind(state)?;
+        renewal::finish(state, &identity)?;
         let spool = Spool::open(Folder::new(state.spool(), OPEN_MODE), identity.owner, limits)?;
         let mut anchor_file = AnchorFile::new(state.file(ANCHOR_FILE));
         let anchor =
@@ -133,8 +139,21 @@ impl Device {
             None
         });
         let state = state.clone();
+        let renewal = Schedule::default();
         let tried = None;
-        Ok(Self { identity, spool, anchor, state, attester, anchor_file, fleet, looked, tried, _lock: lock })
+        Ok(Self {
+            identity,
+            spool,
+            anchor,
+            renewal,
+            state,
+            attester,
+            anchor_file,
+            fleet,
+            looked,
+            tried,
+            _lock: lock,
+        })
     }
 
     /// The fleet configuration in force.

@@ -10,6 +10,7 @@ use evidence::time::Clock;
 use rpc::proxy::{Proxies, Proxy};
 
 use crate::config::{Config, ConfigError};
+use crate::health::Health;
 use crate::identity::Identity;
 use crate::state::StateDirectory;
 
@@ -116,7 +117,9 @@ impl Doctor<'_> {
         checks.push(local::clock(self.state, identity.as_ref(), self.clock.now()));
         match &identity {
             Some(identity) => {
-                checks.push(local::certificate(identity, self.clock.now()));
+                let health = Health::read(self.state);
+                let failed = health.renewal.as_deref().or(health.error.as_deref());
+                checks.push(local::certificate(identity, failed, self.clock.now()));
                 checks.extend(local::spool(self.state, identity));
             }
             None => checks.extend(

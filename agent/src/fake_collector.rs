@@ -265,6 +265,15 @@ impl Service {
 
 #[tonic::async_trait]
 impl Enrolment for Service {
+    type RecoverStream = ReceiverStream<Result<proto::RenewReply, Status>>;
+
+    async fn recover(
+        &self,
+        _request: tonic::Request<Streaming<proto::RenewRequest>>,
+    ) -> Result<Response<Self::RecoverStream>, Status> {
+        Err(Status::unimplemented("this one renews nothing"))
+    }
+
     type EnrolStream = ReceiverStream<Result<proto::EnrolReply, Status>>;
 
     async fn enrol(
@@ -280,6 +289,15 @@ impl Enrolment for Service {
 
 #[tonic::async_trait]
 impl Ingest for Service {
+    type RenewStream = ReceiverStream<Result<proto::RenewReply, Status>>;
+
+    async fn renew(
+        &self,
+        _request: tonic::Request<Streaming<proto::RenewRequest>>,
+    ) -> Result<Response<Self::RenewStream>, Status> {
+        Err(Status::unimplemented("this one renews nothing"))
+    }
+
     type SubmitStream = ReceiverStream<Result<proto::ToAgent, Status>>;
 
     async fn submit(

@@ -27,6 +27,8 @@ pub struct Health {
     pub answered_ms: Option<u64>,
     /// Why the last stream ended or did not begin; absent while all is well.
     pub error: Option<String>,
+    /// Why the last renewal of the certificate failed; absent once it did not.
+    pub renewal: Option<String>,
     /// The refusal that stopped sending; absent once something was stored again.
     pub refused: Option<Refusal>,
 }

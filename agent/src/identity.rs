@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use certs::Population;
+use certs::{CertificateLife, Population};
 use evidence::ids::{DeviceId, Digest, InstanceId};
 use evidence::json::{decode_base64, encode_base64};
 use evidence::keys::SecretKey;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::anchor::{Anchor, AnchorFile, PinnedLog};
 use crate::custody::{self, ATTESTATION_KEY_FILE, TLS_KEY_FILE};
+use crate::renewal;
 use crate::spool::Owner;
 use crate::state::{StateDirectory, StateError};
 
@@ -125,10 +126,22 @@ impl Identity {
     /// How this device proves itself to the collector.
     pub fn tls(&self, state: &StateDirectory) -> Result<certs::HeldIdentity, StateError> {
         let path = state.keys().join(TLS_KEY_FILE);
-        let key = custody::tls_key(state)?.ok_or_else(|| damaged(&path, LOST))?;
+        let kept = custody::tls_key(state)?;
+        let other = |life: &CertificateLife| kept.as_ref().is_none_or(|key| key.public().id() != life.key);
+        // Between the steps of a renewal the certificate's key is not in its place yet.
+        let next = match self.life().filter(other) {
+            Some(life) => renewal::next_key_of(state, &life)?,
+            None => None,
+        };
+        let key = next.or(kept).ok_or_else(|| damaged(&path, LOST))?;
         // The peer knows the root; sending it would only be bytes.
         let sent = self.chain.len().saturating_sub(1);
         Ok(certs::HeldIdentity { chain: self.chain.iter().take(sent).cloned().collect(), key })
+    }
+
+    /// The life of this device's certificate; none when it cannot be read.
+    pub fn life(&self) -> Option<CertificateLife> {
+        CertificateLife::read(self.chain.first()?)
     }
 
     /// When this device's certificate ends; none when it cannot be read.

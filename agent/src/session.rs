@@ -105,6 +105,8 @@ pub enum Event {
     ConfigurationRefused(String),
     /// The collector's judgement, for the person at the machine.
     Posture(proto::Posture),
+    /// A new certificate is wanted within so many seconds.
+    Renew(u32),
 }
 
 /// What there is to send.
@@ -255,6 +257,7 @@ impl Session {
                 }))
             }
             In::SlowDown(slow_down) => Ok(Some(Event::Pause(slow_down.ms.min(PAUSE_MS_MAX)))),
+            In::Renew(renew) => Ok(Some(Event::Renew(renew.within_seconds))),
             In::Config(config) => Ok(Some(match Fleet::logged(config, anchor) {
                 Ok(fleet) => Event::Configuration(Box::new(fleet)),
                 Err(error) => Event::ConfigurationRefused(error.to_string()),

@@ -12,6 +12,7 @@
 //! judgement.json   how the collector last said that this machine stands
 //! spool/           signed statements, and the newest of those that were sent and proved
 //! lock             held by the one running agent
+//! renewal/?        a new TLS key, until its certificate is there and it is in its place
 //! successor/?      a new instance in a log that follows, until it is in its place
 //! before-i-…/?     the instance before it, as a state directory of its own
 //! ```

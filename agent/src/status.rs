@@ -15,7 +15,7 @@ use crate::wrap::wrap;
 
 /// Columns before the words of a line.
 const INDENT: usize = 13;
-/// So many days before a certificate ends it needs a person: this release cannot renew it.
+/// So many days before a certificate ends it needs a person: the agent has tried to renew it for many days.
 const CERTIFICATE_WARNING_DAYS: u64 = 7;
 
 /// Everything `status` shows.
@@ -23,6 +23,8 @@ const CERTIFICATE_WARNING_DAYS: u64 = 7;
 pub struct Status {
     now: Timestamp,
     certificate_ends: Option<Timestamp>,
+    /// Whether the device may still get a certificate by its attestation key.
+    comes_back: bool,
     identity: Identity,
     contents: Contents,
     anchor_size: Option<u64>,
@@ -40,7 +42,18 @@ impl Status {
         let running = state.is_locked();
         let (health, certificate_ends) = (Health::read(state), identity.certificate_ends());
         let judgement = Judgement::read(state);
-        Ok(Self { now, certificate_ends, identity, contents, anchor_size, health, judgement, running })
+        let comes_back = identity.life().is_some_and(|life| now < life.recovery_ends());
+        Ok(Self {
+            now,
+            certificate_ends,
+            comes_back,
+            identity,
+            contents,
+            anchor_size,
+            health,
+            judgement,
+            running,
+        })
     }
 
     fn certificate_ends_soon(&self) -> bool {
@@ -95,6 +108,7 @@ impl Status {
             ("spool_bytes", json::count(self.contents.bytes)),
             ("anchor_size", json::count(self.anchor_size.unwrap_or(0))),
             ("answered", optional(self.health.answered_ms.map(|ms| json::time(Timestamp(ms))))),
+            ("renewal", optional(self.health.renewal.as_ref().map(json::text))),
             ("error", optional(self.health.error.as_ref().map(json::text))),
             ("refused", optional(refused)),
         ];
@@ -113,12 +127,18 @@ impl Status {
         line("log", format!("{}, enrolled as entry {}", stored.origin, stored.enrolment_index));
         line("collector", stored.agents_address.clone());
         if let Some(ends) = self.certificate_ends {
-            let advice = if self.certificate_ends_soon() {
-                ": enrol anew, with a new token and a new state directory"
-            } else {
-                ""
+            let ended = ends <= self.now;
+            let advice = match (ended, self.certificate_ends_soon()) {
+                (true, _) if self.comes_back => ": the agent asks for a new one by itself",
+                (true, _) => ": enrol anew, with a new token and a new state directory",
+                (false, true) => ", and could not be renewed yet",
+                (false, false) => "",
             };
-            line("certificate", format!("good until {}{advice}", ends.rfc3339()));
+            let holds = if ended { "ended at" } else { "good until" };
+            line("certificate", format!("{holds} {}{advice}", ends.rfc3339()));
+        }
+        if let Some(why) = &self.health.renewal {
+            line("renewal", why.clone());
         }
         line("agent", if self.running { "running" } else { "not running" }.into());
         let answered = self.health.answered_ms.map(|ms| Timestamp(ms).rfc3339());

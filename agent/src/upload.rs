@@ -14,12 +14,15 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::backoff::Backoff;
 use crate::device::{Device, DeviceError};
 use crate::fleet::Fleet;
 use crate::health::{Health, Refusal};
+use crate::identity::Identity;
 use crate::judgement::Judgement;
+use crate::renewal::{self, RenewalError};
 use crate::session::{Event, Next, Session, SessionError};
 
 /// Largest message taken from a collector, in bytes: a proof with its checkpoint and cosignatures is below 80 KiB.
@@ -76,6 +79,9 @@ pub enum UploadError {
     /// The device's own parts.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The certificate has ended, and there is no new one yet.
+    #[error("this device's certificate has ended, and it asks for a new one by its attestation key")]
+    Recovery(#[from] RenewalError),
 }
 
 impl From<tonic::Status> for UploadError {
@@ -121,6 +127,14 @@ pub enum Ended {
     Refused,
     /// This program is stopping.
     Cancelled,
+    /// The device has a new certificate, for a new connection.
+    Renewed,
+}
+
+/// The connection that statements go over.
+struct Live {
+    channel: Channel,
+    exporter: [u8; 32],
 }
 
 /// Until when a stream is kept open.
@@ -187,7 +201,12 @@ impl Uploader {
                     refused = true;
                     REVOKED_WAIT
                 }
-                Ok(Ended::Closed) | Err(_) => {
+                // It takes a person to change the answer, or a day to pass.
+                Err(UploadError::Recovery(RenewalError::Refused(_))) => {
+                    refused = true;
+                    REFUSED_WAIT
+                }
+                Ok(Ended::Closed | Ended::Renewed) | Err(_) => {
                     if begun.elapsed() >= GOOD_STREAM {
                         backoff.reset();
                     }
@@ -211,7 +230,10 @@ impl Uploader {
     pub async fn exchange(&self, goal: Goal) -> Result<Ended, UploadError> {
         let mut health = Health::read(self.device.lock().await.state());
         health.error = None;
-        let ended = self.stream(goal, &mut health).await;
+        let mut ended = self.stream(goal, &mut health).await;
+        while matches!(ended, Ok(Ended::Renewed)) {
+            ended = self.stream(goal, &mut health).await;
+        }
         match &ended {
             Err(error) => {
                 let text = crate::Causes(error).to_string();
@@ -237,6 +259,7 @@ impl Uploader {
     }
 
     async fn stream(&self, goal: Goal, health: &mut Health) -> Result<Ended, UploadError> {
+        self.recover_if_needed(health).await?;
         let (address, tls, fleet) = {
             let device = self.device.lock().await;
             let identity = device.identity.tls(device.state()).map_err(DeviceError::from)?;
@@ -253,10 +276,15 @@ impl Uploader {
             () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
             connection = connect_probing(proxies.for_server(&address), &address, tls, PROBE_INTERVAL) => connection,
         };
-        if connection.is_err() {
-            self.detour.store(by_fleet.is_some(), Ordering::Relaxed);
-        }
-        let connection = connection?;
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.detour.store(by_fleet.is_some(), Ordering::Relaxed);
+                self.note_refusal(&error).await;
+                return Err(error.into());
+            }
+        };
+        let live = Live { channel: connection.channel.clone(), exporter: connection.exporter };
         let mut client = IngestClient::new(connection.channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (sender, queue) = mpsc::channel(SEND_QUEUE);
         let mut session = Session::default();
@@ -265,9 +293,94 @@ impl Uploader {
         let inbound = timeout(ANSWER_WAIT_MAX, client.submit(ReceiverStream::new(queue)));
         let inbound = tokio::select! {
             () = self.cancel.cancelled() => return Ok(Ended::Cancelled),
-            inbound = inbound => inbound.map_err(|_| UploadError::Silent)??.into_inner(),
+            inbound = inbound => inbound.map_err(|_| UploadError::Silent)?,
         };
-        self.converse(goal, session, &sender, inbound, health).await
+        let inbound = match inbound {
+            Ok(inbound) => inbound.into_inner(),
+            Err(status) => {
+                self.note_refusal(&status).await;
+                return Err(status.into());
+            }
+        };
+        self.converse(goal, session, &sender, inbound, live, health).await
+    }
+
+    /// Remembers that the collector did not take this device's certificate.
+    async fn note_refusal(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) {
+        if renewal::refuses_certificate(error) {
+            self.device.lock().await.renewal.refused = true;
+        }
+    }
+
+    /// Gets a new certificate by the attestation key when the one there is has ended, by this clock or the collector's.
+    async fn recover_if_needed(&self, health: &mut Health) -> Result<(), UploadError> {
+        let (state, identity, refused) = {
+            let device = self.device.lock().await;
+            (device.state().clone(), device.identity.clone(), device.renewal.refused)
+        };
+        let ended = identity.life().is_some_and(|life| life.ends <= self.clock.now());
+        if !ended && !refused {
+            return Ok(());
+        }
+        tracing::info!(
+            "The certificate has ended or is refused: asking for a new one by the attestation key."
+        );
+        let recovered = tokio::select! {
+            () = self.cancel.cancelled() => return Ok(()),
+            recovered = renewal::recover(&state, &identity, &self.proxies, Arc::clone(&self.clock)) => recovered,
+        };
+        match recovered {
+            Ok(identity) => {
+                self.renewed(identity, health).await;
+                Ok(())
+            }
+            // By this clock it has not ended: perhaps the refusal was about something else, and the next try shows it.
+            Err(error) => {
+                self.device.lock().await.renewal.refused = false;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn renewed(&self, identity: Identity, health: &mut Health) {
+        let ends = identity.life().map(|life| life.ends.rfc3339()).unwrap_or_default();
+        tracing::info!(ends, "This device has a new certificate.");
+        let mut device = self.device.lock().await;
+        device.identity = identity;
+        device.renewal.done();
+        health.renewal = None;
+        Self::keep(health, &device);
+    }
+
+    /// How long until a new certificate is due.
+    async fn renewal_in(&self) -> Duration {
+        let device = self.device.lock().await;
+        let now = self.clock.now();
+        let due = device.identity.life().map(|life| device.renewal.due(&life, now));
+        due.map_or(HEARTBEAT_INTERVAL, |due| Duration::from_millis(due.ms().saturating_sub(now.ms())))
+    }
+
+    /// Asks for a new certificate; whether there is one. While it is asked nothing else goes over the stream.
+    async fn renew(&self, live: &Live, health: &mut Health) -> bool {
+        let (state, identity) = {
+            let device = self.device.lock().await;
+            (device.state().clone(), device.identity.clone())
+        };
+        match renewal::renew(&state, &identity, live.channel.clone(), live.exporter).await {
+            Ok(identity) => {
+                self.renewed(identity, health).await;
+                true
+            }
+            Err(error) => {
+                let text = crate::Causes(&error).to_string();
+                tracing::warn!(error = %text, "The certificate was not renewed; it is tried again.");
+                health.renewal = Some(text);
+                let mut device = self.device.lock().await;
+                device.renewal.failed(self.clock.now(), random());
+                Self::keep(health, &device);
+                false
+            }
+        }
     }
 
     async fn converse(
@@ -276,6 +389,7 @@ impl Uploader {
         mut session: Session,
         sender: &mpsc::Sender<proto::FromAgent>,
         mut inbound: Streaming<proto::ToAgent>,
+        live: Live,
         health: &mut Health,
     ) -> Result<Ended, UploadError> {
         let mut paused_until: Option<Instant> = None;
@@ -290,6 +404,15 @@ impl Uploader {
                     deadline = Instant::now() + ANSWER_WAIT_MAX;
                 }
             }
+            let mut renewal = self.renewal_in().await;
+            // What was sent is answered first: an answer that nobody read would have to be asked for again.
+            if session.is_open() && !session.awaits_answer() && renewal.is_zero() {
+                if self.renew(&live, health).await {
+                    return Ok(Ended::Renewed);
+                }
+                renewal = self.renewal_in().await;
+                deadline = Instant::now() + ANSWER_WAIT_MAX;
+            }
             if session.is_open() && goal.reached(&*self.device.lock().await) {
                 return Ok(Ended::Reached);
             }
@@ -303,7 +426,11 @@ impl Uploader {
                             tracing::info!(reason = status.message(), "The collector closed the stream.");
                             None
                         }
-                        message => message?,
+                        Err(status) => {
+                            self.note_refusal(&status).await;
+                            return Err(status.into());
+                        }
+                        Ok(message) => message,
                     };
                     let Some(message) = message else { return Ok(Ended::Closed) };
                     deadline = Instant::now() + ANSWER_WAIT_MAX;
@@ -331,6 +458,7 @@ impl Uploader {
                 }
                 () = self.spooled.notified() => {}
                 () = sleep_until(paused_until.unwrap_or(far)) => {}
+                () = sleep(renewal), if session.is_open() && !renewal.is_zero() && renewal < HEARTBEAT_INTERVAL => {}
                 () = sleep_until(heartbeat) => {
                     let spooled = self.device.lock().await.spool.kept().len() as u64;
                     offer(sender, Item::Heartbeat(proto::Heartbeat { spooled })).await?;
@@ -395,6 +523,12 @@ impl Uploader {
                 if let Err(error) = judgement.write(self.device.lock().await.state()) {
                     tracing::warn!(error = %crate::Causes(&error), "The collector's judgement was not kept.");
                 }
+                Noted::Nothing
+            }
+            Some(Event::Renew(within_seconds)) => {
+                tracing::info!(within_seconds, "The collector asks this device to renew its certificate.");
+                let now = self.clock.now();
+                self.device.lock().await.renewal.ask(now, within_seconds, random());
                 Noted::Nothing
             }
             Some(Event::ConfigurationRefused(why)) => {

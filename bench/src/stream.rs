@@ -202,7 +202,7 @@ impl Stream {
                 measured.receipts.push(Receipt { instance, sequence, envelope, index, received, salt });
             }
             In::Proved(_) => measured.proofs += 1,
-            In::Checkpoint(_) | In::Config(_) | In::Posture(_) => {}
+            In::Checkpoint(_) | In::Config(_) | In::Posture(_) | In::Renew(_) => {}
             // A run with refusals or pauses measures something else.
             other => bail!("the collector answered {other:?}"),
         }

@@ -15,6 +15,7 @@ use rcgen::{KeyIdMethod, SubjectPublicKeyInfo};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::crypto;
 use crate::issue::{
     self, BACKDATE, IssueError, Issued, Issuer, Order, Serial, after, before, distinguished_name,
     whole_seconds, x509_time,
@@ -74,6 +75,22 @@ pub enum AuthorityError {
     /// The certificate and the key do not belong together.
     #[error("the {0} authority's key is not the key of its certificate: restore both from one backup")]
     Mismatch(Population),
+    /// The root's certificate cannot be read.
+    #[error("the root's certificate cannot be read: restore certs/root.pem from a backup")]
+    Root,
+    /// Another key than the root's.
+    #[error(
+        "this is not the key of this installation's root: take the file that `init` wrote to --root-key-out"
+    )]
+    OtherRoot,
+    /// The root has ended.
+    #[error(
+        "the root's own certificate has ended: a new installation must follow this one (`init --predecessor`)"
+    )]
+    RootEnded,
+    /// The root did not sign it.
+    #[error("the {0} authority's certificate is not signed by this installation's root")]
+    NotOfTheRoot(Population),
     /// Signing failed.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -187,6 +204,55 @@ impl IssuingAuthority {
             key,
             signer,
         })
+    }
+
+    /// A new authority under the root, with a name that no other one has: the serial is in it. It lives as long as one
+    /// that `init` makes, and no longer than the root.
+    pub fn create(
+        population: Population,
+        trust_domain: &TrustDomain,
+        root: (&CertificateDer<'static>, &TlsKey),
+        key: TlsKey,
+        serial: Serial,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        let (root, root_key) = root;
+        let (_, parsed) = X509Certificate::from_der(root).map_err(|_| AuthorityError::Root)?;
+        if parsed.tbs_certificate.subject_pki.raw != root_key.public().spki_der() {
+            return Err(AuthorityError::OtherRoot);
+        }
+        let ends =
+            u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| AuthorityError::Root)?;
+        let left = Duration::from_secs(ends).saturating_sub(Duration::from_millis(now.ms()));
+        if left.is_zero() {
+            return Err(AuthorityError::RootEnded);
+        }
+        let life = AUTHORITY_LIFETIME.min(left);
+        let mut params = authority_parameters(trust_domain, population.as_str(), serial, now, life)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
+        let issuer = rcgen::Issuer::from_ca_cert_der(root, key_pair(root_key)?).map_err(signing)?;
+        let certificate = params.signed_by(&public_key(key.public())?, &issuer).map_err(signing)?;
+        Self::open(population, trust_domain.clone(), certificate.into(), key)
+    }
+
+    /// Refuses an authority that the root did not sign.
+    pub fn check_root(&self, root: &CertificateDer<'_>) -> Result<(), AuthorityError> {
+        let (_, root) = X509Certificate::from_der(root).map_err(|_| AuthorityError::Root)?;
+        let (_, own) = X509Certificate::from_der(&self.certificate)
+            .map_err(|_| AuthorityError::Certificate(self.population))?;
+        let key = &root.tbs_certificate.subject_pki.subject_public_key.data;
+        let signed = crypto::ecdsa_holds(key, own.tbs_certificate.as_ref(), &own.signature_value.data);
+        if own.issuer().as_raw() == root.subject().as_raw() && signed {
+            Ok(())
+        } else {
+            Err(AuthorityError::NotOfTheRoot(self.population))
+        }
+    }
+
+    /// When its certificate ends: nothing it issued lives longer.
+    pub fn ends(&self) -> Timestamp {
+        self.ends
     }
 
     /// Whom this authority issues for.

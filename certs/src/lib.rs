@@ -10,6 +10,7 @@ mod authority;
 mod crypto;
 mod held_key;
 mod issue;
+mod life;
 mod passphrase;
 mod peer;
 pub mod pem;
@@ -29,6 +30,7 @@ pub use issue::{
     AGENT_LIFETIME, IssueError, Issued, Issuer, MAX_LIFETIME, Order, PERSON_LIFETIME, SERVER_LIFETIME,
     Serial, Subject,
 };
+pub use life::{CertificateLife, RECOVERY_LIFETIME};
 pub use passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARACTERS_MIN, Passphrase, PassphraseError};
 pub use peer::{Peer, PeerCertificate, PeerError, Role};
 pub use person_key::{PERSON_KEY_BYTES_MAX, PersonKey, PersonKeyError, PersonPublicKey};

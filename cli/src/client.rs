@@ -13,7 +13,7 @@ use evidence::keys::SecretKey;
 use evidence::log_keys::LogKeys;
 use evidence::note::{Checkpoint, Note, VerifierKey};
 use evidence::time::{Clock, Timestamp};
-use proto::{LatestCheckpointReply, LatestCheckpointRequest, LogKeyChange, RenewRequest};
+use proto::{LatestCheckpointReply, LatestCheckpointRequest, LogKeyChange, RenewSelfRequest};
 use rpc::connect::{Address, connect};
 use rpc::v1::people_client::PeopleClient;
 use tonic::transport::Channel;
@@ -145,7 +145,7 @@ fn note(text: &str) {
 impl Options {
     /// Gets a fresh certificate for this person's key and keeps it in the profile's file.
     async fn renew(&self, caller: &mut Caller) -> anyhow::Result<()> {
-        let chain = answer(caller.people.renew(RenewRequest {})).await?.chain;
+        let chain = answer(caller.people.renew(RenewSelfRequest {})).await?.chain;
         let [certificate, issuing, root] = <[Vec<u8>; 3]>::try_from(chain)
             .map_err(|_| anyhow!("the collector's answer holds no chain of three certificates"))?;
         if caller.profile.root.as_ref() != root.as_slice() {

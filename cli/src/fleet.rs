@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use evidence::acts::{self, Body, Retire};
-use evidence::ids::{Class, DeviceId, Name};
+use evidence::acts::{self, Allows, Approval, Body, Retire, recovery_digest};
+use evidence::ids::{Class, DeviceId, InstanceId, Name};
 use evidence::judge::State;
 use evidence::time::{DayLabel, MINUTE_MS, Timestamp};
 use proto::{DeviceRow, DevicesRequest, PostureReply, PostureRequest, PostureRow};
@@ -19,6 +19,13 @@ use crate::table::{Column, Table, clean, write_wrapped};
 
 /// Longest reason of a retirement, in bytes: a paragraph, far below what a detail record holds.
 pub(crate) const REASON_BYTES_MAX: usize = 2_000;
+
+/// Life of an approval of a recovery by default, hours: the device asks every hour while it runs.
+const RECOVERY_HOURS_DEFAULT: u64 = 72;
+/// Longest, hours: whoever is away for longer is approved when he is back.
+const RECOVERY_HOURS_MAX: u64 = 24 * 30;
+/// Milliseconds of an hour.
+const HOUR_MS: u64 = 3_600_000;
 
 /// Arguments of `device`.
 #[derive(Debug, Args)]
@@ -42,6 +49,15 @@ enum DeviceCommand {
         /// laptop, desktop, server, vm or container
         #[arg(value_name = "CLASS")]
         class: Class,
+    },
+    /// Let a device come back once more by its attestation key, after its certificate ended for the third time
+    AllowRecovery {
+        /// The instance, as the collector's log and `tallystick-agent status` name it
+        #[arg(value_name = "INSTANCE")]
+        instance: InstanceId,
+        /// Hours until it must have come
+        #[arg(long, value_name = "N", default_value_t = RECOVERY_HOURS_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=RECOVERY_HOURS_MAX))]
+        hours: u64,
     },
     /// Say which group a device belongs to, from now on
     SetGroup {
@@ -112,6 +128,16 @@ impl DeviceArgs {
                 let signed = sign(&caller, Body::Class(act), context)?;
                 let reply = signed.carry(&mut caller, None).await?;
                 write_reply(context.out, context.options.json, "The new class", &reply)?;
+                Ok(Outcome::Done)
+            }
+            (Some(DeviceCommand::AllowRecovery { instance, hours }), _) => {
+                let mut caller = context.options.connect(context.clock.clone()).await?;
+                let expires_at = Timestamp(context.clock.now().ms().saturating_add(hours * HOUR_MS));
+                let request = recovery_digest(instance);
+                let act = Approval { allows: Allows::Recovery, request, expires_at };
+                let signed = sign(&caller, Body::Approval(act), context)?;
+                let reply = signed.carry(&mut caller, None).await?;
+                write_reply(context.out, context.options.json, "The approval", &reply)?;
                 Ok(Outcome::Done)
             }
             (Some(DeviceCommand::SetGroup { device, group }), _) => {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use hyper_util::rt::TokioIo;
 use proto::{
-    CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply, RenewUserReply, RenewUserRequest,
+    AuthorityStanding, ChangeAuthorityRequest, CreateTokenRequest, CreateUserReply, CreateUserRequest,
+    PutActReply, ReadAuthorityRequest, RenewUserReply, RenewUserRequest,
 };
 use rpc::v1::admin_client::AdminClient;
 use tokio::net::UnixStream;
@@ -98,6 +99,53 @@ impl Admin {
             Self::Here(node) => {
                 let service = AdminService::new(Arc::clone(&node.state), Arc::clone(&node.identities));
                 let answer = service.renew(&request);
+                drop(service);
+                close(node).await?;
+                Ok(answer?)
+            }
+        }
+    }
+}
+
+impl Admin {
+    /// Whether a server runs here; what was opened for the question is closed.
+    pub(crate) async fn look_for_server(self) -> anyhow::Result<bool> {
+        match self {
+            Self::Socket(_) => Ok(true),
+            Self::Here(node) => close(node).await.map(|()| false),
+        }
+    }
+
+    /// Takes a step of a change of an authority.
+    pub(crate) async fn change_authority(
+        self,
+        request: ChangeAuthorityRequest,
+    ) -> anyhow::Result<AuthorityStanding> {
+        match self {
+            Self::Socket(mut client) => {
+                let answer = client.change_authority(request).await;
+                Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
+            }
+            Self::Here(node) => {
+                let service = AdminService::new(Arc::clone(&node.state), Arc::clone(&node.identities));
+                let answer = service.change(&request).await;
+                drop(service);
+                close(node).await?;
+                Ok(answer?)
+            }
+        }
+    }
+
+    /// How a change of an authority stands.
+    pub(crate) async fn read_authority(self, of: String) -> anyhow::Result<AuthorityStanding> {
+        match self {
+            Self::Socket(mut client) => {
+                let answer = client.read_authority(ReadAuthorityRequest { of }).await;
+                Ok(answer.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner())
+            }
+            Self::Here(node) => {
+                let service = AdminService::new(Arc::clone(&node.state), Arc::clone(&node.identities));
+                let answer = service.authority(&of, 0);
                 drop(service);
                 close(node).await?;
                 Ok(answer?)

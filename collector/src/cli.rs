@@ -1,4 +1,4 @@
-//! The command line: init, serve, token, user, erase, hold, fsck, rebuild, backup, restore, recover. Works with the server
+//! The command line: init, serve, token, user, ca, erase, hold, fsck, rebuild, backup, restore, recover. Works with the server
 //! up (through its socket) and down (through the data directory), with the same code.
 
 use std::io::{ErrorKind, Write};
@@ -27,6 +27,7 @@ mod checking;
 mod erasing;
 mod rebuilding;
 mod recovering;
+mod rolling_over;
 mod rotating;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,9 @@ enum Command {
     /// People: admins, analysts, auditors.
     #[command(subcommand)]
     User(UserCommand),
+    /// Issuing authorities.
+    #[command(subcommand)]
+    Ca(rolling_over::CaCommand),
     /// Erase what devices said: the keys of whole quarters go, the log and its proofs stay. The server must be down.
     ///
     /// Exit code 1: something that was asked for stays, and the answer says why.
@@ -197,6 +201,7 @@ pub async fn run(arguments: Arguments, out: &mut impl Write) -> anyhow::Result<b
         Command::Token(command) => tokens::run(command, out).await.map(|()| true),
         Command::User(UserCommand::Create(arguments)) => user(arguments, out).await.map(|()| true),
         Command::User(UserCommand::Renew(arguments)) => renew(arguments, out).await.map(|()| true),
+        Command::Ca(command) => rolling_over::run(command, out).await,
         Command::Erase(arguments) => erasing::erase(arguments, out).await,
         Command::Hold(command) => erasing::hold(command, out).await.map(|()| true),
         Command::Fsck(arguments) => checking::run(&arguments, out),

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use evidence::time::{Clock, Timestamp};
 
+use crate::for_tests;
+
 /// The system's wall clock. The sequencer never lets a receipt go back, whatever this says.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -12,7 +14,8 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(ms.saturating_add(for_tests::clock_ahead_ms()))
     }
 }
 

@@ -37,6 +37,13 @@
 //! | `recover-begun` | a data directory that says which checkpoint a recovery must reach, and nothing of it |
 //! | `recover-group-synced` | a beginning of what is recovered, which no checkpoint covers: continued by the next `recover` |
 //! | `recover-checkpoint-synced` | everything, and the note of what had to be reached: the next start or `recover` removes it |
+//! | `rollover-key-written` | a new authority's key and no certificate: of no use to anybody |
+//! | `rollover-files-written` | a new authority that the log does not know, and nobody trusts |
+//! | `rollover-stored` | a step in the log that the listeners have not taken: they do at the next start |
+//! | `rollover-prepared`, `rollover-activated` | a rollover that the next run of the command goes on with |
+//! | `rollover-retired` | a rollover that is done |
+//! | `renewal-kept` | an issued certificate that no entry names |
+//! | `renewal-stored` | a renewal whose device was not answered: it asks again and gets the same certificate |
 //! | `enrol-waiting-kept` | a newcomer on the list of those who wait; it was not told and asks again |
 //! | `enrol-issued` | a certificate that no entry names and nobody has: the token is unused, the device asks again |
 //! | `enrol-logged` | an enrolment the device was not told of: it asks again and gets the same certificate |
@@ -79,8 +86,22 @@ pub const KEY_POINTS: [&str; 5] = [
 /// The points of `recover`, beside those of the journal.
 pub const RECOVER_POINTS: [&str; 3] = ["recover-begun", "recover-group-synced", "recover-checkpoint-synced"];
 
+/// The points of a rollover, in their order; `rollover-stored` is reached once in each of its three steps.
+pub const ROLLOVER_POINTS: [&str; 6] = [
+    "rollover-key-written",
+    "rollover-files-written",
+    "rollover-stored",
+    "rollover-prepared",
+    "rollover-activated",
+    "rollover-retired",
+];
+
+/// The points of a renewal of a device's certificate.
+pub const RENEWAL_POINTS: [&str; 2] = ["renewal-kept", "renewal-stored"];
+
 /// The points of a change of the log's key, beside those of the journal.
 pub const LOG_KEY_POINTS: [&str; 4] = ["log-key-made", "log-key-logged", "log-key-kept", "log-key-renamed"];
+
 /// The points of an enrolment, beside those of the journal.
 pub const ENROL_POINTS: [&str; 3] = ["enrol-waiting-kept", "enrol-issued", "enrol-logged"];
 
@@ -105,8 +126,8 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::{
-        ENROL_POINTS, KEY_POINTS, LOG_KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, TREE_POINTS,
-        WITNESS_POINTS,
+        ENROL_POINTS, KEY_POINTS, LOG_KEY_POINTS, LONG_POINTS, POINTS, RECOVER_POINTS, RENEWAL_POINTS,
+        ROLLOVER_POINTS, TREE_POINTS, WITNESS_POINTS,
     };
 
     /// Variable that names the point, optionally with `:` and which time it is reached.
@@ -123,8 +144,9 @@ mod armed {
         let text = std::env::var(VARIABLE).ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
         let of_log = POINTS.iter().chain(&LONG_POINTS).chain(&TREE_POINTS);
-        let all = of_log.chain(&KEY_POINTS).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
-        let mut all = all.chain(&LOG_KEY_POINTS).chain(&ENROL_POINTS);
+        let of_keys = KEY_POINTS.iter().chain(&ROLLOVER_POINTS).chain(&RENEWAL_POINTS).chain(&ENROL_POINTS);
+        let of_keys = of_keys.chain(&LOG_KEY_POINTS);
+        let mut all = of_log.chain(of_keys).chain(&WITNESS_POINTS).chain(&RECOVER_POINTS);
         let known = all.find(|point| **point == name);
         match (known, nth.parse::<u64>()) {
             (Some(point), Ok(nth)) if nth > 0 => Some(Armed { point, left: AtomicU64::new(nth) }),

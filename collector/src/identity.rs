@@ -1,13 +1,21 @@
-//! The collector's certificates and authorities, as the data directory keeps them.
+//! The collector's certificates and authorities, as the data directory keeps them and the roster names them.
+//!
+//! An authority of the genesis lies in `certs/NAME.pem` and `keys/ca-NAME.key`, one that followed in `certs/ca-DIGEST.pem`
+//! and `keys/ca-DIGEST.key`, after the SHA-256 of its certificate. Which of them issue and which are only trusted is in the
+//! log and nowhere else.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use certs::{
-    AuthorityKeys, Candidate, Identity, IssuingAuthority, NewAuthorities, Order, Population, RevocationOrder,
-    SERVER_LIFETIME, Serial, Subject, TlsKey, TrustedAuthority, pem,
+    AuthorityKeys, Candidate, CertificateLife, Identity, IssuingAuthority, NewAuthorities, Order, Population,
+    RevocationOrder, SERVER_LIFETIME, Serial, Subject, TlsKey, TrustedAuthority, pem,
 };
+use evidence::acts::KeyOf;
 use evidence::ids::Digest;
+use evidence::roster::Authorities;
 use evidence::time::{Clock, Timestamp};
 use evidence::trust_domain::TrustDomain;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,7 +23,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use crate::datadir::{DataDir, replace_file};
 use crate::denylist::Denylist;
 use crate::revocation::Lists;
-use crate::secrets;
+use crate::{failpoints, secrets};
 
 pub use certs::Issuer;
 
@@ -55,14 +63,27 @@ fn certs_error(error: impl std::fmt::Display) -> IdentityError {
     IdentityError::Certs(error.to_string())
 }
 
-/// The three issuing authorities, and where issued certificates are kept.
+/// How long before an authority ends the operator is told: the longest a device may sleep, its certificate's life, and two
+/// months to do it in.
+const AUTHORITY_WARNING: Duration = Duration::from_hours(24 * 180);
+
+/// Issued certificates whose lives are remembered, 200 bytes each; beyond, they are read again.
+const LIVES_MAX: usize = 65_536;
+
+/// The authorities of one population: the one that issues, then those that are trusted beside it.
+type Trusted = Vec<Arc<IssuingAuthority>>;
+
+/// The issuing authorities, and where issued certificates are kept.
 pub struct Identities {
     root: CertificateDer<'static>,
-    agents: IssuingAuthority,
-    people: IssuingAuthority,
-    servers: IssuingAuthority,
+    trust_domain: TrustDomain,
+    keys: PathBuf,
+    certs: PathBuf,
+    held: RwLock<BTreeMap<Population, Trusted>>,
     issued: PathBuf,
     lists: Lists,
+    /// What is known of issued certificates, by their SHA-256: they never change.
+    lives: Mutex<HashMap<Digest, CertificateLife>>,
 }
 
 /// What `init` made beside the authorities.
@@ -71,6 +92,25 @@ pub struct NewIdentities {
     pub identities: Identities,
     /// The root's key, as PEM: written out for its owner and kept nowhere.
     pub root_key: zeroize::Zeroizing<String>,
+}
+
+/// The population an act's word is about; none for the log's key.
+pub const fn population(of: KeyOf) -> Option<Population> {
+    match of {
+        KeyOf::Agents => Some(Population::Agents),
+        KeyOf::People => Some(Population::People),
+        KeyOf::Servers => Some(Population::Servers),
+        KeyOf::Log => None,
+    }
+}
+
+/// An act's word for a population.
+pub const fn key_of(population: Population) -> KeyOf {
+    match population {
+        Population::Agents => KeyOf::Agents,
+        Population::People => KeyOf::People,
+        Population::Servers => KeyOf::Servers,
+    }
 }
 
 fn key_path(dir: &DataDir, name: &str) -> PathBuf {
@@ -108,31 +148,96 @@ impl Identities {
         })?;
         let root_key = made.root_key.to_pem();
         let lists = lists(dir, trust_domain, now)?;
-        let NewAuthorities { root, agents, people, servers, .. } = made;
-        let identities = Self { root, agents, people, servers, issued, lists };
+        let held = [made.agents, made.people, made.servers]
+            .map(|authority| (authority.population(), vec![Arc::new(authority)]));
+        let identities = Self {
+            root: made.root,
+            trust_domain: trust_domain.clone(),
+            keys: dir.keys(),
+            certs: dir.certs(),
+            held: RwLock::new(held.into_iter().collect()),
+            issued,
+            lists,
+            lives: Mutex::default(),
+        };
         Ok(NewIdentities { identities, root_key })
     }
 
-    /// Opens the authorities of a data directory.
-    pub fn open(dir: &DataDir, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, IdentityError> {
-        let open = |population: Population| {
-            let name = population.as_str();
-            let path = key_path(dir, name);
-            let text = secrets::read(&path)?;
-            let form = |problem: String| IdentityError::Form { path: path.clone(), problem };
-            let text = std::str::from_utf8(&text).map_err(|error| form(error.to_string()))?;
-            let key = TlsKey::from_pem(text).map_err(|error| form(error.to_string()))?;
-            let certificate = read_certificate(&certificate_path(dir, name))?;
-            IssuingAuthority::open(population, trust_domain.clone(), certificate, key).map_err(certs_error)
-        };
-        Ok(Self {
+    /// Opens the authorities that the roster names, from the files of a data directory.
+    pub fn open(
+        dir: &DataDir,
+        trust_domain: &TrustDomain,
+        authorities: &Authorities,
+        now: Timestamp,
+    ) -> Result<Self, IdentityError> {
+        let identities = Self {
             root: read_certificate(&certificate_path(dir, "root"))?,
-            agents: open(Population::Agents)?,
-            people: open(Population::People)?,
-            servers: open(Population::Servers)?,
+            trust_domain: trust_domain.clone(),
+            keys: dir.keys(),
+            certs: dir.certs(),
+            held: RwLock::default(),
             issued: dir.certs().join("issued"),
             lists: lists(dir, trust_domain, now)?,
-        })
+            lives: Mutex::default(),
+        };
+        identities.follow(authorities)?;
+        Ok(identities)
+    }
+
+    /// Opens whatever the roster names now. On an error nothing changes.
+    pub fn follow(&self, authorities: &Authorities) -> Result<(), IdentityError> {
+        let mut held = BTreeMap::new();
+        for population in Population::ALL {
+            let named = authorities
+                .trusted(key_of(population))
+                .ok_or_else(|| certs_error("the log has no genesis that names its authorities"))?;
+            let opened = named.all().map(|digest| self.read(population, &digest).map(Arc::new));
+            held.insert(population, opened.collect::<Result<Trusted, _>>()?);
+        }
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(())
+    }
+
+    /// An authority from its files.
+    pub fn read(&self, population: Population, digest: &Digest) -> Result<IssuingAuthority, IdentityError> {
+        let first = self.certs.join(format!("{population}.pem"));
+        let of_genesis = first.exists() && Digest::of(&read_certificate(&first)?) == *digest;
+        let (certificate, key) = if of_genesis {
+            (first, self.keys.join(format!("ca-{population}.key")))
+        } else {
+            files(&self.certs, &self.keys, digest)
+        };
+        let found = read_certificate(&certificate)?;
+        if Digest::of(&found) != *digest {
+            let problem = format!("it is not the certificate {digest}, which the log names");
+            return Err(IdentityError::Form { path: certificate, problem });
+        }
+        let text = secrets::read(&key)?;
+        let form = |problem: String| IdentityError::Form { path: key.clone(), problem };
+        let text = std::str::from_utf8(&text).map_err(|error| form(error.to_string()))?;
+        let key = TlsKey::from_pem(text).map_err(|error| form(error.to_string()))?;
+        IssuingAuthority::open(population, self.trust_domain.clone(), found, key).map_err(certs_error)
+    }
+
+    /// Keeps a new authority's files: the key first, as a certificate without one is of no use. Nothing is trusted by it.
+    pub fn keep_authority(dir: &Path, authority: &IssuingAuthority) -> Result<Digest, IdentityError> {
+        let digest = Digest::of(authority.certificate());
+        let (certificate, key) = files(&dir.join("certs"), &dir.join("keys"), &digest);
+        secrets::write_new(&key, authority.key().to_pem().as_bytes())?;
+        failpoints::reach("rollover-key-written");
+        write_certificate(&certificate, authority.certificate())?;
+        failpoints::reach("rollover-files-written");
+        Ok(digest)
+    }
+
+    fn trusted_of(&self, population: Population) -> Trusted {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.get(&population).cloned().unwrap_or_default()
+    }
+
+    fn issuing(&self, population: Population) -> Result<Arc<IssuingAuthority>, IdentityError> {
+        let first = self.trusted_of(population).into_iter().next();
+        first.ok_or_else(|| certs_error(format!("there is no authority for {population}")))
     }
 
     /// The root's certificate.
@@ -141,18 +246,68 @@ impl Identities {
     }
 
     /// Issues for devices.
-    pub fn agents(&self) -> &IssuingAuthority {
-        &self.agents
+    pub fn agents(&self) -> Result<Arc<IssuingAuthority>, IdentityError> {
+        self.issuing(Population::Agents)
     }
 
     /// Issues for people.
-    pub fn people(&self) -> &IssuingAuthority {
-        &self.people
+    pub fn people(&self) -> Result<Arc<IssuingAuthority>, IdentityError> {
+        self.issuing(Population::People)
     }
 
     /// Issues for the collector.
-    pub fn servers(&self) -> &IssuingAuthority {
-        &self.servers
+    pub fn servers(&self) -> Result<Arc<IssuingAuthority>, IdentityError> {
+        self.issuing(Population::Servers)
+    }
+
+    /// The certificates above one that was issued to a device: its own issuer's while that is trusted, then the root's.
+    pub fn chain_of(&self, certificate: &Digest) -> Result<Vec<Vec<u8>>, IdentityError> {
+        let issuer = self.life(certificate).map(|life| life.issuer);
+        let trusted = self.trusted_of(Population::Agents);
+        let own = trusted.iter().find(|authority| issuer.is_some_and(|issuer| name_of(authority) == issuer));
+        let issuing = own.or_else(|| trusted.first()).ok_or_else(|| certs_error("there is no authority"))?;
+        Ok(vec![issuing.certificate().to_vec(), self.root.to_vec()])
+    }
+
+    /// What is known of a certificate that was issued to a device; none when it is not kept here.
+    pub fn life(&self, certificate: &Digest) -> Option<CertificateLife> {
+        let lives = || self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lives().get(certificate) {
+            return Some(*known);
+        }
+        let life = CertificateLife::read(&self.issued(certificate).ok()?.into())?;
+        let mut lives = lives();
+        if lives.len() >= LIVES_MAX {
+            lives.clear();
+        }
+        lives.insert(*certificate, life);
+        Some(life)
+    }
+
+    /// Whether a certificate's issuer is one of those that are trusted for devices.
+    pub fn is_trusted(&self, life: &CertificateLife) -> bool {
+        self.trusted_of(Population::Agents).iter().any(|authority| name_of(authority) == life.issuer)
+    }
+
+    /// Whether a certificate's issuer is the one that issues for devices now.
+    pub fn is_newest(&self, life: &CertificateLife) -> bool {
+        self.trusted_of(Population::Agents).first().is_some_and(|authority| name_of(authority) == life.issuer)
+    }
+
+    /// Says in the log which authorities end soon, or have ended.
+    pub fn warn_of_ends(&self, now: Timestamp) {
+        for population in Population::ALL {
+            let Ok(authority) = self.issuing(population) else { continue };
+            let (ends, soon) = (authority.ends(), AUTHORITY_WARNING.as_millis());
+            let left = ends.ms().saturating_sub(now.ms());
+            if u128::from(left) < soon {
+                let days = left / evidence::time::DAY_MS;
+                tracing::warn!(
+                    of = %population, ends = %ends.rfc3339(), days,
+                    "An authority ends: run `tallystick-collector ca rollover` with the root's key."
+                );
+            }
+        }
     }
 
     /// Keeps a certificate that was issued, before anybody gets it: a retried enrolment gets the same one, and a revocation
@@ -193,37 +348,42 @@ impl Identities {
             now,
             lifetime: SERVER_LIFETIME,
         };
-        let issued = self.servers.issue(&order).map_err(certs_error)?;
-        let chain = vec![issued.certificate, self.servers.certificate().clone(), self.root.clone()];
+        let servers = self.servers()?;
+        let issued = servers.issue(&order).map_err(certs_error)?;
+        let chain = vec![issued.certificate, servers.certificate().clone(), self.root.clone()];
         Ok(Arc::new(Identity { chain, key }))
     }
 
-    /// An authority with a fresh revocation list of whoever is on the denylist, which is published too.
+    /// Every trusted authority of a population, each with a fresh revocation list of whoever is on the denylist, which is
+    /// published too: with a list for one of two only, rustls would refuse every holder of the other.
     pub fn trusted(
         &self,
         population: Population,
         clock: &dyn Clock,
         denylist: &Denylist,
-    ) -> Result<TrustedAuthority, IdentityError> {
-        let authority = match population {
-            Population::Agents => &self.agents,
-            Population::People => &self.people,
-            Population::Servers => &self.servers,
-        };
+    ) -> Result<Vec<TrustedAuthority>, IdentityError> {
         let now = clock.now();
+        // One list for all: a serial number that another authority gave is on nobody else's certificate.
         let revoked = self.lists.revoked(population, denylist, now);
         let number = self.lists.next_number(population, now);
         let order = RevocationOrder { number, now, revoked: &revoked };
-        let list = authority.revocation_list(&order).map_err(certs_error)?;
-        self.lists.publish(population, &list.der).map_err(|source| IdentityError::Io {
-            what: "write the revocation list",
-            path: PathBuf::from(format!("crl-{population}.der")),
-            source,
-        })?;
-        // Checked as a list from elsewhere would be: what this collector writes others rely on.
-        let certificate = authority.certificate().clone();
-        let candidate = Candidate { certificate, list: Some(list.der.to_vec()), number_min: number };
-        candidate.check(now).map_err(certs_error)
+        let with_list = |(place, authority): (usize, &Arc<IssuingAuthority>)| {
+            let list = authority.revocation_list(&order).map_err(certs_error)?;
+            let certificate = authority.certificate().clone();
+            let name = match place {
+                0 => population.to_string(),
+                _ => Digest::of(&certificate).hex(),
+            };
+            self.lists.publish(&name, &list.der).map_err(|source| IdentityError::Io {
+                what: "write the revocation list",
+                path: PathBuf::from(format!("crl-{name}.der")),
+                source,
+            })?;
+            // Checked as a list from elsewhere would be: what this collector writes others rely on.
+            let candidate = Candidate { certificate, list: Some(list.der.to_vec()), number_min: number };
+            candidate.check(now).map_err(certs_error)
+        };
+        self.trusted_of(population).iter().enumerate().map(with_list).collect()
     }
 }
 
@@ -233,6 +393,16 @@ fn lists(dir: &DataDir, trust_domain: &TrustDomain, now: Timestamp) -> Result<Li
         path: dir.certs(),
         source,
     })
+}
+
+/// Where certificate and key of an authority lie that followed another one.
+fn files(certs: &Path, keys: &Path, digest: &Digest) -> (PathBuf, PathBuf) {
+    (certs.join(format!("ca-{digest}.pem")), keys.join(format!("ca-{digest}.key")))
+}
+
+/// SHA-256 of an authority's distinguished name.
+pub(crate) fn name_of(authority: &IssuingAuthority) -> Digest {
+    CertificateLife::read(authority.certificate()).map_or(Digest::ZERO, |life| life.subject)
 }
 
 fn write_certificate(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), IdentityError> {

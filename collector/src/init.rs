@@ -99,7 +99,7 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
     let identities = made.identities;
     let person = PersonId::from_bytes(random().map_err(setting)?);
     let verifier = VerifierKey::new(&config.origin, *log_key.public()).map_err(setting)?;
-    let digest = |authority: &certs::IssuingAuthority| Digest::of(authority.certificate());
+    let digest = |authority: std::sync::Arc<certs::IssuingAuthority>| Digest::of(authority.certificate());
     let root_ca = Digest::of(identities.root());
     let genesis = Genesis {
         trust_domain: config.trust_domain.clone(),
@@ -109,9 +109,9 @@ pub fn init(order: Init) -> Result<Made, NodeError> {
         operations_key: *operations.public(),
         root_ca,
         issuing_cas: IssuingCas {
-            agents: digest(identities.agents()),
-            people: digest(identities.people()),
-            servers: digest(identities.servers()),
+            agents: digest(identities.agents()?),
+            people: digest(identities.people()?),
+            servers: digest(identities.servers()?),
         },
         admin: person,
         admin_key: admin.signing,

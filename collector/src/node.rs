@@ -148,7 +148,6 @@ impl Node {
             .parse()
             .map_err(|_| NodeError::Setting("trust_domain is no DNS name".into()))?;
         let operations = secrets::signing_key(&dir.keys().join("operations.key"))?;
-        let identities = Arc::new(Identities::open(&dir, &trust_domain, SystemClock.now())?);
         let options = LedgerOptions {
             segment_bytes: config.segment_bytes,
             journal_segments_kept: config.journal_segments_kept,
@@ -157,15 +156,17 @@ impl Node {
         let (ledger, mut unstarted) = Ledger::open(Arc::clone(&dir), &options)?;
         let report = std::mem::take(&mut unstarted.report);
         let book = Arc::new(RwLock::new(Book::replay(&config.origin, &ledger, progress)?));
-        let (genesis, log_keys) = {
+        let (genesis, log_keys, authorities) = {
             let book = book.read().unwrap_or_else(PoisonError::into_inner);
             let roster = book.authority.roster();
-            (roster.genesis().cloned(), roster.authorities().log_keys().to_vec())
+            let authorities = roster.authorities();
+            (roster.genesis().cloned(), authorities.log_keys().to_vec(), authorities.clone())
         };
         let fits = |genesis: &Genesis| genesis.operations_key == *operations.public();
         let Some(genesis) = genesis.filter(fits) else {
             return Err(NodeError::Setting("the keys in keys/ are not those of this log's genesis".into()));
         };
+        let identities = Arc::new(Identities::open(&dir, &trust_domain, &authorities, SystemClock.now())?);
         // A device's word and a simulated one must not meet in one log.
         let clock: Arc<dyn Clock> = match (time, genesis.simulated) {
             (Time::System, false) => Arc::new(SystemClock),

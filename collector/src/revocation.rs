@@ -114,9 +114,9 @@ impl Lists {
         *number
     }
 
-    /// Puts a new list where others find it.
-    pub fn publish(&self, population: Population, list: &[u8]) -> std::io::Result<()> {
-        replace_file(&self.path(population), list)
+    /// Puts a new list where others find it: under the population's name for the authority that issues.
+    pub fn publish(&self, name: &str, list: &[u8]) -> std::io::Result<()> {
+        replace_file(&self.certs.join(format!("crl-{name}.der")), list)
     }
 
     fn path(&self, population: Population) -> PathBuf {

@@ -25,12 +25,14 @@ use crate::http2::{
 use crate::listen::{Audience, Limits, listen, listen_denying};
 use crate::node::Node;
 use crate::quota::Quotas;
+use crate::reload;
 use crate::roles::Listener;
 use crate::service::access::AccessBook;
 use crate::service::admin::AdminService;
 use crate::service::enrol::EnrolService;
 use crate::service::ingest::IngestService;
 use crate::service::people::PeopleService;
+use crate::service::renew::Renewals;
 use crate::service::residency;
 use crate::service::unstored::Unstored;
 use crate::silence;
@@ -56,22 +58,33 @@ struct Configurations {
 }
 
 /// Gives a listener its next configuration, if it was made.
-fn put(name: &str, listener: &watch::Sender<Arc<ServerConfig>>, fresh: anyhow::Result<Arc<ServerConfig>>) {
+fn put(
+    name: &str,
+    listener: &watch::Sender<Arc<ServerConfig>>,
+    fresh: anyhow::Result<Arc<ServerConfig>>,
+) -> bool {
     match fresh {
-        Ok(fresh) => drop(listener.send_replace(fresh)),
+        Ok(fresh) => {
+            drop(listener.send_replace(fresh));
+            true
+        }
         Err(error) => {
             tracing::error!(listener = name, error = %format!("{error:#}"), "Certificates could not be refreshed.");
+            false
         }
     }
 }
 
 fn configurations(node: &Node) -> anyhow::Result<Configurations> {
+    let authorities = node.state.book().authority.roster().authorities().clone();
+    node.identities.follow(&authorities)?;
+    node.identities.warn_of_ends(node.state.clock.now());
     let clock: certs::Clock = Arc::new(TlsClock(Arc::clone(&node.state.clock)));
     let serial = random().context("no random bytes")?;
     let identity = node.identities.server(&node.config.server_names, node.state.clock.now(), serial)?;
     let mutual = |population| -> anyhow::Result<Arc<ServerConfig>> {
         let trusted = node.identities.trusted(population, node.state.clock.as_ref(), &node.denylist)?;
-        Ok(certs::mutual_listener(&identity, &[trusted], Arc::clone(&clock))?)
+        Ok(certs::mutual_listener(&identity, &trusted, Arc::clone(&clock))?)
     };
     Ok(Configurations {
         enrol: certs::open_listener(&identity, Arc::clone(&clock)).map_err(Into::into),
@@ -83,6 +96,8 @@ fn configurations(node: &Node) -> anyhow::Result<Configurations> {
 
 /// Serves until `cancel`, then stops taking connections, lets open calls end, and writes a last checkpoint.
 pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> {
+    // Before the first configurations: what changes while they are made is asked for again.
+    let mut asked = node.state.reload.serve();
     let first = configurations(&node)?;
     let (enrol_config, enrol) = watch::channel(first.enrol?);
     let (agents_config, agents) = watch::channel(first.agents?);
@@ -196,8 +211,10 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
     tasks.spawn(keeper.run(cancel.clone()));
     tasks.spawn(silence::watch(Arc::clone(&state), cancel.clone()));
     tasks.spawn(turned_away.run(cancel.clone()));
+    let renewals = Renewals::new(Arc::clone(&state), Arc::clone(&identities));
     let ingest_service = IngestService::new(
         Arc::clone(&state),
+        renewals,
         Arc::clone(&denylist),
         unstored,
         Arc::clone(&quotas),
@@ -250,6 +267,7 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
         entries = state.ledger.size(), "Collector is ready."
     );
 
+    tasks.spawn(reload::watcher::follow(node.dir.certs(), Arc::clone(&state), cancel.clone()));
     let mut refresh = tokio::time::interval(REFRESH_INTERVAL);
     refresh.tick().await;
     loop {
@@ -258,13 +276,21 @@ pub async fn serve(node: Node, cancel: CancellationToken) -> anyhow::Result<()> 
             _ = refresh.tick() => {}
             // Calls and connections ended with the entry; from here on handshakes fail too.
             _ = revocations.changed() => {}
+            asked = asked.changed() => if asked.is_err() { break },
         }
+        let upto = *asked.borrow_and_update();
         match configurations(&node) {
             Ok(fresh) => {
-                put("enrolment", &enrol_config, fresh.enrol);
-                put("agents", &agents_config, fresh.agents);
-                put("people", &people_config, fresh.people);
-                put("public tree", &tiles_config, fresh.tiles);
+                let all = [
+                    put("enrolment", &enrol_config, fresh.enrol),
+                    put("agents", &agents_config, fresh.agents),
+                    put("people", &people_config, fresh.people),
+                    put("public tree", &tiles_config, fresh.tiles),
+                ];
+                // Whoever waits for a change must not be told that a listener took it that did not.
+                if all.iter().all(|taken| *taken) {
+                    state.reload.done(upto);
+                }
             }
             // The old ones hold for a day; the next hour tries again.
             Err(error) => {

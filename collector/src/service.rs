@@ -11,6 +11,7 @@ pub mod enrol;
 pub mod ingest;
 pub mod payloads;
 pub mod people;
+pub mod renew;
 pub mod residency;
 mod telling;
 pub mod turns;

@@ -21,6 +21,7 @@ use crate::data_keys::DataKeyError;
 use crate::failpoints;
 use crate::ledger::{ErasedEntry, Found, Ledger, Published, ReadError};
 use crate::log_key::Changed;
+use crate::reload::Reload;
 use crate::sequencer::{Committed, Context, NewEntry, Sequencer, SubmitError};
 
 /// Longest wait for a checkpoint to cover an entry: signing is due every second.
@@ -235,6 +236,8 @@ pub struct State {
     pub sequencer: Sequencer,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Asks the listeners to take what changed about who may connect.
+    pub reload: Reload,
     /// Keys that contradicted themselves.
     pub conflicts: Arc<Conflicts>,
     book: Arc<RwLock<Book>>,
@@ -262,6 +265,7 @@ impl State {
             ledger,
             sequencer,
             clock,
+            reload: Reload::default(),
             conflicts: Arc::default(),
             book,
             trust_domain: trust_domain.to_owned(),

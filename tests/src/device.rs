@@ -92,10 +92,10 @@ pub struct Device {
     pub previous: Digest,
     /// Keys of the log it enrolled with.
     pub log_keys: Vec<evidence::note::VerifierKey>,
-    identity: HeldIdentity,
+    pub(crate) identity: HeldIdentity,
     /// The TLS key as PEM, for programs that are not ours.
-    key_pem: String,
-    root: CertificateDer<'static>,
+    pub(crate) key_pem: String,
+    pub(crate) root: CertificateDer<'static>,
     agents: SocketAddr,
 }
 
@@ -297,7 +297,7 @@ impl Submit {
     pub async fn answer(&mut self) -> Result<In, Status> {
         loop {
             match self.next().await? {
-                In::Checkpoint(_) | In::Proved(_) | In::Posture(_) => {}
+                In::Checkpoint(_) | In::Proved(_) | In::Posture(_) | In::Renew(_) => {}
                 other => return Ok(other),
             }
         }
@@ -322,7 +322,7 @@ impl Submit {
     }
 }
 
-async fn timely<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+pub(crate) async fn timely<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("no answer in {PATIENCE:?}"))
 }
 

@@ -29,6 +29,7 @@ pub mod load;
 pub mod loop_disk;
 pub mod process;
 pub mod raw_h2;
+pub mod renewal;
 pub mod sealed;
 pub mod told;
 pub mod tpm;

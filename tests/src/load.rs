@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use certs::TlsKey;
 use evidence::envelope::Envelope;
 use evidence::ids::{Digest, InstanceId};
 use evidence::leaf::{Kind, Leaf, commitment};
@@ -18,6 +19,7 @@ use tonic::Status;
 
 use crate::device::Device;
 use crate::process::PATIENCE;
+use crate::renewal::{By, Lies};
 use crate::world::ORIGIN;
 
 /// Envelopes of one device that may wait for their answer.
@@ -53,6 +55,10 @@ pub struct Record {
     pub proved: u64,
     /// Streams that were opened.
     pub streams: u64,
+    /// Certificates that were renewed because the collector asked.
+    pub renewed: u64,
+    /// Calls that failed because one side did not trust the other's certificate.
+    pub distrusted: Vec<String>,
     /// What was not as promised.
     pub wrong: Vec<String>,
 }
@@ -74,11 +80,23 @@ pub struct Load {
 impl Load {
     /// Starts the devices. They do nothing until [`Load::up`].
     pub fn start(devices: Vec<Device>) -> Self {
+        Self::start_with(devices, WINDOW, Duration::ZERO)
+    }
+
+    /// The same with devices that rest after each statement: many of them on a small machine.
+    pub fn start_resting(devices: Vec<Device>, rest: Duration) -> Self {
+        Self::start_with(devices, 1, rest)
+    }
+
+    fn start_with(devices: Vec<Device>, window: usize, rest: Duration) -> Self {
         let (phase, watched) = watch::channel(Phase::Down);
         let record = Arc::new(Mutex::new(Record::default()));
         let tasks = devices.into_iter().map(|device| {
             let driver = Driver {
                 device,
+                window,
+                rest,
+                next_key: None,
                 record: Arc::clone(&record),
                 waiting: VecDeque::new(),
                 last: None,
@@ -136,6 +154,10 @@ fn lock(record: &Mutex<Record>) -> std::sync::MutexGuard<'_, Record> {
 
 struct Driver {
     device: Device,
+    window: usize,
+    rest: Duration,
+    /// A TLS key whose certificate was asked for and has not come.
+    next_key: Option<TlsKey>,
     record: Arc<Mutex<Record>>,
     /// Made and not acknowledged, in order.
     waiting: VecDeque<Envelope>,
@@ -174,11 +196,11 @@ impl Driver {
     }
 
     async fn stream(&mut self, phase: &watch::Receiver<Phase>) -> Result<(), Over> {
-        let mut submit = self.device.open().await?;
+        let mut submit = self.device.open().await.map_err(|status| self.over(&status))?;
         let anchor_size = self.anchor.as_ref().map_or(0, |anchor| anchor.size);
         let unproved: Vec<u64> = self.unproved.keys().copied().take(4_096).collect();
         submit.hello(&self.device.instance, anchor_size, unproved).await;
-        let In::Welcome(welcome) = submit.next().await? else {
+        let In::Welcome(welcome) = submit.next().await.map_err(|status| self.over(&status))? else {
             self.wrong("the first answer is no welcome".to_owned());
             return Err(Over);
         };
@@ -203,17 +225,25 @@ impl Driver {
             if ending && self.waiting.is_empty() && self.unproved.is_empty() && !repeating {
                 return Ok(());
             }
-            while !ending && self.waiting.len() < WINDOW {
+            while !ending && self.waiting.len() < self.window {
                 let envelope = self.device.sign_next();
                 submit.envelope(envelope.bytes()).await;
                 self.waiting.push_back(envelope);
             }
-            match submit.next().await? {
+            match submit.next().await.map_err(|status| self.over(&status))? {
                 In::Stored(stored) if repeating => {
                     repeating = false;
                     self.repeated(&stored);
                 }
-                In::Stored(stored) => self.stored(&stored)?,
+                In::Stored(stored) => {
+                    self.stored(&stored)?;
+                    tokio::time::sleep(self.rest).await;
+                }
+                In::Renew(_) => {
+                    self.renew().await?;
+                    // The next stream shows the new certificate.
+                    return Err(Over);
+                }
                 In::Checkpoint(checkpoint) => self.checkpoint(&checkpoint),
                 In::Proved(proved) => self.proved(&proved),
                 In::Posture(_) => {}
@@ -223,6 +253,40 @@ impl Driver {
                     self.wrong(format!("{other:?}"));
                     return Err(Over);
                 }
+            }
+        }
+    }
+
+    /// A lost connection is nobody's fault here; a certificate that is not taken is.
+    fn over(&self, status: &Status) -> Over {
+        let whole = format!("{status:?}");
+        // h2 keeps the words of what happened below it and nothing else.
+        let signs = ["AlertReceived", "fatal alert", "InvalidCertificate", "invalid peer certificate"];
+        if signs.iter().any(|sign| whole.contains(sign)) {
+            lock(&self.record).distrusted.push(format!("{}: {whole}", self.device.id));
+        }
+        Over
+    }
+
+    /// Asks for another certificate, with the same key until one has come.
+    async fn renew(&mut self) -> Result<(), Over> {
+        let connection = self.device.connect().await.map_err(|error| {
+            let status = Status::unavailable(format!("{error:?}"));
+            self.over(&status)
+        })?;
+        let key = self.next_key.take().unwrap_or_else(|| TlsKey::generate().expect("a key"));
+        match self.device.ask(connection, By::Live, &key, Lies::default()).await {
+            Ok(renewed) => {
+                self.device.take(renewed, key);
+                lock(&self.record).renewed += 1;
+                Ok(())
+            }
+            Err(status) => {
+                self.next_key = Some(key);
+                if status.code() != tonic::Code::Unavailable && status.code() != tonic::Code::Unknown {
+                    self.wrong(format!("not renewed: {status}"));
+                }
+                Err(self.over(&status))
             }
         }
     }

@@ -69,6 +69,13 @@ impl Ran {
         self.err
     }
 
+    /// Its standard output, if it ended with `code`: an answer that is no.
+    #[track_caller]
+    pub fn fails_with(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.line, self.out, self.err);
+        self.out
+    }
+
     /// Its standard output as JSON, if it ended with 0.
     #[track_caller]
     pub fn json(self) -> serde_json::Value {

@@ -326,6 +326,13 @@ impl World {
         run_command(built)
     }
 
+    /// The same, not started yet.
+    pub fn agent_command(&self, state: &str, command: &[&str]) -> Command {
+        let mut built = Command::new(self.programs.agent);
+        built.arg("--state").arg(self.file(state)).args(command);
+        built
+    }
+
     /// Enrols a real agent; gives its answer.
     #[track_caller]
     pub fn enrol_agent(&self, state: &str, token: &Token) -> serde_json::Value {

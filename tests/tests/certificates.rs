@@ -454,6 +454,14 @@ struct TellsExporter;
 #[tonic::async_trait]
 impl Enrolment for TellsExporter {
     type EnrolStream = tokio_stream::Once<Result<EnrolReply, Status>>;
+    type RecoverStream = tokio_stream::Empty<Result<proto::RenewReply, Status>>;
+
+    async fn recover(
+        &self,
+        _request: Request<Streaming<proto::RenewRequest>>,
+    ) -> Result<Response<Self::RecoverStream>, Status> {
+        Err(Status::unimplemented("it only tells its exporter"))
+    }
 
     async fn enrol(
         &self,

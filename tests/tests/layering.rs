@@ -119,9 +119,11 @@ fn the_store_belongs_to_the_collector_and_the_machine_to_the_agent() {
     for name in ["certs", "rpc", "agent", "cli"] {
         assert_without(name, &["sled"]);
     }
-    for name in ["certs", "rpc", "collector", "cli"] {
+    for name in ["certs", "rpc", "cli"] {
         assert_without(name, &["notify", "sysinfo"]);
     }
+    // The collector watches its own certificates, and no machine.
+    assert_without("collector", &["sysinfo"]);
     assert_without("certs", &["tokio", "tonic"]);
     // rpc opens a client's TLS connection; what is in certificates is not its business.
     assert_without("rpc", &["rcgen", "x509-parser"]);

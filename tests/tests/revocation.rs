@@ -14,7 +14,7 @@ use certs::{Population, Profile, RevocationOrder, TrustedAuthority, list_number}
 use evidence::ids::DeviceId;
 use evidence::leaf::Kind;
 use evidence::time::Timestamp;
-use proto::{DevicesRequest, PostureRequest, RenewRequest, WhoAmIRequest};
+use proto::{DevicesRequest, PostureRequest, RenewSelfRequest, WhoAmIRequest};
 use tests::device::Device;
 use tests::figures;
 use tests::kept::entries_of;
@@ -142,7 +142,7 @@ async fn a_person_who_left_loses_every_call_at_once_and_can_sign_nothing() {
     world.cli(&world.admin, &["revoke", "--person", &id, "--reason", "left"]).ok();
     // The open connection is cut; whatever is called on it fails, renewal included.
     analyst.people.devices(DevicesRequest::default()).await.expect_err("cut");
-    analyst.people.renew(RenewRequest {}).await.expect_err("cut");
+    analyst.people.renew(RenewSelfRequest {}).await.expect_err("cut");
     let ran = world.cli(&world.analyst, &["devices"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("keys are revoked"), "{}", ran.err);

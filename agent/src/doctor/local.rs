@@ -15,7 +15,7 @@ use crate::state::{OPEN_MODE, StateDirectory, StateError};
 
 /// Less free space than that will soon be too little: the largest spool, its history and what is written anew.
 const FREE_MIB_MIN: u64 = 64;
-/// So many days before a certificate ends a person must act: this release cannot renew it.
+/// So many days before a certificate ends a person must act: the agent has tried to renew it for many days.
 const CERTIFICATE_DAYS_MIN: u64 = 7;
 /// A clock may be off by so much: the minute to which statements name the time, and the way of an answer.
 pub(super) const CLOCK_OFF_MS_MAX: u64 = 2 * 60_000;
@@ -182,8 +182,17 @@ pub(super) fn denied(error: &StateError) -> bool {
     }
 }
 
-/// Whether the device's certificate holds.
-pub(super) fn certificate(identity: &Identity, now: Timestamp) -> Check {
+/// So many days before the authority of the certificate ends its operator must act.
+const AUTHORITY_DAYS_MIN: u64 = 60;
+
+/// When the authority of the device's certificate ends, if that is soon.
+fn authority_ends(identity: &Identity, now: Timestamp) -> Option<Timestamp> {
+    let ends = certs::CertificateLife::read(identity.chain.get(1)?)?.ends;
+    (ends.ms() < now.ms().saturating_add(AUTHORITY_DAYS_MIN * DAY_MS)).then_some(ends)
+}
+
+/// Whether the device's certificate holds. `failed`: why the agent could not renew it.
+pub(super) fn certificate(identity: &Identity, failed: Option<&str>, now: Timestamp) -> Check {
     let words = identity.chain.first().and_then(certs::CertificateWords::read);
     let Some(words) = words else {
         return Check::failed(
@@ -193,7 +202,8 @@ pub(super) fn certificate(identity: &Identity, now: Timestamp) -> Check {
         );
     };
     let until = words.not_after.rfc3339();
-    let renew = "enrol anew, with a new token and a new --state directory";
+    let failed = failed.map_or_else(String::new, |why| format!("; not renewed: {why}"));
+    let comes_back = identity.life().is_some_and(|life| now < life.recovery_ends());
     if now < words.not_before {
         let early = span(words.not_before.ms().abs_diff(now.ms()));
         let detail =
@@ -201,13 +211,25 @@ pub(super) fn certificate(identity: &Identity, now: Timestamp) -> Check {
         Check::failed("certificate", detail, "set the clock")
     } else if now >= words.not_after {
         let late = span(now.ms().abs_diff(words.not_after.ms()));
-        let next = format!("if the clock is right, {renew}");
-        Check::failed("certificate", format!("it ended {late} ago, at {until}"), next)
+        let next = if comes_back {
+            "if the clock is right: the agent asks for a new one by itself as soon as it runs and reaches the collector"
+        } else {
+            "if the clock is right, enrol anew, with a new token and a new --state directory"
+        };
+        Check::failed("certificate", format!("it ended {late} ago, at {until}{failed}"), next)
     } else if words.not_after.ms() - now.ms() < CERTIFICATE_DAYS_MIN * DAY_MS {
         let left = span(words.not_after.ms().abs_diff(now.ms()));
-        Check::failed("certificate", format!("it ends in {left}, at {until}"), renew)
+        let next = "the agent renews it while it runs and reaches the collector: see the checks below";
+        Check::failed("certificate", format!("it ends in {left}, at {until}{failed}"), next)
+    } else if let Some(ends) = authority_ends(identity, now) {
+        let detail = format!("good until {until}; its authority ends at {}", ends.rfc3339());
+        Check::failed(
+            "certificate",
+            detail,
+            "tell the collector's operator: `tallystick-collector ca rollover`",
+        )
     } else {
-        Check::ok("certificate", format!("good until {until}"))
+        Check::ok("certificate", format!("good until {until}{failed}"))
     }
 }
 

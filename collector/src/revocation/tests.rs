@@ -77,12 +77,12 @@ fn numbers_only_grow_whatever_clock_and_file_say() {
     assert_eq!(lists.next_number(Population::Agents, Timestamp(5)), NOW.0 + 2);
     assert_eq!(lists.next_number(Population::People, Timestamp(5)), 5);
     // What was published by an earlier run, with a clock ahead of ours.
-    lists.publish(Population::Agents, &list(NOW.0 + 1_000)).unwrap();
+    lists.publish("agents", &list(NOW.0 + 1_000)).unwrap();
     assert_eq!(open().next_number(Population::Agents, NOW), NOW.0 + 1_001);
     // An older file and rubbish cost nothing: time goes on.
-    lists.publish(Population::Agents, &list(3)).unwrap();
+    lists.publish("agents", &list(3)).unwrap();
     assert_eq!(open().next_number(Population::Agents, NOW), NOW.0);
-    lists.publish(Population::Agents, b"rubbish").unwrap();
+    lists.publish("agents", b"rubbish").unwrap();
     assert_eq!(open().next_number(Population::Agents, NOW), NOW.0);
 }
 

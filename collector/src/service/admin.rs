@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use certs::{Issuer, Order, PERSON_LIFETIME, Role, Serial, Subject};
-use evidence::acts::{Act, Body};
+use evidence::acts::{Act, Body, KeyOf, KeyStep};
 use evidence::enrolment::TlsPublicKey;
-use evidence::ids::PersonId;
+use evidence::ids::{Digest, PersonId};
 use evidence::leaf::Kind;
 use evidence::time::Timestamp;
 use proto::{
-    CreateTokenRequest, CreateUserReply, CreateUserRequest, PutActReply, RenewUserReply, RenewUserRequest,
+    AuthorityStanding, ChangeAuthorityRequest, CreateTokenRequest, CreateUserReply, CreateUserRequest,
+    PutActReply, ReadAuthorityRequest, RenewUserReply, RenewUserRequest,
 };
 use rpc::v1::admin_server::Admin;
 use tonic::{Request, Response, Status};
 
 use super::status;
 use crate::identity::Identities;
+use crate::rollover::Rollover;
 use crate::state::{Detail, PutAct, State, StateError, random};
 
 /// The admin service.
@@ -78,6 +80,39 @@ impl AdminService {
     }
 }
 
+impl AdminService {
+    /// Takes a step of a change of an authority.
+    pub async fn change(&self, request: &ChangeAuthorityRequest) -> Result<AuthorityStanding, StateError> {
+        let invalid = |text: String| StateError::Invalid(text);
+        let of: KeyOf = request.of.parse().map_err(|error| invalid(format!("of: {error}")))?;
+        let step: KeyStep = request.step.parse().map_err(|error| invalid(format!("step: {error}")))?;
+        let certificate = Digest::from_slice(&request.certificate)
+            .map_err(|error| invalid(format!("certificate: {error}")))?;
+        let rollover = Rollover::new(&self.state, &self.identities);
+        let index = rollover.step(of, step, certificate, request.anyway).await?;
+        self.authority(&request.of, index)
+    }
+
+    /// How a change of an authority stands.
+    pub fn authority(&self, of: &str, index: u64) -> Result<AuthorityStanding, StateError> {
+        let of: KeyOf = of.parse().map_err(|error| StateError::Invalid(format!("of: {error}")))?;
+        let standing = Rollover::new(&self.state, &self.identities).standing(of)?;
+        let bytes =
+            |digest: Option<Digest>| digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default();
+        Ok(AuthorityStanding {
+            issuing: bytes(Some(standing.trusted.issuing)),
+            prepared: bytes(standing.trusted.prepared),
+            retiring: bytes(standing.trusted.retiring),
+            issuing_begins_ms: standing.issuing.begins.ms(),
+            issuing_ends_ms: standing.issuing.ends.ms(),
+            holders: standing.holders,
+            devices: standing.devices,
+            held_until_ms: standing.held_until.map_or(0, Timestamp::ms),
+            index,
+        })
+    }
+}
+
 /// A fresh certificate for a person: certificate, issuing CA, root.
 pub fn person_chain(
     identities: &Identities,
@@ -93,17 +128,14 @@ pub fn person_chain(
         now,
         lifetime: PERSON_LIFETIME,
     };
-    let issued = identities.people().issue(&order).map_err(|error| StateError::Refused(error.to_string()))?;
+    let people = identities.people().map_err(|error| StateError::Refused(error.to_string()))?;
+    let issued = people.issue(&order).map_err(|error| StateError::Refused(error.to_string()))?;
     // Kept before anybody has it: a revocation must find its serial number.
     identities.keep_issued(&issued.certificate, now).map_err(|error| {
         tracing::error!(error = %error, "An issued certificate could not be kept.");
         StateError::Refused("the certificate could not be kept; try again".into())
     })?;
-    Ok(vec![
-        issued.certificate.to_vec(),
-        identities.people().certificate().to_vec(),
-        identities.root().to_vec(),
-    ])
+    Ok(vec![issued.certificate.to_vec(), people.certificate().to_vec(), identities.root().to_vec()])
 }
 
 /// The certificate's role of a roster role.
@@ -148,5 +180,19 @@ impl Admin for AdminService {
         request: Request<RenewUserRequest>,
     ) -> Result<Response<RenewUserReply>, Status> {
         Ok(Response::new(self.renew(request.get_ref()).map_err(|error| status(&error))?))
+    }
+
+    async fn change_authority(
+        &self,
+        request: Request<ChangeAuthorityRequest>,
+    ) -> Result<Response<AuthorityStanding>, Status> {
+        Ok(Response::new(self.change(request.get_ref()).await.map_err(|error| status(&error))?))
+    }
+
+    async fn read_authority(
+        &self,
+        request: Request<ReadAuthorityRequest>,
+    ) -> Result<Response<AuthorityStanding>, Status> {
+        Ok(Response::new(self.authority(&request.get_ref().of, 0).map_err(|error| status(&error))?))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certs::residency::TpmMakers;
-use certs::{AGENT_LIFETIME, Issued, Issuer, Order, Serial, Subject};
+use certs::{Order, Serial, Subject};
 use evidence::acts::{Allows, Body, Enrolment, KeyLevel, request_digest, serial_digest};
 use evidence::enrolment::{TlsPublicKey, Transcript};
 use evidence::ids::{DeviceId, Digest, InstanceId};
@@ -19,6 +19,7 @@ use proto::enrol_reply::Step as Reply;
 use proto::enrol_request::Step as Request;
 use proto::{
     EnrolBegin, EnrolChallenge, EnrolFinish, EnrolNonce, EnrolPending, EnrolReply, EnrolRequest, Enrolled,
+    RenewReply, RenewRequest,
 };
 use rpc::v1::enrolment_server::Enrolment as EnrolmentService;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,11 +27,13 @@ use tonic::{Status, Streaming};
 use zeroize::Zeroizing;
 
 use self::steps::{Before, GoodToken, Refused, Step, answer, wait};
+use super::renew::{Renewals, Way, issue_and_keep};
 use super::{residency, status};
 use crate::causes::chain;
 use crate::enrolling::Enrolling;
 use crate::enrolling::pending::{Waiting, Why};
 use crate::failpoints;
+use crate::for_tests;
 use crate::identity::Identities;
 use crate::ledger::Found;
 use crate::listen::PeerInfo;
@@ -82,6 +85,14 @@ impl EnrolService {
 #[tonic::async_trait]
 impl EnrolmentService for EnrolService {
     type EnrolStream = ReceiverStream<Result<EnrolReply, Status>>;
+    type RecoverStream = ReceiverStream<Result<RenewReply, Status>>;
+
+    async fn recover(
+        &self,
+        request: tonic::Request<Streaming<RenewRequest>>,
+    ) -> Result<tonic::Response<Self::RecoverStream>, Status> {
+        Renewals::new(Arc::clone(&self.state), Arc::clone(&self.identities)).answer(request, Way::Recovery)
+    }
 
     async fn enrol(
         &self,
@@ -372,20 +383,9 @@ impl Claim {
             public_key: &self.transcript.tls_key,
             serial: Serial::from_random(random().map_err(|error| status(&error))?),
             now,
-            lifetime: AGENT_LIFETIME,
+            lifetime: for_tests::agent_lifetime(),
         };
-        let issued: Issued = identities.agents().issue(&order).map_err(|error| {
-            tracing::error!(error = %error, "A certificate could not be issued.");
-            Status::internal(
-                "the certificate could not be issued; the operator finds why in the collector's log",
-            )
-        })?;
-        let certificate = Digest::of(&issued.certificate);
-        // Kept before the entry names it: a device that retries gets the same one.
-        identities.keep_issued(&issued.certificate, now).map_err(|error| {
-            tracing::error!(error = %error, "An issued certificate could not be kept.");
-            Status::unavailable("the certificate could not be stored; try again")
-        })?;
+        let certificate = issue_and_keep(identities, &order)?;
         failpoints::reach("enrol-issued");
         let act = Enrolment {
             device,

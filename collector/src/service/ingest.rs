@@ -15,6 +15,7 @@ use evidence::statement::SCHEMA_MAX;
 use proto::from_agent::Item as Incoming;
 use proto::to_agent::Item as Outgoing;
 use proto::{Expect, FromAgent, Hello, Refused, RefusedReason, SlowDown, Stored, ToAgent, Welcome};
+use proto::{Renew, RenewReply, RenewRequest};
 use rpc::v1::ingest_server::Ingest;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use self::waiting::{Settled, Waiting, hold, next_answer};
+use super::renew::{Renewals, Way};
 use super::status;
 use super::telling::{self, Telling};
 use super::unstored::Unstored;
@@ -68,6 +70,7 @@ pub struct IngestService {
     unstored: Arc<Unstored>,
     quotas: Arc<Quotas>,
     turns: Arc<Semaphore>,
+    renewals: Renewals,
     cancel: CancellationToken,
 }
 
@@ -76,18 +79,30 @@ impl IngestService {
     /// its streams at shutdown.
     pub fn new(
         state: Arc<State>,
+        renewals: Renewals,
         denylist: Arc<Denylist>,
         unstored: Arc<Unstored>,
         quotas: Arc<Quotas>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { state, denylist, unstored, quotas, turns: telling::turns(), cancel }
+        Self { state, renewals, denylist, unstored, quotas, turns: telling::turns(), cancel }
     }
 }
 
 #[tonic::async_trait]
 impl Ingest for IngestService {
     type SubmitStream = ReceiverStream<Result<ToAgent, Status>>;
+    type RenewStream = ReceiverStream<Result<RenewReply, Status>>;
+
+    async fn renew(
+        &self,
+        request: tonic::Request<Streaming<RenewRequest>>,
+    ) -> Result<tonic::Response<Self::RenewStream>, Status> {
+        let certificate = request.extensions().get::<PeerInfo>().and_then(|info| info.certificate.clone());
+        let certificate =
+            certificate.ok_or_else(|| Status::permission_denied("only an enrolled device may renew"))?;
+        self.renewals.clone().answer(request, Way::Live(certificate))
+    }
 
     async fn submit(
         &self,
@@ -117,6 +132,8 @@ impl Ingest for IngestService {
             pending: VecDeque::new(),
             unproved: BTreeMap::new(),
             checkpoints: self.state.ledger.checkpoints(),
+            renewals: self.renewals.clone(),
+            authorities: self.state.reload.taken(),
             anchor_size: 0,
             greeted: false,
             key_changes: super::key_changes(&self.state),
@@ -149,6 +166,9 @@ struct Session {
     /// Leaf index → sequence.
     unproved: BTreeMap<u64, u64>,
     checkpoints: watch::Receiver<Option<Arc<Published>>>,
+    renewals: Renewals,
+    /// Told when the authorities may have changed.
+    authorities: watch::Receiver<u64>,
     /// Size of the newest checkpoint the agent has.
     anchor_size: u64,
     /// The newest checkpoint at the stream's beginning was sent.
@@ -256,6 +276,7 @@ impl Session {
                     self.prove().await?;
                     self.telling.look_for_policy();
                 }
+                Ok(()) = self.authorities.changed() => self.ask_for_renewal().await?,
                 // Last: it is the least of what a device waits for.
                 told = self.telling.next() => {
                     if let Some(posture) = told {
@@ -285,6 +306,7 @@ impl Session {
         self.send(Outgoing::Welcome(Welcome { schema_max: SCHEMA_MAX, next_sequence })).await?;
         self.anchor_size = hello.anchor_size;
         self.instance = Some(instance);
+        self.ask_for_renewal().await?;
         self.state.conflicts.live().begin(&instance, self.stream, Instant::now());
         self.telling.begin(instance);
         for sequence in hello.unproved {
@@ -293,6 +315,14 @@ impl Session {
             }
         }
         self.prove().await
+    }
+
+    /// Asks the device to come for another certificate if the authority of its own goes.
+    async fn ask_for_renewal(&self) -> Result<(), End> {
+        let Some(within_seconds) = self.instance.and_then(|instance| self.renewals.wanted(&instance)) else {
+            return Ok(());
+        };
+        self.send(Outgoing::Renew(Renew { within_seconds })).await
     }
 
     fn envelope(&mut self, bytes: &[u8]) {

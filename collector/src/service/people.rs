@@ -15,7 +15,7 @@ use proto::{
     DevicesReply, DevicesRequest, DrawReply, DrawnControl, FirstEntry, GenesisRequest, LatestCheckpointReply,
     LatestCheckpointRequest, PayloadsPart, PayloadsRequest, PendingReply, PendingRequest, PlanRef, PlanRow,
     PlansReply, PlansRequest, PostureReply, PostureRequest, ProofReply, ProofRequest, PutActReply,
-    PutActRequest, RenewReply, RenewRequest, SetPart, WhoAmIReply, WhoAmIRequest,
+    PutActRequest, RenewSelfReply, RenewSelfRequest, SetPart, WhoAmIReply, WhoAmIRequest,
 };
 use rpc::v1::people_server::People;
 use tokio_stream::wrappers::ReceiverStream;
@@ -397,7 +397,7 @@ impl People for PeopleService {
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 
-    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
+    async fn renew(&self, request: Request<RenewSelfRequest>) -> Result<Response<RenewSelfReply>, Status> {
         let caller = self.caller(&request, "Renew")?;
         let key = request
             .extensions()
@@ -410,7 +410,7 @@ impl People for PeopleService {
         let chain = person_chain(&self.identities, caller.role, caller.person, &key, now)
             .map_err(|error| status(&error))?;
         tracing::info!(person = %caller.person, "A person renewed their certificate.");
-        Ok(Response::new(RenewReply { chain }))
+        Ok(Response::new(RenewSelfReply { chain }))
     }
 
     async fn access(&self, request: Request<AccessRequest>) -> Result<Response<AccessReply>, Status> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use certs::Issuer as _;
 use evidence::acts::Enrolment;
 use evidence::ids::{Class, Digest, Name};
 use proto::Enrolled;
@@ -12,6 +11,7 @@ use crate::enrolling::Enrolling;
 use crate::enrolling::pending::Waiting;
 use crate::failpoints;
 use crate::identity::Identities;
+use crate::service::renew::chain_of;
 use crate::service::status;
 use crate::state::State;
 
@@ -44,7 +44,7 @@ pub(super) async fn answer(
         device: before.act.device.to_string(),
         instance: before.act.instance.as_bytes().to_vec(),
         certificate,
-        chain: vec![identities.agents().certificate().to_vec(), identities.root().to_vec()],
+        chain: chain_of(identities, &before.act.certificate)?,
         origin: state.origin().to_owned(),
         log_vkeys: state.log_keys().iter().map(evidence::note::VerifierKey::vkey).collect(),
         witness_policy: state.witness_policy().to_owned(),
