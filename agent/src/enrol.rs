@@ -271,7 +271,8 @@ pub(crate) async fn exchange(
         nonce.trust_domain.parse().map_err(|error| EnrolError::Answer(format!("trust domain: {error}")))?;
     let mut finish = finish(&prepared, wanted, &trust_domain, &nonce.nonce, connection.exporter)?;
     finish.endorsement_certificate = custody::endorsement_certificate(state)?.unwrap_or_default();
-    finish.key_level_claimed = custody::holder(state).map_or("k0", custody::Holder::claimed_level).to_owned();
+    let claimed = custody::holder(state).map_or("k0", custody::Holder::claimed_level);
+    claimed.clone_into(&mut finish.key_level_claimed);
     send(&sender, Request::Finish(finish)).await;
     let mut reply = next(&mut replies).await?;
     if let Reply::Challenge(challenge) = reply {

@@ -110,6 +110,13 @@ pub const TABLE: &[Row] = &[
         &[Caller::Anybody],
         "enrols a device; the token decides",
     ),
+    row(
+        Listener::Enrol,
+        "tallystick.v1.Enrolment",
+        "Recover",
+        &[Caller::Anybody],
+        "a certificate for a device whose own has ended; its attestation key decides",
+    ),
     row(Listener::Enrol, HEALTH, "Check", &[Caller::Anybody], "whether the listener serves"),
     row(Listener::Enrol, HEALTH, "Watch", &[Caller::Anybody], "the same, as a stream"),
     row(
@@ -118,6 +125,13 @@ pub const TABLE: &[Row] = &[
         "Submit",
         &[Caller::Agent],
         "takes a device's statements, its own only",
+    ),
+    row(
+        Listener::Agents,
+        "tallystick.v1.Ingest",
+        "Renew",
+        &[Caller::Agent],
+        "a certificate for a new TLS key of the calling device",
     ),
     row(Listener::Agents, HEALTH, "Check", &[Caller::Agent], "whether the listener serves"),
     row(Listener::Agents, HEALTH, "Watch", &[Caller::Agent], "the same, as a stream"),
@@ -159,6 +173,8 @@ pub const TABLE: &[Row] = &[
     socket("CreateToken", "carries a token act that an admin signed"),
     socket("CreateUser", "carries a person act that an admin signed, and issues the certificate"),
     socket("RenewUser", "a fresh certificate for a person on the roster, when the old one has ended"),
+    socket("ChangeAuthority", "takes a step of a change of an issuing authority"),
+    socket("ReadAuthority", "how such a change stands"),
 ];
 
 /// The row of a call by its HTTP path, `/service/call`.

@@ -1,11 +1,6 @@
 //! Revocation over real processes: what is open is cut, what is new is refused, and nothing of it waits for a restart.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test stops at what it cannot do"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -169,6 +164,9 @@ async fn a_person_who_left_loses_every_call_at_once_and_can_sign_nothing() {
 }
 
 /// Two authorities of one listener, as during a rollover; the list of one is bad. Its holders stay out, the others come in.
+/// A list, and how it must be refused.
+type BadList<'a> = (&'a str, Option<Vec<u8>>, fn(&certs::ListError) -> bool);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_list_keeps_out_its_own_authoritys_holders_only() {
     use certs::test_pki::TestPki;
@@ -192,7 +190,7 @@ async fn a_bad_list_keeps_out_its_own_authoritys_holders_only() {
         whole[last] ^= 1;
         whole
     };
-    let cases: Vec<(&str, Option<Vec<u8>>, fn(&ListError) -> bool)> = vec![
+    let cases: Vec<BadList> = vec![
         ("ended", Some(list(&bad, 9, early)), |error| matches!(error, ListError::Ended(_))),
         ("missing", None, |error| *error == ListError::Missing),
         ("rubbish", Some(b"rubbish".to_vec()), |error| *error == ListError::Unreadable),

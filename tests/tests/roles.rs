@@ -1,12 +1,7 @@
 //! Every call of every service by every kind of caller, over real connections, against the one table; and auditors who are
 //! kept to their engagements.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test stops at what it cannot do"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at what it cannot do")]
 
 use std::fs;
 use std::sync::Arc;
@@ -197,9 +192,9 @@ async fn every_call_by_every_caller() {
                     listener.as_str()
                 );
                 if may {
-                    allowed += 1
+                    allowed += 1;
                 } else {
-                    refused += 1
+                    refused += 1;
                 }
                 if caller.is_none() {
                     connection = connect(&address, stranger.tls.clone()).await;

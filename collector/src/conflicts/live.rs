@@ -142,7 +142,7 @@ mod tests {
         live.begin(&instance, one, now);
         live.begin(&instance, two, now);
         assert_eq!(live.hear(&instance, one, 1, None, now + Duration::from_secs(1)), None, "on the way");
-        assert_eq!(live.hear(&instance, two, 2, None, now + Duration::from_secs(60)), None);
-        assert_eq!(live.hear(&instance, one, 3, None, now + Duration::from_secs(60)), Some(Twice::Streams));
+        assert_eq!(live.hear(&instance, two, 2, None, now + Duration::from_mins(1)), None);
+        assert_eq!(live.hear(&instance, one, 3, None, now + Duration::from_mins(1)), Some(Twice::Streams));
     }
 }

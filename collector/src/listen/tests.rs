@@ -306,7 +306,7 @@ async fn who_takes_nothing_of_what_is_written_is_cut() {
     let mut connection = world.next().await;
     let writing = async {
         loop {
-            if let Err(error) = connection.write_all(&[7; 1 << 16]).await {
+            if let Err(error) = connection.write_all(&vec![7; 1 << 16]).await {
                 return error.kind();
             }
         }

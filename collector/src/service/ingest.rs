@@ -101,7 +101,7 @@ impl Ingest for IngestService {
         let certificate = request.extensions().get::<PeerInfo>().and_then(|info| info.certificate.clone());
         let certificate =
             certificate.ok_or_else(|| Status::permission_denied("only an enrolled device may renew"))?;
-        self.renewals.clone().answer(request, Way::Live(certificate))
+        self.renewals.clone().answer(request, Way::Live(Box::new(certificate)))
     }
 
     async fn submit(

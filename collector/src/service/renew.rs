@@ -35,7 +35,7 @@ const RENEWALS_PER_SECOND: u64 = 50;
 #[derive(Debug, Clone)]
 pub enum Way {
     /// On the agents listener, as the holder of this certificate.
-    Live(PeerCertificate),
+    Live(Box<PeerCertificate>),
     /// On the enrolment listener, as nobody.
     Recovery,
 }
