@@ -6,125 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::acts::{
-    Act, ActError, ActId, Body, Commitment, Configuration, DrawAct, Export, Freeze, KeyChange, NewKey, ReKey,
-    Renewal, Reveal, Role, log_key_text, re_key_digest, renewal_digest, request_digest,
+    Act, ActId, Body, Commitment, Configuration, DrawAct, Export, Freeze, Reveal, Role, request_digest,
 };
 use crate::draw;
-use crate::dsse::{ActEnvelope, DsseError};
-use crate::enrolment::{Transcript, TranscriptError};
-use crate::erasure::{ErasureError, Erasures};
+use crate::dsse::ActEnvelope;
+use crate::enrolment::Transcript;
+use crate::erasure::Erasures;
 use crate::ids::{DeviceId, Digest};
 use crate::judge::PolicyEntry;
 use crate::keys::PublicKey;
 use crate::leaf::{Kind, Stream};
 use crate::plan::Plan;
 use crate::policy::Policy;
-use crate::roster::{Roster, RosterError};
+use crate::roster::Roster;
 use crate::time::Timestamp;
 
-/// Why an act was refused. [`AuthorityError::check`] names the numbered check it fails.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthorityError {
-    /// Its form.
-    #[error(transparent)]
-    Act(#[from] ActError),
-    /// Its signature.
-    #[error(transparent)]
-    Signature(#[from] DsseError),
-    /// For another log.
-    #[error("the act is for {found:?}, this log is {expected:?}")]
-    Origin {
-        /// Origin in the act.
-        found: String,
-        /// This log.
-        expected: String,
-    },
-    /// An id met before.
-    #[error("act id {} was used before: make the act anew", .0.as_str())]
-    Repeated(ActId),
-    /// The first roster entry is not a genesis, or one comes later.
-    #[error("the first entry of a log is its genesis, and only it")]
-    Genesis,
-    /// The genesis does not fit itself.
-    #[error("genesis: {0}")]
-    GenesisMembers(&'static str),
-    /// A key nobody admitted.
-    #[error("key {0} is not admitted to this log: an admin adds persons with `user create`")]
-    Stranger(Digest),
-    /// An admitted person without the right.
-    #[error("the role {role} may not sign {act}: it takes {needed}")]
-    Role {
-        /// The signer's role.
-        role: Role,
-        /// Name of the act.
-        act: &'static str,
-        /// Who may.
-        needed: &'static str,
-    },
-    /// An entry of the operations key by another key.
-    #[error("{0} is signed by the operations key only")]
-    NotOperations(&'static str),
-    /// An act of an auditor by another key.
-    #[error("this plan's auditor key is {expected}, the act is signed by {found}")]
-    NotAuditor {
-        /// Key id of the plan's auditor.
-        expected: Digest,
-        /// Key id of the signer.
-        found: Digest,
-    },
-    /// Roster rules, for persons and changes of devices.
-    #[error(transparent)]
-    Admission(RosterError),
-    /// Roster rules, for tokens and enrolments.
-    #[error(transparent)]
-    Roster(RosterError),
-    /// The enrolment's transcript.
-    #[error(transparent)]
-    Transcript(#[from] TranscriptError),
-    /// The transcript and the entry differ.
-    #[error("the enrolment's {0} is not the transcript's")]
-    TranscriptMember(&'static str),
-    /// Rules of erasing and holding.
-    #[error(transparent)]
-    Erasure(ErasureError),
-    /// Both log keys must sign when one follows the other.
-    #[error("the signature of the {0} log key does not hold over the change")]
-    LogKey(&'static str),
-    /// An auditor's key that somebody who runs the log holds.
-    #[error("the auditor's key of plan {0} may not be the key of an admin or analyst of this log")]
-    NotIndependent(Digest),
-    /// A configuration out of order.
-    #[error("the next configuration has number {0}: look at the newest one first")]
-    Configuration(u64),
-    /// A plan nobody logged.
-    #[error("no plan {0} in this log")]
-    NoPlan(Digest),
-    /// A ceremony step that is not due.
-    #[error("{step} is not due: {because}")]
-    Ceremony {
-        /// The step.
-        step: &'static str,
-        /// Why not.
-        because: &'static str,
-    },
-}
+mod error;
+mod keys;
 
-impl AuthorityError {
-    /// The numbered check of docs/FORMAT.md section 12 that this fails.
-    pub fn check(&self) -> u8 {
-        match self {
-            Self::Act(_) | Self::Signature(_) | Self::Origin { .. } | Self::Repeated(_) => 6,
-            Self::Genesis | Self::GenesisMembers(_) => 7,
-            Self::Stranger(_) | Self::Role { .. } | Self::NotOperations(_) | Self::NotAuditor { .. } => 8,
-            Self::NoPlan(_) | Self::LogKey(_) | Self::NotIndependent(_) | Self::Configuration(_) => 8,
-            Self::Admission(RosterError::SecondGenesis) => 7,
-            Self::Admission(_) => 8,
-            Self::Roster(_) | Self::Transcript(_) | Self::TranscriptMember(_) => 9,
-            Self::Ceremony { .. } => 11,
-            Self::Erasure(_) => 16,
-        }
-    }
-}
+pub use error::AuthorityError;
 
 /// One ceremony: a plan and what followed it, each with its index and receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -459,61 +359,6 @@ impl Authority {
             }
         }
         Ok(())
-    }
-
-    /// A transcript of this log over `token`, by a device's new keys.
-    fn transcript(
-        &self,
-        bytes: &[u8],
-        [ed25519, p256]: [&[u8]; 2],
-        token: Digest,
-        key: &PublicKey,
-    ) -> Result<Transcript, AuthorityError> {
-        let transcript = Transcript::verify(bytes, ed25519, p256)?;
-        let trust_domain = self.roster.genesis().map(|genesis| genesis.trust_domain.as_str());
-        if Some(transcript.trust_domain.as_str()) != trust_domain {
-            return Err(AuthorityError::TranscriptMember("trust domain"));
-        }
-        if transcript.token_hash != token {
-            return Err(AuthorityError::TranscriptMember("token"));
-        }
-        if transcript.attestation_key != *key {
-            return Err(AuthorityError::TranscriptMember("attestation key"));
-        }
-        Ok(transcript)
-    }
-
-    fn re_key(&mut self, index: u64, act: &ReKey) -> Result<(), AuthorityError> {
-        let signatures = [act.sig_ed25519.as_slice(), &act.sig_p256];
-        let token = re_key_digest(&act.previous);
-        let transcript = self.transcript(&act.transcript, signatures, token, &act.attestation_key)?;
-        let previous = self.roster.speaking(&act.device, &act.previous).map_err(AuthorityError::Roster)?.key;
-        previous
-            .verify(&act.transcript, &act.sig_previous)
-            .map_err(|error| AuthorityError::Transcript(TranscriptError::AttestationSignature(error)))?;
-        self.roster.re_key_act(index, act, transcript.tls_key.id()).map_err(AuthorityError::Roster)
-    }
-
-    fn renewal(&mut self, index: u64, received: Timestamp, act: &Renewal) -> Result<(), AuthorityError> {
-        let key = self.roster.speaking(&act.device, &act.instance).map_err(AuthorityError::Roster)?.key;
-        let signatures = [act.sig_ed25519.as_slice(), &act.sig_p256];
-        let token = renewal_digest(&act.instance, act.generation);
-        let transcript = self.transcript(&act.transcript, signatures, token, &key)?;
-        self.roster.renewal_act(index, received, act, transcript.tls_key.id()).map_err(AuthorityError::Roster)
-    }
-
-    fn key_change(&mut self, index: u64, act: &KeyChange) -> Result<(), AuthorityError> {
-        if let NewKey::Log { key, endorsement, possession } = &act.key {
-            if key.name() != self.origin {
-                let what = "the new log key is not named after the origin";
-                return Err(AuthorityError::Admission(RosterError::KeyChange(what)));
-            }
-            let text = log_key_text(&self.origin, key);
-            let old = self.roster.authorities().log_keys().last().ok_or(AuthorityError::Genesis)?;
-            old.1.key().verify(&text, endorsement).map_err(|_| AuthorityError::LogKey("old"))?;
-            key.key().verify(&text, possession).map_err(|_| AuthorityError::LogKey("new"))?;
-        }
-        self.roster.key_change_act(index, act).map_err(AuthorityError::Admission)
     }
 
     fn open_ceremony(&mut self, plan_hash: &Digest) -> Result<&mut Ceremony, AuthorityError> {

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::acts::{Genesis, Hold, KeyStep, Person, Revoke, RevokedOf, Tombstone};
+use crate::acts::{ActError, Genesis, Hold, KeyStep, Person, Revoke, RevokedOf, Tombstone};
 use crate::erasure::Scope;
 use crate::ids::Name;
 use crate::samples::acts::*;

@@ -1,7 +1,8 @@
 //! Keys over time, through the gate: roll-out tokens, approvals, renewals, new keys, revocations, merges, authorities.
 
 use super::*;
-use crate::acts::{Allows, Approval, Enrolment, NewKey, recovery_digest};
+use crate::acts::{Allows, Approval, Enrolment, KeyChange, NewKey, recovery_digest};
+use crate::roster::RosterError;
 
 fn roll_out() -> Log {
     let mut log = Log::begun();
