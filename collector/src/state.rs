@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use evidence::acts::{Act, ActId, Body, Head, Heads};
-use evidence::authority::AuthorityError;
 use evidence::erasure::Scope;
 use evidence::ids::Digest;
 use evidence::keys::SecretKey;
