@@ -178,7 +178,7 @@ async fn once_is_stored_proved_and_shown() {
     let status = at(Timestamp(ends.ms() - 8 * DAY_MS));
     assert!(!status.needs_attention());
     assert!(at(ends).needs_attention(), "its certificate ends");
-    assert!(at(ends).words().contains("enrol anew"), "{}", at(ends).words());
+    assert!(at(ends).words().contains("the agent asks for a new one"), "{}", at(ends).words());
     assert!(status.words().contains("2 made"), "{}", status.words());
 }
 
