@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -17,6 +17,8 @@ const EXPORTS_OF_ONE_MAX: usize = 1;
 const QUERIES_MAX: usize = 4;
 /// Queries of one person at once.
 const QUERIES_OF_ONE_MAX: usize = 2;
+/// How long a person's call waits for another of the same person to end: one that was given up by its caller ends soon.
+const OWN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a call waits for its turn: less than the minute after which it would be ended without a word of why.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,8 @@ pub struct Turns {
     of_one: usize,
     wait: Duration,
     people: Mutex<HashMap<String, usize>>,
+    /// Told whenever somebody's call has ended.
+    ended: Notify,
 }
 
 /// A call's turn: it ends when this is dropped.
@@ -48,7 +52,7 @@ struct Counted {
 impl Turns {
     fn new(what: &'static str, at_once: usize, of_one: usize, wait: Duration) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(at_once));
-        Arc::new(Self { what, places, at_once, of_one, wait, people: Mutex::default() })
+        Arc::new(Self { what, places, at_once, of_one, wait, people: Mutex::default(), ended: Notify::new() })
     }
 
     /// The turns of exports.
@@ -66,7 +70,7 @@ impl Turns {
         let busy = |text: String| Status::resource_exhausted(text);
         let (what, of_one, at_once) = (self.what, self.of_one, self.at_once);
         // Counted while it waits: one person's calls must not be all that wait.
-        let counted = self.enter(person).ok_or_else(|| {
+        let counted = timeout(self.wait.min(OWN_WAIT_MAX), self.entered(person)).await.map_err(|_| {
             busy(format!(
                 "you have {of_one} {what} under way, which is all one person may at once: let them end first"
             ))
@@ -80,6 +84,18 @@ impl Turns {
                     "{at_once} {what} are under way, which is all that may at once: try again in a minute"
                 )))
             }
+        }
+    }
+
+    /// Waits until the person has so few calls under way that there may be one more.
+    async fn entered(self: &Arc<Self>, person: &str) -> Counted {
+        loop {
+            // Before the look: a call that ends between the two is not missed.
+            let ended = self.ended.notified();
+            if let Some(counted) = self.enter(person) {
+                return counted;
+            }
+            ended.await;
         }
     }
 
@@ -103,6 +119,8 @@ impl Drop for Counted {
                 people.remove(&self.person);
             }
         }
+        drop(people);
+        self.turns.ended.notify_waiters();
     }
 }
 
@@ -146,6 +164,7 @@ mod tests {
             of_one: *of_one,
             wait: *wait,
             people: Mutex::default(),
+            ended: Notify::new(),
         }
     }
 }
