@@ -17,7 +17,7 @@ use evidence::verify::verify;
 use serde_json::Value;
 use tests::device::Device;
 use tests::process::{Ran, run, run_command, wait_for};
-use tests::world::{Settings, World, now};
+use tests::world::{Person, Settings, World, now};
 use tests::{figures, programs};
 
 /// Controls of the plan: all that the baseline policy judges.
@@ -163,8 +163,12 @@ async fn ceremony(world: &World, trust: &Path) -> PathBuf {
 }
 
 fn export(world: &World, plan: &Path, name: &str) -> PathBuf {
+    export_by(world, &world.auditor, plan, name)
+}
+
+fn export_by(world: &World, person: &Person, plan: &Path, name: &str) -> PathBuf {
     let set = world.file(name);
-    world.cli(&world.auditor, &["audit", "export", "--plan", &text(plan), "--out", &text(&set)]).ok();
+    world.cli(person, &["audit", "export", "--plan", &text(plan), "--out", &text(&set)]).ok();
     set
 }
 
@@ -249,11 +253,12 @@ fn two_exports(
     running.stop();
     world.set("checkpoint_interval_ms", ONE_CHECKPOINT_MS);
     let _running = world.serve();
-    // Its entry begins the time until the next checkpoint; both that follow lie within it.
+    // Its entry begins the time until the next checkpoint; both that follow lie within it. Two people ask: of one person's
+    // exports the second waits for the first.
     let later = export(world, plan, "set-later");
     let (one, two) = std::thread::scope(|scope| {
         let one = scope.spawn(|| export(world, plan, "set-one"));
-        let two = scope.spawn(|| export(world, plan, "set-two"));
+        let two = scope.spawn(|| export_by(world, &world.analyst, plan, "set-two"));
         (one.join().expect("an export"), two.join().expect("an export"))
     });
     for set in [&later, &one, &two] {
