@@ -141,7 +141,7 @@ impl Collector {
         put(root, "/usr/local/bin/tallystick", &fs::read(programs!().cli).expect("a program"), 0o755);
         let admin = "/var/lib/tallystick-collector/admin.key";
         let own = |program: &str, line: &[&str]| run_command(root.command("tallystick", program, line));
-        own("/usr/local/bin/tallystick", &["key", "new", "--out", admin]).ok();
+        own("/usr/local/bin/tallystick", &["key", "new", "--no-passphrase", "--out", admin]).ok();
         let port = free_ports();
         let public = format!("{admin}.pub");
         let port_text = port.to_string();
