@@ -15,9 +15,11 @@ use crate::client::Options;
 use crate::clock::SystemClock;
 use crate::configuration::ConfigCommand;
 use crate::devices::DevicesArgs;
-use crate::fleet::{DeviceArgs, PostureArgs, RetireArgs};
+use crate::fleet::{DeviceArgs, RetireArgs};
+use crate::history::HistoryArgs;
 use crate::key::KeyCommand;
 use crate::log::LogCommand;
+use crate::posture::PostureArgs;
 use crate::revoke::RevokeArgs;
 use crate::rulebook::PolicyCommand;
 use crate::trust::TrustCommand;
@@ -30,7 +32,7 @@ const EXIT_FAILED: u8 = 2;
 
 /// Client of the security team and of the auditor.
 ///
-/// Exit code 0: done. 1: the answer is no (posture: something is not shown to pass, or there is nothing to judge; log mirror:
+/// Exit code 0: done. 1: the answer is no (posture, history: something is not shown to pass, or there is nothing to judge; log mirror:
 /// a fork; log succession: it does not hold). 2: wrong usage,
 /// or it could not be done.
 #[derive(Debug, Parser)]
@@ -65,6 +67,8 @@ enum Command {
     Access(AccessArgs),
     /// Print how every device stands, with the facts that decided it; exit 1 unless all of it passed
     Posture(PostureArgs),
+    /// Print how one device stood day by day; exit 1 unless all of it passed
+    History(HistoryArgs),
     /// Policies
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -148,6 +152,7 @@ impl Command {
         match self {
             Self::Device(args) => return args.run(context).await,
             Self::Posture(args) => return args.run(context).await,
+            Self::History(args) => return args.run(context).await,
             Self::Log(command) => return command.run(context).await,
             Self::Key(command) => command.run(context)?,
             Self::Trust(command) => command.run(context).await?,

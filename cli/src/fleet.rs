@@ -1,21 +1,20 @@
-//! `devices`, `device`, `retire` and `posture`: what is enrolled and how it stands.
+//! `devices`, `device` and `retire`: what is enrolled.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use evidence::acts::{self, Allows, Approval, Body, Retire, recovery_digest};
 use evidence::ids::{Class, DeviceId, InstanceId, Name};
-use evidence::judge::State;
-use evidence::time::{DayLabel, MINUTE_MS, Timestamp};
-use proto::{DeviceRow, DevicesRequest, PostureReply, PostureRequest, PostureRow};
+use evidence::time::Timestamp;
+use proto::{DeviceRow, DevicesRequest, PostureRequest};
 use serde_json::json;
 
 use crate::act::{Detail, SignedAct, write_reply};
 use crate::client::{Caller, answer};
 use crate::command::{Context, Outcome};
-use crate::table::{Column, Table, clean, write_wrapped};
+use crate::posture::{posture_json, write_posture};
+use crate::table::{Column, Table, clean};
 
 /// Longest reason of a retirement, in bytes: a paragraph, far below what a detail record holds.
 pub(crate) const REASON_BYTES_MAX: usize = 2_000;
@@ -79,20 +78,6 @@ pub(crate) struct RetireArgs {
     /// Why; kept beside the log, where it can be erased
     #[arg(long, value_name = "TEXT")]
     reason: String,
-}
-
-/// Arguments of `posture`.
-#[derive(Debug, Args)]
-pub(crate) struct PostureArgs {
-    /// Only this device
-    #[arg(long, value_name = "ID")]
-    device: Option<DeviceId>,
-    /// Only this control
-    #[arg(long, value_name = "ID")]
-    control: Option<Name>,
-    /// A day of the calendar (UTC) instead of today
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    day: Option<DayLabel>,
 }
 
 /// Arguments of commands that name one file.
@@ -194,45 +179,8 @@ impl RetireArgs {
     }
 }
 
-impl PostureArgs {
-    /// Prints the state of every unit asked for. The answer is "no" unless each of them passed or is not concerned.
-    pub(crate) async fn run(&self, context: &mut Context<'_>) -> anyhow::Result<Outcome> {
-        let mut caller = context.options.connect(context.clock.clone()).await?;
-        let text = |value: Option<String>| value.unwrap_or_default();
-        let request = PostureRequest {
-            device: text(self.device.map(|device| device.to_string())),
-            control: text(self.control.as_ref().map(Name::to_string)),
-            day: text(self.day.map(|day| day.to_string())),
-        };
-        let posture = answer(caller.people.posture(request)).await?;
-        if let Some(day) = self.day
-            && posture.day != day.to_string()
-        {
-            // An older collector would answer about today.
-            bail!(
-                "asked for {day}, the collector answered for {}: it cannot show another day",
-                clean(&posture.day)
-            );
-        }
-        if context.options.json {
-            writeln!(context.out, "{}", posture_json(&posture))?;
-        } else {
-            write_posture(context.out, &posture)?;
-        }
-        Ok(outcome(&posture.rows))
-    }
-}
-
 pub(crate) fn sign(caller: &Caller, body: Body, context: &Context<'_>) -> anyhow::Result<SignedAct> {
     SignedAct::sign(body, &caller.profile.origin, &caller.signing, context.clock.as_ref())
-}
-
-/// Done when there is something to judge and all of it passed or is not concerned; words this client does not know
-/// count against.
-fn outcome(rows: &[PostureRow]) -> Outcome {
-    let good =
-        |row: &PostureRow| matches!(row.state.parse::<State>(), Ok(State::Pass | State::NotApplicable));
-    if !rows.is_empty() && rows.iter().all(good) { Outcome::Done } else { Outcome::No }
 }
 
 fn device_table(rows: &[DeviceRow]) -> Table {
@@ -251,39 +199,6 @@ fn device_table(rows: &[DeviceRow]) -> Table {
     table
 }
 
-fn write_posture(out: &mut dyn std::io::Write, posture: &PostureReply) -> anyhow::Result<()> {
-    let policy = if posture.policy.is_empty() {
-        "no policy is in force (`tallystick policy put FILE.toml`)".to_owned()
-    } else {
-        format!("policy {} of entry {}", posture.policy, posture.policy_index)
-    };
-    write_wrapped(out, &clean(&format!("Day {} (UTC), {policy}.", posture.day)), 0)?;
-    if posture.rows.is_empty() {
-        writeln!(out, "Nothing to judge: no device in service and no control match.")?;
-        return Ok(());
-    }
-    let mut table = Table::new([
-        Column::firm("DEVICE"),
-        Column::wrapping("CONTROL"),
-        Column::firm("STATE"),
-        Column::firm("OBSERVED"),
-    ]);
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in &posture.rows {
-        *counts.entry(&row.state).or_default() += 1;
-        let observed = match row.observed_minutes {
-            0 => "-".to_owned(),
-            minutes => minute(Timestamp(minutes.saturating_mul(MINUTE_MS))),
-        };
-        let cells = [row.device.clone(), row.control.clone(), row.state.clone(), observed];
-        table.row_with_note(cells, &row.because);
-    }
-    table.write(out)?;
-    let counts: Vec<String> = counts.into_iter().map(|(state, count)| format!("{count} {state}")).collect();
-    write_wrapped(out, &clean(&format!("Units: {}.", counts.join(", "))), 0)?;
-    Ok(())
-}
-
 pub(crate) fn device_json(row: &DeviceRow) -> serde_json::Value {
     json!({
         "device": row.device,
@@ -295,31 +210,6 @@ pub(crate) fn device_json(row: &DeviceRow) -> serde_json::Value {
         "statements": row.statements,
         "key_level": row.key_level,
         "silent_ms": row.silent_ms,
-    })
-}
-
-fn posture_json(posture: &PostureReply) -> serde_json::Value {
-    let rows: Vec<_> = posture
-        .rows
-        .iter()
-        .map(|row| {
-            json!({
-                "device": row.device,
-                "class": row.class,
-                "group": row.group,
-                "control": row.control,
-                "state": row.state,
-                "because": row.because,
-                "observed_minutes": row.observed_minutes,
-                "index": row.index,
-            })
-        })
-        .collect();
-    json!({
-        "day": posture.day,
-        "policy": posture.policy,
-        "policy_index": posture.policy_index,
-        "rows": rows,
     })
 }
 

@@ -155,11 +155,39 @@ async fn ceremony(world: &World, trust: &Path) -> PathBuf {
     let mine = rows.iter().filter(|row| row["device"] == this_host.as_str());
     assert!(mine.clone().all(|row| row["state"] != "MISSING"), "{posture}");
     assert_eq!(mine.count(), CONTROLS.len());
+    history_is_of_the_same_facts(world, &this_host, &posture);
 
     world.cli(&world.analyst, &["audit", "freeze", "--plan", &plan_text]).ok();
     world.cli(&world.auditor, &["audit", "reveal", "--plan", &plan_text, "--nonce", &nonce, "--carry"]).ok();
     world.cli(&world.analyst, &["audit", "draw", "--plan", &plan_text]).ok();
     plan
+}
+
+/// What `history` says of the day is what `posture` says of it, and the days before the enrolment are nobody's.
+fn history_is_of_the_same_facts(world: &World, this_host: &str, posture: &Value) {
+    let day = posture["day"].as_str().expect("a day");
+    let shown = world.cli(&world.analyst, &["history", this_host, "--json", "--to", day]);
+    assert!(matches!(shown.code, Some(0 | 1)), "{shown:?}");
+    let shown: Value = serde_json::from_str(shown.out.trim()).expect("JSON");
+    let days = shown["days"].as_array().expect("days");
+    assert_eq!((days.len(), &days[29]["day"]), (30, &posture["day"]));
+    assert!(days[..29].iter().all(|day| day["rows"].as_array().is_some_and(Vec::is_empty)), "{shown}");
+    let of_host = |rows: &Value| -> Vec<Value> {
+        let rows = rows.as_array().expect("rows").iter().filter(|row| row["device"] == this_host);
+        rows.map(|row| serde_json::json!([row["control"], row["state"], row["index"]])).collect()
+    };
+    assert_eq!(of_host(&days[29]["rows"]), of_host(&posture["rows"]));
+    // The filters narrow what is printed, and the exit code stays that of all.
+    let all = world.cli(&world.analyst, &["posture", "--json"]);
+    let some = world.cli(&world.analyst, &["posture", "--state", "missing", "--json"]);
+    assert_eq!(some.code, all.code);
+    let some: Value = serde_json::from_str(some.out.trim()).expect("JSON");
+    let rows = some["rows"].as_array().expect("rows");
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["state"] == "MISSING"), "{some}");
+    let none = world.cli(&world.analyst, &["posture", "--group", "nobody-is-in-it"]);
+    assert_eq!(none.code, Some(1), "{none:?}");
+    world.cli(&world.analyst, &["posture", "--state", "fine"]).fails(2);
+    world.cli(&world.analyst, &["history", this_host, "--to", "9999-12-31"]).fails(2);
 }
 
 fn export(world: &World, plan: &Path, name: &str) -> PathBuf {
