@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use evidence::time::Clock;
 
 use crate::access::AccessArgs;
@@ -22,6 +22,7 @@ use crate::log::LogCommand;
 use crate::posture::PostureArgs;
 use crate::revoke::RevokeArgs;
 use crate::rulebook::PolicyCommand;
+use crate::shell::{CompletionsArgs, ManArgs};
 use crate::trust::TrustCommand;
 use crate::witness::WitnessCommand;
 
@@ -81,6 +82,10 @@ enum Command {
     /// A witness: vouches for others that a log only grew
     #[command(subcommand)]
     Witness(WitnessCommand),
+    /// Print what a shell needs to complete this command line
+    Completions(CompletionsArgs),
+    /// Write the man pages of every command
+    Man(ManArgs),
 }
 
 /// What came of a command that ran.
@@ -164,10 +169,12 @@ impl Command {
             Self::Policy(command) => command.run(context).await?,
             Self::Audit(command) => command.run(context).await?,
             Self::Witness(command) => command.run(context).await?,
+            Self::Completions(args) => args.run(Line::command(), context)?,
+            Self::Man(args) => args.run(Line::command(), context)?,
         }
         Ok(Outcome::Done)
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

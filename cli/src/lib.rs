@@ -25,6 +25,7 @@ mod passphrase;
 mod posture;
 mod revoke;
 mod rulebook;
+mod shell;
 mod succession;
 mod table;
 mod trust;

@@ -1,4 +1,3 @@
-use clap::CommandFactory as _;
 use evidence::time::Timestamp;
 
 use super::*;
@@ -12,12 +11,17 @@ impl Clock for At {
 }
 
 /// What a command line answers without a connection.
-fn answer(arguments: &[&str]) -> Result<(Outcome, String), String> {
+pub(crate) fn answer(arguments: &[&str]) -> Result<(Outcome, String), String> {
     let line =
         Line::try_parse_from([&["tallystick"], arguments].concat()).map_err(|error| error.to_string())?;
     let mut out = Vec::new();
     let outcome = run(&line, Arc::new(At(0)), &mut out).map_err(|error| format!("{error:#}"))?;
     Ok((outcome, String::from_utf8(out).unwrap()))
+}
+
+/// The command line, for tests of what is made from it.
+pub(crate) fn definition() -> clap::Command {
+    Line::command()
 }
 
 #[test]
