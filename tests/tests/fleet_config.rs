@@ -91,7 +91,15 @@ fn what_an_admin_switches_off_is_off_and_every_statement_says_so() {
         under(&world, digest_of(&second)).pop()
     });
     assert_ne!(reason_of(&newest, "remote-access"), Some(proto::Reason::DisabledByConfig));
+    // What was kept without a collector too: since the first one, nothing was said under none.
     assert!(under(&world, digest).len() > before, "what was kept without a collector");
+    let said: Vec<Vec<u8>> = statements(&world)
+        .iter()
+        .map(|statement| statement.attestation().expect("an attestation").fields.configuration_digest.clone())
+        .skip_while(|said| *said != digest.as_bytes())
+        .collect();
+    let known = [digest, digest_of(&second)];
+    assert!(said.iter().all(|said| known.iter().any(|known| *said == known.as_bytes())), "{said:?}");
     let history = world.cli(&world.analyst, &["config", "history", "--json"]).json();
     let numbers: Vec<_> =
         history["configurations"].as_array().expect("rows").iter().map(|row| &row["number"]).collect();
